@@ -1,0 +1,25 @@
+"""KFP components, one file a stage: typed signatures over `flywheel.steps`, to compose in any pipeline of one's own."""
+
+from flywheel.components.analyze import analyze
+from flywheel.components.conclude import conclude
+from flywheel.components.decide import decide
+from flywheel.components.deploy import deploy
+from flywheel.components.extract import extract
+from flywheel.components.plan import plan
+from flywheel.components.promote import promote
+from flywheel.components.train import train
+from flywheel.components.transform import transform
+from flywheel.components.validate import validate
+
+__all__ = [
+    "analyze",
+    "conclude",
+    "decide",
+    "deploy",
+    "extract",
+    "plan",
+    "promote",
+    "train",
+    "transform",
+    "validate",
+]

@@ -1,0 +1,20 @@
+"""Conclude: close the run's row in the ledger, however the run went."""
+
+from kfp import dsl
+
+from flywheel import images
+
+
+@dsl.component(base_image=images.CPU, install_kfp_package=False)
+def conclude(name: str, ledger: str, job: str, status: dsl.PipelineTaskFinalStatus):
+    """Give the run its outcome: what the gates left in the ledger, or `failed` and why.
+
+    Args:
+        name: Name of the flywheel.
+        ledger: MLflow tracking URI.
+        job: Identity of this pipeline run.
+        status: How the rest of the pipeline ended.
+    """
+    from flywheel.steps.conclude import conclude
+
+    conclude(name, ledger, job, status.state, status.error_message or "")

@@ -1,0 +1,42 @@
+"""Plan: is there something to train, on what, and against which champion?"""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from flywheel import images
+
+
+@dsl.component(base_image=images.CPU, install_kfp_package=False)
+def plan(
+    name: str, span: str, every: str, window: int, judge: int, ledger: str, code: dsl.Input[dsl.Artifact], job: str
+) -> NamedTuple(
+    "Plan",
+    [
+        ("go", bool),
+        ("span", str),
+        ("spans", list),
+        ("window", list),
+        ("judge", list),
+        ("champion", str),
+        ("run", str),
+        ("reason", str),
+    ],
+):
+    """Decide whether to train for a span, and open its row in the ledger.
+
+    Args:
+        name: Name of the flywheel.
+        span: Name of the span, as 2013-06-01; empty for the last one that is complete.
+        every: How long a span is: hour, day, week or month.
+        window: How many spans to train on.
+        judge: How many of the newest spans to judge on.
+        ledger: MLflow tracking URI.
+        code: The project's archive; its digest goes to the ledger.
+        job: Identity of this pipeline run.
+    """
+    from pathlib import Path
+
+    from flywheel.steps.plan import plan
+
+    return plan(name, span, every, window, judge, ledger, Path(code.path), job)

@@ -1,0 +1,1 @@
+"""Metrics, slices and paired tests of two models on the same rows."""

@@ -1,0 +1,1 @@
+"""What a cluster is asked for: compiling, submitting, schedules."""

@@ -1,0 +1,1 @@
+"""Self-contained HTML: no network, no script."""

@@ -1,0 +1,1 @@
+"""The packaged model, and where it is served."""

@@ -1,0 +1,1 @@
+"""The work itself, one file a stage: plain Python on folders, callable and testable with no Kubeflow at all."""

@@ -1,0 +1,1 @@
+"""How models of each framework are trained on, saved and loaded: one small protocol, one file a framework."""

@@ -1,0 +1,1 @@
+"""Where data comes from: one small protocol, one file a warehouse."""

@@ -1,0 +1,108 @@
+"""Continuous training: from fresh data to a judged model in service."""
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from flywheel.components import analyze, conclude, decide, deploy, extract, plan, promote, train, transform, validate
+from flywheel.config import Project
+
+
+def continuous_training(project: Project, query: str) -> BaseComponent:
+    """Return the pipeline of `project`, ready to be compiled.
+
+    Args:
+        project: What flywheel.yaml declares.
+        query: Text of the SQL file that it names.
+    """
+    source, label = project.source, project.label
+    features = [feature.model_dump(by_alias=True) for feature in project.features]
+    gates = [gate.model_dump() for gate in project.gates.model]
+    slices = sorted({column for gate in project.gates.model for column in gate.slices})
+    columns = [label, *(feature.column for feature in project.features), *slices]
+
+    @dsl.pipeline(name=project.name, description=f"Continuous training of {project.name}")
+    def pipeline(
+        code: str,
+        span: str = "",
+        warehouse: str = source.warehouse,
+        ledger: str = project.ledger.tracking_uri,
+        serving: str = ".flywheel/serving",
+    ):
+        job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        closing = conclude(name=project.name, ledger=ledger, job=job)
+        with dsl.ExitHandler(closing):
+            archive = dsl.importer(artifact_uri=code, artifact_class=dsl.Artifact).output
+            planned = plan(
+                name=project.name,
+                span=span,
+                every=source.every,
+                window=source.window,
+                judge=source.judge,
+                ledger=ledger,
+                code=archive,
+                job=job,
+            ).set_caching_options(False)
+            to = planned.outputs
+            with dsl.If(to["go"] == True):
+                data = extract(
+                    query=query,
+                    warehouse=warehouse,
+                    spans=to["spans"],
+                    every=source.every,
+                    columns=list(dict.fromkeys(columns)),
+                    maximum_bytes_billed=int(source.maximum_bytes_billed or 0),
+                )
+                fit = validate(
+                    examples=data.output,
+                    code=archive,
+                    settings={"label": label, "drift": project.gates.data.drift},
+                    ledger=ledger,
+                    run=to["run"],
+                ).set_caching_options(False)
+                with dsl.If(fit.outputs["Output"] == True):
+                    seen = transform(examples=data.output, features=features, label=label, window=to["window"])
+                    candidate = train(
+                        examples=data.output,
+                        transformed=seen.outputs["transformed"],
+                        state=seen.outputs["state"],
+                        code=archive,
+                        settings={"name": project.name, **project.train.model_dump(exclude={"resources"})},
+                        champion=to["champion"],
+                        ledger=ledger,
+                    )
+                    _ask_for(candidate, project)
+                    found = analyze(
+                        examples=data.output,
+                        model=candidate.outputs["model"],
+                        champion=to["champion"],
+                        judge=to["judge"],
+                        settings={"label": label, "slices": slices},
+                        ledger=ledger,
+                    )
+                    better = decide(
+                        evaluation=found.outputs["evaluation"], gates=gates, ledger=ledger, run=to["run"]
+                    ).set_caching_options(False)
+                    with dsl.If(better.outputs["Output"] == True):
+                        promoted = promote(
+                            model=candidate.outputs["model"],
+                            name=project.name,
+                            span=to["span"],
+                            ledger=ledger,
+                            run=to["run"],
+                        ).set_caching_options(False)
+                        deploy(
+                            name=project.name, version=promoted.output, target=serving, ledger=ledger, run=to["run"]
+                        ).set_caching_options(False)
+
+    return pipeline
+
+
+def _ask_for(task: dsl.PipelineTask, project: Project) -> None:
+    """Ask the cluster for what `train.resources` says."""
+    resources = project.train.resources
+    if resources.cpu:
+        task.set_cpu_request(resources.cpu)
+    if resources.memory:
+        task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
+    if resources.gpu:
+        task.set_accelerator_type(resources.gpu_kind).set_accelerator_limit(resources.gpu)
