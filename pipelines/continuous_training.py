@@ -15,8 +15,8 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
         query: Text of the SQL file that it names.
     """
     source, label = project.source, project.label
-    features = [feature.model_dump(by_alias=True) for feature in project.features]
-    gates = [gate.model_dump() for gate in project.gates.model]
+    features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
+    gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
     slices = sorted({column for gate in project.gates.model for column in gate.slices})
     columns = [label, *(feature.column for feature in project.features), *slices]
 
@@ -66,7 +66,7 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
                         transformed=seen.outputs["transformed"],
                         state=seen.outputs["state"],
                         code=archive,
-                        settings={"name": project.name, **project.train.model_dump(exclude={"resources"})},
+                        settings={"name": project.name, **project.train.model_dump(mode="json", exclude={"resources"})},
                         champion=to["champion"],
                         ledger=ledger,
                     )
