@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from flywheel.errors import ArtifactError, DataError
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 MANIFEST = "flywheel.json"
 ROW_GROUP = 128 * 1024
 _VERSION = 1
-Self = TypeVar("Self", bound="Artifact")
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,13 @@ class Artifact:
         manifest: What its `flywheel.json` says.
     """
 
-    type: ClassVar[str]
+    kind: ClassVar[str]
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path, self.manifest = path, manifest
 
     @classmethod
-    def open(cls: type[Self], path: str | os.PathLike[str]) -> Self:
+    def open(cls, path: str | os.PathLike[str]) -> Self:
         """Return the artifact in folder `path`.
 
         Raises:
@@ -75,10 +74,10 @@ class Artifact:
         """
         folder = Path(path)
         manifest = _read_manifest(folder)
-        if manifest.type != cls.type:
+        if manifest.type != cls.kind:
             raise ArtifactError(
-                f"{folder} holds {manifest.type!r}, not {cls.type!r}",
-                f"connect the output of the step that makes {cls.type}; this was made by {manifest.producer!r}.",
+                f"{folder} holds {manifest.type!r}, not {cls.kind!r}",
+                f"connect the output of the step that makes {cls.kind}; this was made by {manifest.producer!r}.",
             )
         artifact = cls(folder, manifest)
         for name in manifest.files:
@@ -92,9 +91,7 @@ class Artifact:
 
     @classmethod
     @contextmanager
-    def create(
-        cls, path: str | os.PathLike[str], *, producer: str, spans: Iterable[str] = ()
-    ) -> Iterator[Draft]:
+    def create(cls, path: str | os.PathLike[str], *, producer: str, spans: Iterable[str] = ()) -> Iterator[Draft]:
         """Give a draft to write the payload to; it becomes the artifact at `path` when the block ends well.
 
         An artifact that was there is replaced. When the block raises, nothing is left behind.
@@ -106,7 +103,7 @@ class Artifact:
         draft = Draft(partial, list(spans))
         try:
             yield draft
-            _seal(partial, cls.type, producer, draft)
+            _seal(partial, cls.kind, producer, draft)
             _replace(partial, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -128,7 +125,7 @@ class Artifact:
         else:
             return
         raise ArtifactError(
-            f"{self.type} in {self.path} is damaged: {name} {problem}", "run the step that made it again."
+            f"{self.kind} in {self.path} is damaged: {name} {problem}", "run the step that made it again."
         )
 
 
@@ -152,7 +149,7 @@ class Draft:
 class Examples(Artifact):
     """Rows as Parquet shards, `span=<name>/part-<n>.parquet`, zstd; always read and written as record batches."""
 
-    type = "examples"
+    kind = "examples"
 
     @classmethod
     def _verify_on_open(cls, name: str) -> bool:
@@ -267,13 +264,13 @@ class ExamplesWriter:
 class Statistics(Artifact):
     """TFDV statistics of one or more groups of spans, each `<group>.pb` (`DatasetFeatureStatisticsList`)."""
 
-    type = "statistics"
+    kind = "statistics"
 
 
 class Schema(Artifact):
     """The expected columns, types and domains: `schema.pbtxt`, as TFDV reads it."""
 
-    type = "schema"
+    kind = "schema"
 
     @property
     def file(self) -> Path:
@@ -284,7 +281,7 @@ class Schema(Artifact):
 class TransformState(Artifact):
     """What `transform` learned from the training window: `state.json`, small and readable."""
 
-    type = "transform-state"
+    kind = "transform-state"
 
     @property
     def file(self) -> Path:
@@ -295,13 +292,13 @@ class TransformState(Artifact):
 class Model(Artifact):
     """An MLflow model folder (pyfunc): raw columns in, predictions out, the transform inside it."""
 
-    type = "model"
+    kind = "model"
 
 
 class Evaluation(Artifact):
     """Predictions of every judged model on the same rows, and the metrics that TFMA's readers open."""
 
-    type = "evaluation"
+    kind = "evaluation"
 
 
 @dataclass(frozen=True)
@@ -409,8 +406,7 @@ def _read_manifest(folder: Path) -> Manifest:
 def _seal(folder: Path, kind: str, producer: str, draft: Draft) -> None:
     payload = sorted(file for file in folder.rglob("*") if file.is_file())
     files = {
-        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-        for file in payload
+        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in payload
     }
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     manifest = Manifest(kind, f"sha256:{digest}", producer, tuple(draft.spans), draft.counts, draft.facts, files)

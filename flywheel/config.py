@@ -170,7 +170,8 @@ def load(folder: Path, profile: str | None = None, overrides: Iterable[str] = ()
         return Project.model_validate(values)
     except ValidationError as error:
         faults = [_explain(fault, values) for fault in error.errors()]
-        raise ConfigError(f"{file} is wrong in {len(faults)} place{'s' * (len(faults) > 1)}:\n  " + "\n  ".join(faults))
+        places = "1 place" if len(faults) == 1 else f"{len(faults)} places"
+        raise ConfigError(f"{file} is wrong in {places}:\n  " + "\n  ".join(faults)) from None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -245,7 +246,9 @@ def _known_keys(loc: tuple[Any, ...], values: dict[str, Any]) -> set[str]:
     models: list[type[BaseModel]] = [Project]
     for part in _locate((*loc, ""), values)[0][:-1]:
         if not isinstance(part, int):
-            fields = [field for model in models for name, field in model.model_fields.items() if part in (name, field.alias)]
+            fields = [
+                field for model in models for name, field in model.model_fields.items() if part in (name, field.alias)
+            ]
             models = [model for field in fields for model in _models_in(field.annotation)]
     if loc and len(models) > 1:
         models = [model for model in models if str(loc[-1]) == model.__name__.lower()] or models

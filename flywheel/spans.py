@@ -38,9 +38,7 @@ class Span:
         try:
             span = cls(datetime.strptime(name, _FORMATS[every]), every)
         except ValueError:
-            raise ConfigError(
-                f"span {name!r} does not name a {every}", f"write it as {_EXAMPLES[every]!r}."
-            ) from None
+            raise ConfigError(f"span {name!r} does not name a {every}", f"write it as {_EXAMPLES[every]!r}.") from None
         if every == "week" and span.start.weekday() != 0:
             monday = span.start - timedelta(days=span.start.weekday())
             raise ConfigError(f"span {name!r} is not the start of a week", f"take its Monday, {monday:%Y-%m-%d}.")

@@ -1,0 +1,26 @@
+"""`flywheel compile`: the pipeline as YAML, for a Kubeflow cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flywheel.cli.arguments import Folder, Overrides, Profile
+
+
+def compile(
+    folder: Folder = Path(),
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("pipeline.yaml"),
+    profile: Profile = None,
+    overrides: Overrides = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Write the pipeline that a cluster runs: the same compiled form that `flywheel run` runs here."""
+    from flywheel.kubeflow.compile import compile_to
+    from flywheel.workspace import Workspace
+
+    workspace = Workspace.open(folder, profile, overrides)
+    workspace.check_trainer()
+    path = compile_to(workspace.project, workspace.query(), output)
+    typer.echo(f"compiled {workspace.project.name} to {path}")

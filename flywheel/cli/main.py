@@ -1,0 +1,58 @@
+"""The `flywheel` command: wires the subcommands together and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from flywheel import __version__
+from flywheel.cli import compile, run, serve, status
+from flywheel.errors import FlywheelError
+
+EXIT_CODES = "Exit codes: 0 an outcome was reached, 1 a step failed, 2 wrong input, 130 interrupted."
+
+app = typer.Typer(
+    name="flywheel",
+    help=f"Continuous training: retrain, judge, promote, serve, and start again.\n\n{EXIT_CODES}",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.command("serve")(serve.serve)
+app.command("compile")(compile.compile)
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    """Continuous training: retrain, judge, promote, serve, and start again."""
+    if version:
+        typer.echo(f"flywheel {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; every error that a user can mend is shown by its message alone."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        app()
+    except FlywheelError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("interrupted; the same command goes on from here.", fg="yellow", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader, say `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

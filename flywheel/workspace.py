@@ -1,0 +1,128 @@
+"""A flywheel's folder on this machine: what it declares, and where its state lives."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flywheel import archive, config
+from flywheel.errors import ConfigError
+
+STATE = ".flywheel"
+SCHEMA = "schema.pbtxt"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A project folder with its declaration, and absolute addresses of all that the declaration names.
+
+    Attributes:
+        folder: Holds flywheel.yaml, the SQL file and the trainer.
+        project: What flywheel.yaml declares, profile and overrides laid over it.
+    """
+
+    folder: Path
+    project: config.Project
+
+    @classmethod
+    def open(cls, folder: Path, profile: str | None = None, overrides: Iterable[str] = ()) -> Workspace:
+        """Return the workspace of `folder`.
+
+        Raises:
+            ConfigError: flywheel.yaml, or a file that it names, is missing or wrong.
+        """
+        return cls(folder.resolve(), config.load(folder, profile, overrides))
+
+    @property
+    def state(self) -> Path:
+        """Where runs, ledger, reports and the served model are kept."""
+        return self.folder / STATE
+
+    @property
+    def serving(self) -> Path:
+        """The folder that `deploy` writes to and `flywheel serve` watches."""
+        return self.state / "serving"
+
+    @property
+    def warehouse(self) -> str:
+        """URL of the warehouse, a file in it absolute."""
+        return self._absolute(self.project.source.warehouse)
+
+    @property
+    def ledger(self) -> str:
+        """MLflow tracking URI, a file in it absolute."""
+        return self._absolute(self.project.ledger.tracking_uri)
+
+    @property
+    def schema(self) -> Path:
+        """The schema that people curate and commit; absent before the first run."""
+        return self.folder / SCHEMA
+
+    def query(self) -> str:
+        """Return the SQL text.
+
+        Raises:
+            ConfigError: There is no such file, or it is empty.
+        """
+        file = self.folder / self.project.source.query
+        try:
+            text = file.read_text()
+        except (FileNotFoundError, IsADirectoryError):
+            found = ", ".join(sorted(path.name for path in self.folder.glob("*.sql"))) or "none"
+            raise ConfigError(
+                f"source.query names {self.project.source.query!r}, which is no file in {self.folder}",
+                f"write that file, or name another; SQL files there: {found}.",
+            ) from None
+        if not text.strip():
+            raise ConfigError(f"{file} is empty", "write a SELECT with @start and @end.")
+        return text
+
+    def check_trainer(self) -> None:
+        """Look, without importing anything, whether the trainer is there.
+
+        Raises:
+            ConfigError: The module is not in the folder, does not parse, or has no such function.
+        """
+        module, _, function = self.project.train.trainer.partition(":")
+        base = self.folder / Path(*module.split("."))
+        file = next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+        if file is None:
+            found = ", ".join(sorted(path.name for path in self.folder.glob("*.py"))) or "none"
+            raise ConfigError(
+                f"train.trainer names module {module!r}, which is not in {self.folder}",
+                f"write {module}.py, or name another; Python files there: {found}.",
+            )
+        try:
+            tree = ast.parse(file.read_text(), str(file))
+        except SyntaxError as error:
+            raise ConfigError(f"{file}, line {error.lineno}: {error.msg}", "mend it at that line.") from None
+        names = {name for node in tree.body for name in _bound(node)}
+        if function not in names:
+            near = difflib.get_close_matches(function, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"define `def {function}(context)` there."
+            raise ConfigError(f"{file} has no function {function!r}", hint)
+
+    def pack(self) -> str:
+        """Return the URI of a content-addressed archive of the folder as it is now."""
+        return archive.pack(self.folder, self.state / "code").as_uri()
+
+    def _absolute(self, url: str) -> str:
+        """Make the path of `scheme:///relative/path` absolute; other URLs stay as they are."""
+        scheme, separator, path = url.partition(":///")
+        if not separator or path.startswith("/"):
+            return url
+        return f"{scheme}:///{self.folder / path}"
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    """Return the names that a statement at the top of a module defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return []

@@ -1,0 +1,93 @@
+import pytest
+import yaml
+
+from flywheel import config
+from flywheel.errors import ConfigError
+
+FLIGHTS = {
+    "name": "flight-delays",
+    "source": {"warehouse": "duckdb:///w.duckdb", "query": "flights.sql"},
+    "label": "late",
+    "features": [{"column": "distance", "as": "numeric"}, {"column": "carrier", "as": "category", "top": 100}],
+    "gates": {"model": [{"metric": "auc", "at_least": 0.6}]},
+    "profiles": {"week": {"source": {"window": 7}}},
+}
+
+
+@pytest.fixture
+def project(tmp_path):
+    def write(**changes):
+        (tmp_path / config.FILE).write_text(yaml.safe_dump(FLIGHTS | changes))
+        return tmp_path
+
+    return write
+
+
+def test_what_is_not_said_has_a_default(project):
+    found = config.load(project())
+
+    assert (found.source.window, found.source.judge, found.source.every) == (28, 14, "day")
+    assert found.train.trainer == "trainer:train"
+    assert found.deploy.target == "local"
+
+
+def test_a_profile_is_laid_over_and_an_override_over_both(project):
+    assert config.load(project(), "week").source.window == 7
+    assert config.load(project(), "week").source.query == "flights.sql"
+    assert config.load(project(), "week", ["source.window=3"]).source.window == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lable": "late"}, "lable: unknown key; did you mean 'label'"),
+        ({"source": FLIGHTS["source"] | {"windw": 3}}, "source.windw: unknown key; did you mean 'window'"),
+        (
+            {"features": [{"column": "a", "as": "category", "tops": 3}]},
+            "features.0.tops: unknown key; did you mean 'top'",
+        ),
+        ({"features": [{"column": "a", "as": "words"}]}, "features.0: .*'numeric', 'category', 'bucket'"),
+        ({"source": FLIGHTS["source"] | {"window": "many"}}, "source.window: .*integer.* found 'many'"),
+        ({"source": {"warehouse": "duckdb:///w"}}, "source.query: is missing; add it"),
+        ({"label": "carrier"}, "the label 'carrier' stands in features too"),
+        ({"features": FLIGHTS["features"] * 2}, "column 'carrier' stands twice"),
+        ({"gates": {"model": [{"metric": "auc"}]}}, "gates.model.0: a gate needs one of"),
+        ({"gates": {"model": [{"metric": "auc", "no_worse_than": "champion"}]}}, "needs a margin above 0"),
+        ({"gates": {"model": [{"metrc": "auc"}]}}, "gates.model.0.metrc: unknown key; did you mean 'metric'"),
+        ({"name": "Flight Delays"}, "name: .*pattern.* found 'Flight Delays'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_its_cure(project, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        config.load(project(**changes))
+
+
+def test_all_faults_are_named_at_once(project):
+    with pytest.raises(ConfigError, match=r"(?s)wrong in 2 places.*lable.*nme"):
+        config.load(project(lable="late", nme="x"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "is not YAML"), ("- a", "holds list"), ("", "holds NoneType"), ("profiles: 3", "profiles is 3")],
+)
+def test_a_file_that_is_no_declaration_is_refused(tmp_path, text, message):
+    (tmp_path / config.FILE).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        config.load(tmp_path)
+
+
+def test_a_folder_without_a_declaration_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="write that file"):
+        config.load(tmp_path)
+
+
+def test_an_unknown_profile_is_answered_with_those_there_are(project):
+    with pytest.raises(ConfigError, match="those it has: week"):
+        config.load(project(), "prod")
+
+
+@pytest.mark.parametrize("override", ["window", "=3", "source..window=3", "a=[1"])
+def test_an_override_that_is_none_is_refused(project, override):
+    with pytest.raises(ConfigError, match="--set"):
+        config.load(project(), overrides=[override])

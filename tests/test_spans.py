@@ -1,0 +1,55 @@
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flywheel.errors import ConfigError
+from flywheel.spans import Span, Windows
+
+days = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)).map(
+    lambda at: Span(datetime(at.year, at.month, at.day), "day")
+)
+months = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)).map(
+    lambda at: Span(datetime(at.year, at.month, 1), "month")
+)
+
+
+@given(st.one_of(days, months), st.integers(-500, 500))
+def test_shifting_there_and_back_is_where_one_was(span, count):
+    assert span.shift(count).shift(-count) == span
+
+
+@given(st.one_of(days, months))
+def test_a_span_ends_where_the_next_begins(span):
+    assert span.end == span.shift(1).start > span.start
+
+
+@given(st.one_of(days, months))
+def test_a_name_names_its_span(span):
+    assert Span.parse(span.name, span.every) == span
+
+
+@given(days, st.integers(1, 60), st.integers(1, 60))
+def test_what_is_judged_on_is_never_trained_on(span, window, judge):
+    windows = Windows.of(span, window, judge)
+
+    assert len(windows.train) == window
+    assert len(windows.judge) == judge
+    assert windows.judge[-1] == span
+    assert list(windows.all) == sorted(set(windows.all))
+    assert windows.train[-1].end == windows.judge[0].start
+
+
+@pytest.mark.parametrize(
+    ("name", "every", "remedy"),
+    [
+        ("2013-6-31", "day", "write it as '2013-06-01'"),
+        ("yesterday", "hour", "write it as '2013-06-01T09'"),
+        ("2013-06-01", "week", "take its Monday, 2013-05-27"),
+        ("2013-06-01", "fortnight", "use one of hour, day, week, month"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_a_right_one(name, every, remedy):
+    with pytest.raises(ConfigError, match=remedy):
+        Span.parse(name, every)

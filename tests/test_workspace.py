@@ -1,0 +1,59 @@
+import pytest
+import yaml
+
+from flywheel.errors import ConfigError
+from flywheel.workspace import Workspace
+from tests.test_config import FLIGHTS
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "flywheel.yaml").write_text(yaml.safe_dump(FLIGHTS))
+    (tmp_path / "flights.sql").write_text("SELECT 1")
+    (tmp_path / "trainer.py").write_text("def train(context): ...")
+    return tmp_path
+
+
+def test_addresses_are_absolute_and_state_is_hidden(folder):
+    workspace = Workspace.open(folder)
+
+    assert workspace.warehouse == f"duckdb:///{folder}/w.duckdb"
+    assert workspace.ledger == f"sqlite:///{folder}/.flywheel/mlflow.db"
+    assert workspace.state == folder / ".flywheel"
+
+
+@pytest.mark.parametrize("url", ["duckdb:////data/w.duckdb", "bigquery://my-project"])
+def test_an_address_that_is_absolute_stays_as_it_is(folder, url):
+    assert Workspace.open(folder, overrides=[f"source.warehouse={url}"]).warehouse == url
+
+
+def test_a_missing_query_is_answered_with_those_there_are(folder):
+    with pytest.raises(ConfigError, match=r"SQL files there: flights\.sql"):
+        Workspace.open(folder, overrides=["source.query=flight.sql"]).query()
+
+
+def test_an_empty_query_is_refused(folder):
+    (folder / "flights.sql").write_text("\n")
+    with pytest.raises(ConfigError, match="write a SELECT"):
+        Workspace.open(folder).query()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "source", "message"),
+    [
+        ("trainer:fit", "def train(c): ...", "define `def fit"),
+        ("trainer:trian", "def train(c): ...", "did you mean 'train'"),
+        ("models:train", "", r"Python files there: trainer\.py"),
+        ("trainer:train", "def train(:", "line 1"),
+    ],
+)
+def test_a_trainer_that_is_not_there_is_found_before_anything_runs(folder, trainer, source, message):
+    (folder / "trainer.py").write_text(source)
+    with pytest.raises(ConfigError, match=message):
+        Workspace.open(folder, overrides=[f"train.trainer={trainer}"]).check_trainer()
+
+
+@pytest.mark.parametrize("source", ["def train(c): ...", "from x import train", "train = fit", "class train: ..."])
+def test_a_trainer_may_be_bound_in_any_way(folder, source):
+    (folder / "trainer.py").write_text(source)
+    Workspace.open(folder).check_trainer()
