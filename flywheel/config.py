@@ -32,17 +32,20 @@ class Source(_Strict):
     maximum_bytes_billed: ByteSize | None = Field(None, description="A query that would read more is refused.")
 
 
+_COLUMN = Field(description="A column that the query gives.")
+
+
 class Numeric(_Strict):
     """A number, scaled to mean 0 and deviation 1; missing values become the mean."""
 
-    column: str
+    column: str = _COLUMN
     kind: Literal["numeric"] = Field(alias="as")
 
 
 class Category(_Strict):
     """A word, as the index of a vocabulary made from the training window."""
 
-    column: str
+    column: str = _COLUMN
     kind: Literal["category"] = Field(alias="as")
     top: int = Field(1000, ge=1, description="Keep this many of the most frequent values; the rest share an index.")
 
@@ -50,7 +53,7 @@ class Category(_Strict):
 class Bucket(_Strict):
     """A number, as the index of the quantile range that it falls in."""
 
-    column: str
+    column: str = _COLUMN
     kind: Literal["bucket"] = Field(alias="as")
     quantiles: int = Field(10, ge=2, description="How many ranges of about equally many rows.")
 
@@ -73,7 +76,7 @@ class Train(_Strict):
     trainer: str = Field("trainer:train", pattern=r"^[\w.]+:\w+$", description="module:function in this folder.")
     parameters: dict[str, Any] = Field({}, description="Hyperparameters, handed to the trainer.")
     seed: int = Field(0, ge=0, description="Seed of everything that is random.")
-    resources: Resources = Resources()
+    resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
 
 
 class DataGate(_Strict):
@@ -85,7 +88,9 @@ class DataGate(_Strict):
 class ModelGate(_Strict):
     """One bar that a candidate has to clear."""
 
-    metric: Literal["auc", "accuracy", "log_loss", "brier", "precision", "recall"]
+    metric: Literal["auc", "accuracy", "log_loss", "brier", "precision", "recall"] = Field(
+        description="What is measured."
+    )
     at_least: float | None = Field(None, description="Absolute bar, higher is better.")
     at_most: float | None = Field(None, description="Absolute bar, lower is better.")
     no_worse_than: Literal["champion"] | None = Field(None, description="Compare with the model in service.")
@@ -107,14 +112,14 @@ class ModelGate(_Strict):
 class Gates(_Strict):
     """What keeps bad data and worse models out."""
 
-    data: DataGate = DataGate()
-    model: tuple[ModelGate, ...] = ()
+    data: DataGate = Field(DataGate(), description="Bars for the data.")
+    model: tuple[ModelGate, ...] = Field((), description="Bars for the model; none, and nothing is promoted.")
 
 
 class Deploy(_Strict):
     """Where the champion is served."""
 
-    target: Literal["local"] = "local"
+    target: Literal["local"] = Field("local", description="A folder that `flywheel serve` watches.")
 
 
 class Ledger(_Strict):
@@ -129,13 +134,13 @@ class Project(_Strict):
     """A flywheel: one folder, one model."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,61}[a-z0-9]$", description="Names the model and all its runs.")
-    source: Source
+    source: Source = Field(description="Where the data comes from.")
     label: str = Field(description="Column to predict: 0 or 1.")
-    features: tuple[Feature, ...] = Field(min_length=1)
-    train: Train = Train()
-    gates: Gates = Gates()
-    deploy: Deploy = Deploy()
-    ledger: Ledger = Ledger()
+    features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
+    train: Train = Field(Train(), description="How a model is made.")
+    gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
+    deploy: Deploy = Field(Deploy(), description="Where the champion is served.")
+    ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
 
     @model_validator(mode="after")
     def _features_are_distinct(self) -> Project:

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -91,3 +95,10 @@ def test_an_unknown_profile_is_answered_with_those_there_are(project):
 def test_an_override_that_is_none_is_refused(project, override):
     with pytest.raises(ConfigError, match="--set"):
         config.load(project(), overrides=[override])
+
+
+def test_the_reference_and_the_editors_schema_say_what_the_models_say():
+    script = Path(__file__).parent.parent / "scripts" / "configuration.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,80 @@
+"""Write docs/configuration.md and docs/flywheel.schema.json from the models of `flywheel.config`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from flywheel.config import Project
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of flywheel.yaml, profiles included."""
+    _, found = models_json_schema([(Project, "validation")], title="flywheel.yaml")
+    project = found["$defs"]["Project"]
+    project["properties"]["profiles"] = {
+        "type": "object",
+        "additionalProperties": {"type": "object"},
+        "description": "Name: keys that `--profile` lays over the others.",
+    }
+    return found | {"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": "#/$defs/Project"}
+
+
+def reference(found: dict[str, Any]) -> str:
+    """Return the page: one table a model, in the order in which they are met."""
+    text = "# flywheel.yaml\n\nMade from `flywheel.config` by `make docs`. For completion in an editor, begin the file "
+    text += "with\n`# yaml-language-server: $schema=<path to>/flywheel.schema.json`.\n"
+    seen, waiting = set(), [("", "Project")]
+    while waiting:
+        path, name = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        model = found["$defs"][name]
+        text += f"\n## {path or 'Top level'}\n\n{model.get('description', '')}\n\n"
+        text += "| key | type | default | meaning |\n|---|---|---|---|\n"
+        for key, field in model["properties"].items():
+            inner = _references(field)
+            below = f"{path}.{key}".lstrip(".")
+            waiting += [(f"{below} ({each})" if len(inner) > 1 else below, each) for each in inner]
+            default = "required" if key in model.get("required", ()) else f"`{json.dumps(field.get('default'))}`"
+            if inner and default != "required":
+                default = ""
+            text += f"| `{key}` | {_type(field)} | {default} | {field.get('description', '')} |\n"
+    return text
+
+
+def _references(field: Any) -> list[str]:
+    if isinstance(field, dict):
+        here = [field["$ref"].rsplit("/", 1)[1]] if "$ref" in field else []
+        return here + [name for key, part in field.items() if key != "discriminator" for name in _references(part)]
+    return [name for part in field for name in _references(part)] if isinstance(field, list) else []
+
+
+def _type(field: dict[str, Any]) -> str:
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    if "anyOf" in field:
+        return " or ".join(_type(part) for part in field["anyOf"] if part.get("type") != "null")
+    if field.get("type") == "array":
+        return "list" if _references(field) else f"list of {_type(field['items'])}"
+    return "keys" if _references(field) else str(field.get("type", "any"))
+
+
+def main() -> None:
+    """Write both files, or with --check say which is not what it should be."""
+    found = schema()
+    pages = {"flywheel.schema.json": json.dumps(found, indent=2) + "\n", "configuration.md": reference(found)}
+    for name, text in pages.items():
+        if "--check" not in sys.argv:
+            (DOCS / name).write_text(text)
+        elif (DOCS / name).read_text() != text:
+            sys.exit(f"docs/{name} is not up to date: run `python scripts/configuration.py`")
+
+
+if __name__ == "__main__":
+    main()

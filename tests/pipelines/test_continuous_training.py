@@ -1,0 +1,119 @@
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flywheel import config
+from flywheel.kubeflow.compile import compile_to, compiled
+
+kfp = pytest.importorskip("kfp")
+
+FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
+GOLDEN = Path(__file__).parents[1] / "golden"
+FAMILY = ".".join(kfp.__version__.split(".")[:2])
+
+
+@pytest.fixture(scope="module")
+def flights():
+    return config.load(FLIGHTS), (FLIGHTS / "flights.sql").read_text()
+
+
+@pytest.fixture(scope="module")
+def spec(flights, tmp_path_factory):
+    return yaml.safe_load(compile_to(*flights, tmp_path_factory.mktemp("compiled") / "p.yaml").read_text())
+
+
+def dags(spec):
+    """Every group of tasks in the pipeline: the outermost, the guarded ones, the branches."""
+    yield spec["root"]["dag"]["tasks"]
+    yield from (component["dag"]["tasks"] for component in spec["components"].values() if "dag" in component)
+
+
+def test_equal_input_compiles_to_equal_bytes(flights, tmp_path):
+    assert (
+        compile_to(*flights, tmp_path / "a.yaml").read_bytes() == compile_to(*flights, tmp_path / "b.yaml").read_bytes()
+    )
+
+
+def test_the_flights_compile_to_the_golden_file(flights, tmp_path):
+    """Set FLYWHEEL_GOLDEN=write to accept a change."""
+    found = compile_to(*flights, tmp_path / "p.yaml").read_text()
+    golden = GOLDEN / f"flights-kfp{FAMILY}.yaml"
+    if os.environ.get("FLYWHEEL_GOLDEN") == "write":
+        golden.write_text(found)
+    if not golden.exists():
+        pytest.skip(f"no golden file for kfp {FAMILY}")
+
+    assert found == golden.read_text()
+
+
+def test_kfps_own_loader_accepts_it(flights, tmp_path):
+    from kfp import components
+
+    loaded = components.load_component_from_file(str(compile_to(*flights, tmp_path / "p.yaml")))
+
+    assert loaded.pipeline_spec.pipeline_info.name == "flight-delays"
+
+
+def test_each_gate_guards_what_comes_after_it(spec):
+    conditions = [
+        task["triggerPolicy"]["condition"]
+        for tasks in dags(spec)
+        for task in tasks.values()
+        if "condition" in task.get("triggerPolicy", {})
+    ]
+
+    assert len(conditions) == 3
+    assert [next(gate for gate in ("plan", "validate", "decide") if gate in text) for text in sorted(conditions)] == [
+        "decide",
+        "plan",
+        "validate",
+    ]
+
+
+def test_the_exit_task_runs_however_the_rest_ended(spec):
+    (exit_task,) = [
+        task
+        for task in spec["root"]["dag"]["tasks"].values()
+        if task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED"
+    ]
+
+    assert exit_task["componentRef"]["name"] == "comp-conclude"
+
+
+def test_what_writes_to_the_ledger_is_never_cached(spec):
+    cached = {
+        name: bool(task.get("cachingOptions"))
+        for tasks in dags(spec)
+        for name, task in tasks.items()
+        if not name.startswith(("condition", "exit-handler"))
+    }
+
+    assert {name for name, on in cached.items() if on} >= {"extract", "transform", "train", "analyze"}
+    assert not {name for name, on in cached.items() if on} & {"plan", "validate", "decide", "promote", "deploy"}
+
+
+def test_steps_do_not_install_anything_when_they_start(flights, tmp_path):
+    assert "pip install" not in compile_to(*flights, tmp_path / "p.yaml").read_text()
+
+
+def test_resources_of_training_stand_in_the_compiled_form(tmp_path):
+    project = config.load(FLIGHTS, overrides=["train.resources={gpu: 2, memory: 16Gi, cpu: '4'}"])
+    spec = yaml.safe_load(compile_to(project, "SELECT 1", tmp_path / "p.yaml").read_text())
+    resources = spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
+
+    assert resources["accelerator"]["resourceCount"] == "2"
+    assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
+    assert resources["resourceMemoryLimit"] == "16Gi"
+    assert resources["resourceCpuRequest"] == "4"
+
+
+def test_a_compiled_pipeline_is_made_once_and_again_when_something_changed(flights, tmp_path):
+    project, query = flights
+    first = compiled(project, query, tmp_path)
+    made = first.stat().st_mtime_ns
+
+    assert compiled(project, query, tmp_path) == first
+    assert first.stat().st_mtime_ns == made
+    assert compiled(project, query + "\n-- changed", tmp_path) != first
