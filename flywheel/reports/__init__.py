@@ -1,1 +1,166 @@
-"""Self-contained HTML: no network, no script."""
+"""Self-contained HTML reports: one file, no script, no network, readable on a phone and in the Kubeflow UI.
+
+A report is a `page` of `Section`s. What goes into a section is made by the helpers here (`verdict_table`, `table`,
+`cards`, `paragraph`) and in `flywheel.reports.charts`; they escape everything that they are given. A plain string is
+escaped too, so data can never become markup.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flywheel.artifacts import Verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from markupsafe import Markup
+
+_ORDER = ("fail", "undecided", "warn", "pass")
+_WORDS = {"fail": "failed", "undecided": "undecided", "warn": "warning", "pass": "passed"}
+_SHOWN_PASSES = 12
+
+
+@dataclass(frozen=True)
+class Section:
+    """One titled part of a page.
+
+    Attributes:
+        title: Its heading.
+        body: What the helpers gave; a plain string is shown as text.
+        lead: A sentence under the heading that says what is to be seen.
+        collapsed: Show the heading alone until it is clicked.
+    """
+
+    title: str
+    body: str | Markup
+    lead: str = ""
+    collapsed: bool = False
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of many small boxes beside one another: a feature, a model, a slice.
+
+    Attributes:
+        title: Its name.
+        body: A chart, mostly.
+        facts: Figures under the title, as `{"missing": "1.2%"}`.
+        result: Colours the box as a check's result would: `fail`, `warn`, `undecided`, `pass`; empty for none.
+        note: A sentence under the chart.
+    """
+
+    title: str
+    body: str | Markup = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
+    result: str = ""
+    note: str = ""
+
+
+def page(
+    title: str,
+    sections: Sequence[Section],
+    *,
+    verdict: Verdict | None = None,
+    subtitle: str = "",
+    facts: Mapping[str, object] | None = None,
+) -> str:
+    """Return a whole HTML document.
+
+    Args:
+        title: What was looked at, as `Data of flight-delays, span 2013-06-01`.
+        sections: Its parts, most important first.
+        verdict: Stands on top with its outcome in one sentence; give its checks by `verdict_table` in a section.
+        subtitle: A sentence under the title.
+        facts: Figures shown in a row under the verdict; numbers are rounded for reading.
+    """
+    style = (Path(__file__).parent / "style.css").read_text()
+    return _template("page.html").render(
+        title=title, sections=sections, verdict=verdict, subtitle=subtitle, facts=facts or {}, style=style
+    )
+
+
+def verdict_table(verdict: Verdict) -> Markup:
+    """Return every check of `verdict`: what failed first, what passed last."""
+    ordered = sorted(verdict.checks, key=lambda check: _ORDER.index(check.result))
+    decisive = [check for check in ordered if check.result != "pass"]
+    passed = [check for check in ordered if check.result == "pass"]
+    return _part("verdict", decisive, passed, not decisive or len(passed) <= _SHOWN_PASSES)
+
+
+def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> Markup:
+    """Return `rows` as a table; on a phone each row becomes a box.
+
+    Args:
+        rows: One mapping a row; numbers are rounded for reading, markup of the helpers is kept.
+        columns: Keys to show, in order; those of the first row by default.
+    """
+    return _part("table", rows, list(columns or (rows[0] if rows else ())))
+
+
+def cards(boxes: Sequence[Card]) -> Markup:
+    """Return `boxes` side by side, as many in a row as the screen takes."""
+    return _part("cards", boxes)
+
+
+def paragraph(text: str) -> Markup:
+    """Return `text` as a paragraph."""
+    return _part("paragraph", text)
+
+
+def join(*parts: str | Markup) -> Markup:
+    """Return `parts` one after the other; plain strings are escaped."""
+    from markupsafe import Markup
+
+    return Markup("\n").join(parts)
+
+
+def number(value: object) -> str:
+    """Return `value` as people read it: four significant digits, thousands apart, a dash for nothing.
+
+    >>> number(336776), number(0.123456), number(None), number((0.1, 0.25))
+    ('336,776', '0.1235', '–', '0.1 to 0.25')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, tuple | list):
+        return " to ".join(number(part) for part in value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+@functools.cache
+def _template(name: str) -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _readable
+    environment.globals["words"] = _WORDS
+    return environment.get_template(name)
+
+
+def _readable(value: object) -> object:
+    return value if hasattr(value, "__html__") else number(value)
+
+
+def _part(macro: str, *arguments: Any) -> Markup:
+    """Return what a macro of parts.html makes of `arguments`."""
+    from markupsafe import Markup
+
+    return Markup(getattr(_template("parts.html").module, macro)(*arguments).strip())
+
+
+__all__ = ["Card", "Section", "cards", "join", "number", "page", "paragraph", "table", "verdict_table"]
