@@ -1,0 +1,28 @@
+-- One row a flight that left New York, with what is known about it before it leaves.
+-- A flight is late when it arrives more than 15 minutes after schedule. Cancelled and diverted flights have no arrival:
+-- they stay out.
+SELECT
+  IF(f.arr_delay > 15, 1, 0) AS late,
+  f.carrier,
+  f.origin,
+  f.dest,
+  f.distance,
+  f.hour,
+  f.hour * 60 + f.minute AS minute_of_day,
+  FORMAT_DATE('%a', DATE(f.year, f.month, f.day)) AS weekday,
+  f.year - p.year AS plane_age,
+  p.seats,
+  p.manufacturer,
+  w.temp,
+  w.dewp,
+  w.humid,
+  w.wind_speed,
+  w.precip,
+  w.pressure,
+  w.visib
+FROM flights AS f
+LEFT JOIN planes AS p ON p.tailnum = f.tailnum
+LEFT JOIN weather AS w ON w.origin = f.origin AND w.time_hour = f.time_hour
+WHERE f.arr_delay IS NOT NULL
+  AND DATE(f.year, f.month, f.day) >= @start
+  AND DATE(f.year, f.month, f.day) < @end

