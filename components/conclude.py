@@ -6,8 +6,8 @@ from flywheel import images
 
 
 @dsl.component(base_image=images.CPU, install_kfp_package=False)
-def conclude(name: str, ledger: str, job: str, status: dsl.PipelineTaskFinalStatus):
-    """Give the run its outcome: what the gates left in the ledger, or `failed` and why.
+def conclude(name: str, ledger: str, job: str, status: dsl.PipelineTaskFinalStatus) -> dict:
+    """Give the run its outcome, what the gates left in the ledger or `failed`, and return the row; none, no keys.
 
     Args:
         name: Name of the flywheel.
@@ -17,4 +17,5 @@ def conclude(name: str, ledger: str, job: str, status: dsl.PipelineTaskFinalStat
     """
     from flywheel.steps.conclude import conclude
 
-    conclude(name, ledger, job, status.state, status.error_message or "")
+    row = conclude(name, ledger, job, status.state, status.error_message or "")
+    return row.to_dict() if row else {}

@@ -142,6 +142,16 @@ class Project(_Strict):
     deploy: Deploy = Field(Deploy(), description="Where the champion is served.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
 
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """Columns that the model's gates slice by, sorted."""
+        return tuple(sorted({column for gate in self.gates.model for column in gate.slices}))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the query has to give, each once."""
+        return tuple(dict.fromkeys([self.label, *(feature.column for feature in self.features), *self.slices]))
+
     @model_validator(mode="after")
     def _features_are_distinct(self) -> Project:
         columns = [feature.column for feature in self.features]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +86,14 @@ class Workspace:
         Raises:
             ConfigError: The module is not in the folder, does not parse, or has no such function.
         """
+        self._trainer()
+
+    def trainer_imports(self) -> tuple[str, ...]:
+        """Return the modules that the trainer's file imports from outside the folder, worth loading beforehand."""
+        own = {path.stem for path in self.folder.iterdir()}
+        return tuple(name for name in dict.fromkeys(_imported(self._trainer())) if name.split(".")[0] not in own)
+
+    def _trainer(self) -> ast.Module:
         module, _, function = self.project.train.trainer.partition(":")
         base = self.folder / Path(*module.split("."))
         file = next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
@@ -104,6 +112,7 @@ class Workspace:
             near = difflib.get_close_matches(function, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"define `def {function}(context)` there."
             raise ConfigError(f"{file} has no function {function!r}", hint)
+        return tree
 
     def pack(self) -> str:
         """Return the URI of a content-addressed archive of the folder as it is now."""
@@ -126,3 +135,12 @@ def _bound(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.Assign):
         return [target.id for target in node.targets if isinstance(target, ast.Name)]
     return []
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """Yield the modules that the source imports, at its top or within functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module

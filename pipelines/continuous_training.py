@@ -17,8 +17,6 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
     source, label = project.source, project.label
     features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
-    slices = sorted({column for gate in project.gates.model for column in gate.slices})
-    columns = [label, *(feature.column for feature in project.features), *slices]
 
     @dsl.pipeline(name=project.name, description=f"Continuous training of {project.name}")
     def pipeline(
@@ -49,7 +47,7 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
                     warehouse=warehouse,
                     spans=to["spans"],
                     every=source.every,
-                    columns=list(dict.fromkeys(columns)),
+                    columns=list(project.columns),
                     maximum_bytes_billed=int(source.maximum_bytes_billed or 0),
                 )
                 fit = validate(
@@ -76,7 +74,7 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
                         model=candidate.outputs["model"],
                         champion=to["champion"],
                         judge=to["judge"],
-                        settings={"label": label, "slices": slices},
+                        settings={"label": label, "slices": list(project.slices)},
                         ledger=ledger,
                     )
                     better = decide(

@@ -57,3 +57,11 @@ def test_a_trainer_that_is_not_there_is_found_before_anything_runs(folder, train
 def test_a_trainer_may_be_bound_in_any_way(folder, source):
     (folder / "trainer.py").write_text(source)
     Workspace.open(folder).check_trainer()
+
+
+def test_what_the_trainer_imports_is_worth_loading_beforehand(folder):
+    (folder / "layers.py").write_text("")
+    (folder / "trainer.py").write_text(
+        "import keras\nimport layers\nfrom . import other\ndef train(c):\n    import numpy.linalg\n"
+    )
+    assert Workspace.open(folder).trainer_imports() == ("keras", "numpy.linalg")

@@ -1,0 +1,39 @@
+"""`flywheel status`: what happened in every span, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flywheel.cli.arguments import Folder, Profile
+
+
+def status(
+    folder: Folder = Path(),
+    profile: Profile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,
+) -> None:
+    """Show every run of the ledger, oldest first, and the champion."""
+    import json
+
+    from rich.console import Console
+
+    from flywheel.cli.table import outcomes
+    from flywheel.ledger import Ledger
+    from flywheel.workspace import Workspace
+
+    workspace = Workspace.open(folder, profile)
+    ledger = Ledger(workspace.ledger)
+    rows = ledger.rows(workspace.project.name)
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row.to_dict()))
+        return
+    if not rows:
+        typer.echo(f"{workspace.project.name} has not run yet: `flywheel run {folder}`")
+        return
+    Console(soft_wrap=False).print(outcomes(rows))
+    champion = ledger.champion(workspace.project.name)
+    typer.echo(f"\nchampion: version {champion.version} of span {champion.span}" if champion else "\nno champion yet")

@@ -1,0 +1,58 @@
+"""The table of runs that `flywheel run` ends with and `flywheel status` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from flywheel.ledger import Row
+
+_COLOURS = {"promoted": "green", "kept-champion": "yellow", "data-rejected": "yellow", "failed": "red"}
+
+
+def outcomes(rows: Iterable[Row]) -> Table:
+    """Return one line a run: what was decided, on what, and why."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, justify in [
+        ("span", "left"),
+        ("rows", "right"),
+        ("data", "left"),
+        ("model", "left"),
+        ("auc", "right"),
+        ("champion", "right"),
+        ("outcome", "left"),
+        ("seconds", "right"),
+        ("why", "left"),
+    ]:
+        table.add_column(title, justify=justify, no_wrap=title != "why", overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        outcome = row.outcome or row.status
+        colour = _COLOURS.get(outcome, "default")
+        rows_read = row.facts.get("rows")
+        table.add_row(
+            row.span,
+            f"{rows_read:,}" if isinstance(rows_read, int) else "",
+            _said(row, "data"),
+            _said(row, "model"),
+            _figure(row.auc),
+            _figure(row.champion_auc),
+            f"[{colour}]{outcome}[/]" + (f" v{row.version}" if row.version else ""),
+            "" if row.seconds is None else f"{row.seconds:.1f}",
+            escape(row.unfinished or row.why),
+        )
+    return table
+
+
+def _said(row: Row, gate: str) -> str:
+    decision = row.decisions.get(gate)
+    return "" if decision is None else "[green]ok[/]" if decision.ok else "[yellow]no[/]"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,108 @@
+"""A flywheel on this machine: the compiled pipeline, run for one span after another."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flywheel.ledger import Row
+from flywheel.spans import Span
+
+if TYPE_CHECKING:
+    from flywheel.runner import Result
+    from flywheel.runner.events import Events
+    from flywheel.workspace import Workspace
+
+
+class Flywheel:
+    """Runs the pipeline of a workspace, and keeps reports and schema where people look for them.
+
+    Args:
+        workspace: What to run.
+        events: Told what happens, as it happens.
+        jobs: How many steps run at the same time; as many as there are cores by default.
+    """
+
+    def __init__(self, workspace: Workspace, events: Events | None = None, jobs: int | None = None) -> None:
+        self.workspace, self._events, self._jobs = workspace, events, jobs
+
+    def check(self, spans: Iterable[str] = ()) -> None:
+        """Look for what is wrong with the input before anything is started.
+
+        Raises:
+            ConfigError: A span, the SQL file, a column or the trainer is wrong; the message says which.
+        """
+        from flywheel.steps.extract import check
+
+        source = self.workspace.project.source
+        for span in spans:
+            Span.parse(span, source.every)
+        self.workspace.check_trainer()
+        check(self.workspace.query(), self.workspace.warehouse, source.every, self.workspace.project.columns)
+
+    def run(self, span: str = "") -> Row:
+        """Run for `span`, by default the last one that is complete, and return its row of the ledger.
+
+        A step that fails gives a row with the outcome `failed`; a span that is done gives `not-needed`.
+        """
+        from flywheel.kubeflow.compile import compiled
+        from flywheel.runner import run
+
+        here = self.workspace
+        pipeline = compiled(here.project, here.query(), here.state / "compiled")
+        arguments = {
+            "code": here.pack(),
+            "span": span,
+            "warehouse": here.warehouse,
+            "ledger": here.ledger,
+            "serving": str(here.serving),
+        }
+        result = run(
+            pipeline, arguments, root=here.state, jobs=self._jobs, preload=here.trainer_imports(), events=self._events
+        )
+        row = _row(result, span)
+        self._keep_reports(result, row)
+        self._keep_schema(result)
+        return row
+
+    @property
+    def reports(self) -> Path:
+        """Where reports are kept, one folder a span."""
+        return self.workspace.state / "reports"
+
+    def reports_of(self, span: str) -> Path:
+        """Return the folder with the reports of a span's last run."""
+        return self.reports / span
+
+    def _keep_reports(self, result: Result, row: Row) -> None:
+        """Copy what people read out of the run's folder; a later run for the same span replaces it."""
+        for name, task in result.tasks.items():
+            report = task.artifacts.get("report")
+            if report is not None and report.path.is_file():
+                folder = self.reports_of(row.span)
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(report.path, folder / f"{name.rsplit('/', 1)[-1]}.html")
+
+    def _keep_schema(self, result: Result) -> None:
+        """Put the schema that a first run inferred beside flywheel.yaml, for people to curate and commit."""
+        found = [task.artifacts["schema"] for task in result.tasks.values() if "schema" in task.artifacts]
+        if found and not self.workspace.schema.exists() and result.ok:
+            shutil.copyfile(found[0].path / "schema.pbtxt", self.workspace.schema)
+
+
+def _row(result: Result, span: str) -> Row:
+    """Return the row that the run's exit task left, or one that says why there is none."""
+    concluded = result.tasks["conclude"].outputs.get("Output") if "conclude" in result.tasks else None
+    if concluded:
+        return Row.from_dict(concluded)
+    planned = _planned(result)
+    if result.ok and planned and not planned["go"]:
+        return Row.without_a_run(planned["span"], result.id, "not-needed", planned["reason"], result.seconds)
+    why = str(result.failed[0].error) if result.failed else f"the run ended {result.status.lower()}"
+    return Row.without_a_run(planned["span"] if planned else span, result.id, "failed", why, result.seconds)
+
+
+def _planned(result: Result) -> dict[str, Any]:
+    return next((task.outputs for name, task in result.tasks.items() if name.rsplit("/", 1)[-1] == "plan"), {})
