@@ -1,0 +1,168 @@
+"""The ledger: MLflow holds all state; a row is a run of the experiment that bears the flywheel's name."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flywheel.errors import LedgerError
+from flywheel.ledger.registry import champion_of
+from flywheel.ledger.rows import (
+    DONE,
+    JOB,
+    KEPT_BACK_BY,
+    KIND,
+    OUTCOME,
+    SPAN,
+    UNFINISHED,
+    VERDICT,
+    WHY,
+    Champion,
+    Decision,
+    Outcome,
+    Row,
+)
+from flywheel.ledger.store import Client, Exists
+
+if TYPE_CHECKING:
+    from flywheel.artifacts import Verdict
+
+__all__ = ["DONE", "Champion", "Decision", "Ledger", "Outcome", "Row"]
+
+
+class Ledger:
+    """Reads and writes the rows of the ledger at `tracking_uri`.
+
+    It connects when it is first asked, and again in a forked process: nothing is shared over a fork.
+
+    Args:
+        tracking_uri: MLflow server, or `sqlite:///file.db`; a SQLite store that is not there is made.
+        connect: Makes the client from the URI.
+        clock: Gives the seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        connect: Callable[[str], Client] = Client,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.tracking_uri, self.clock, self._connect = tracking_uri, clock, connect
+        self._opened: tuple[int, Client] | None = None
+
+    @property
+    def client(self) -> Client:
+        """This process's client.
+
+        Raises:
+            LedgerError: There is no ledger at the URI, or none that can be used.
+        """
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), self._connect(self.tracking_uri)
+        return self._opened[1]
+
+    def open(self, name: str, span: str, job: str, tags: Mapping[str, str] | None = None) -> str:
+        """Open a row for `span` of flywheel `name` and return its run; the same job gets its own row again."""
+        if row := self.find(name, job):
+            self.client.update_run(row.run, status="RUNNING")
+            return row.run
+        given = {f"flywheel.{key}": value for key, value in (tags or {}).items()}
+        run = self.client.create_run(
+            self._experiment(name),
+            start_time=int(self.clock() * 1000),
+            run_name=f"{span} {job[-8:]}",
+            tags=given | {KIND: "ledger", SPAN: span, JOB: job},
+        )
+        return str(run.info.run_id)
+
+    def record(self, run: str, verdict: Verdict) -> None:
+        """Store a gate's verdict; when it keeps the run back, the outcome follows from it."""
+        from mlflow.entities import Metric
+
+        decision = Decision.of(verdict)
+        numbers = {key: value for key, value in decision.facts.items() if isinstance(value, int | float)}
+        now = int(self.clock() * 1000)
+        self.client.log_dict(run, verdict.to_dict(), f"verdicts/{verdict.gate}.json")
+        self.client.log_batch(
+            run, metrics=[Metric(f"{verdict.gate}.{key}", float(value), now, 0) for key, value in numbers.items()]
+        )
+        self._tag(run, {VERDICT + verdict.gate: decision.to_tag()})
+        outcome = KEPT_BACK_BY.get(verdict.gate)
+        if outcome and not verdict.ok:
+            self.settle(run, outcome, verdict.why)
+        elif outcome and self.row(run).outcome == outcome:  # a step that is tried again takes back what it said
+            self._tag(run, {OUTCOME: "", WHY: ""})
+
+    def settle(self, run: str, outcome: Outcome, why: str) -> None:
+        """Give the row its outcome, and why in a sentence; the outcome is written last."""
+        self._tag(run, {WHY: why[:1000]})
+        self._tag(run, {OUTCOME: outcome})
+
+    def note(self, run: str, **tags: str) -> None:
+        """Tag the row with `flywheel.<key>`; an empty value takes the key back."""
+        self._tag(run, {f"flywheel.{key}": value for key, value in tags.items()})
+
+    def close(self, run: str, *, ok: bool, unfinished: str = "") -> None:
+        """Close the row: `ok` when nothing failed, else what was left unfinished beside its outcome, if any."""
+        if unfinished or self.row(run).unfinished:
+            self._tag(run, {UNFINISHED: unfinished[:1000]})
+        self.client.set_terminated(run, "FINISHED" if ok else "FAILED", int(self.clock() * 1000))
+
+    def row(self, run: str) -> Row:
+        """Return the row of `run`.
+
+        Raises:
+            LedgerError: There is none.
+        """
+        return Row.of(self.client.get_run(run))
+
+    def rows(self, name: str) -> list[Row]:
+        """Return the rows of flywheel `name`, oldest first; none when it never ran."""
+        return self._search(name)
+
+    def find(self, name: str, job: str) -> Row | None:
+        """Return the row that pipeline run `job` opened, if it did."""
+        found = self._search(name, f"tags.`{JOB}` = '{job}'")
+        return found[-1] if found else None
+
+    def champion(self, name: str) -> Champion | None:
+        """Return the version of `name` in service, if there is one."""
+        return champion_of(self.client, name)
+
+    def _search(self, name: str, condition: str = "") -> list[Row]:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            return []
+        wanted = f"tags.`{KIND}` = 'ledger'" + (f" and {condition}" if condition else "")
+        rows, token = [], None
+        while True:
+            page = self.client.search_runs(
+                [experiment.experiment_id], wanted, order_by=["attributes.start_time ASC"], page_token=token
+            )
+            rows += [Row.of(run) for run in page]
+            token = page.token
+            if not token:
+                return rows
+
+    def _experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self.client.create_experiment(name, artifact_location=self._artifacts(name)))
+            except Exists:  # another run of the same flywheel was quicker
+                found = self.client.get_experiment_by_name(name)
+        if found is None or found.lifecycle_stage != "active":
+            raise LedgerError(
+                f"the experiment {name!r} was deleted in MLflow",
+                "restore it with `mlflow experiments restore`, or choose another name in flywheel.yaml.",
+            )
+        return str(found.experiment_id)
+
+    def _artifacts(self, name: str) -> str | None:
+        return f"{self.client.artifacts}/{name}" if self.client.artifacts else None
+
+    def _tag(self, run: str, tags: Mapping[str, Any]) -> None:
+        for key, value in tags.items():
+            self.client.set_tag(run, key, value)

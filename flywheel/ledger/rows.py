@@ -1,0 +1,160 @@
+"""Rows of the ledger: which span led to which model and decision."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from flywheel.artifacts import Verdict
+
+Outcome = Literal["promoted", "kept-champion", "data-rejected", "not-needed", "failed"]
+DONE = tuple(outcome for outcome in get_args(Outcome) if outcome != "failed")
+KIND, JOB, SPAN = "flywheel.kind", "flywheel.job", "flywheel.span"
+OUTCOME, WHY, UNFINISHED = "flywheel.outcome", "flywheel.why", "flywheel.unfinished"
+VERSION, ENDPOINT = "flywheel.version", "flywheel.endpoint"
+VERDICT = "flywheel.verdict."
+KEPT_BACK_BY: dict[str, Outcome] = {"data": "data-rejected", "model": "kept-champion"}
+_TAG = 5000  # characters that every MLflow store takes in a tag
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a gate left in the ledger; the whole verdict is the run's artifact `verdicts/<gate>.json`.
+
+    Attributes:
+        gate: Which gate: `data`, `model`, …
+        ok: Whether it let the run pass.
+        why: Why, in a sentence.
+        facts: Its figures.
+    """
+
+    gate: str
+    ok: bool
+    why: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Decision:
+        """Return what is kept of `verdict`."""
+        return cls(verdict.gate, verdict.ok, verdict.why, dict(verdict.facts))
+
+    def to_tag(self) -> str:
+        """Return it as a tag's text; facts that do not fit are left to the artifact, largest first."""
+        facts = dict(sorted(self.facts.items(), key=lambda item: len(json.dumps(item[1]))))
+        while True:
+            text = json.dumps({"ok": self.ok, "why": self.why[:1000], "facts": facts})
+            if len(text) <= _TAG or not facts:
+                return text
+            facts.popitem()
+
+    @classmethod
+    def from_tag(cls, gate: str, text: str) -> Decision:
+        """Return what `to_tag` wrote."""
+        return cls(gate, **json.loads(text))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One try to train for one span.
+
+    Attributes:
+        run: Its MLflow run.
+        span: Name of the span.
+        job: The pipeline run that made it.
+        outcome: What became of it; None while it is open.
+        why: Why, in a sentence.
+        decisions: What each gate said.
+        version: The registered version that it was promoted as.
+        endpoint: Where that version is served.
+        unfinished: What went wrong after the outcome, as a deployment that failed.
+        started: When it was opened (UTC).
+        seconds: How long it took; None while it is open.
+        status: `running`, `finished` or `failed`.
+        tags: All its tags.
+    """
+
+    run: str
+    span: str
+    job: str
+    outcome: str | None
+    why: str
+    decisions: dict[str, Decision]
+    version: str | None
+    endpoint: str | None
+    unfinished: str | None
+    started: datetime
+    seconds: float | None
+    status: str
+    tags: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run) -> Row:
+        """Return the row that an MLflow run is."""
+        tags, info = run.data.tags, run.info
+        gates = {key.removeprefix(VERDICT): text for key, text in tags.items() if key.startswith(VERDICT)}
+        return cls(
+            run=info.run_id,
+            span=tags.get(SPAN, ""),
+            job=tags.get(JOB, ""),
+            outcome=tags.get(OUTCOME) or None,
+            why=tags.get(WHY, ""),
+            decisions={gate: Decision.from_tag(gate, text) for gate, text in gates.items()},
+            version=tags.get(VERSION),
+            endpoint=tags.get(ENDPOINT),
+            unfinished=tags.get(UNFINISHED) or None,
+            started=datetime.fromtimestamp(info.start_time / 1000, timezone.utc),
+            seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
+            status=info.status.lower(),
+            tags=dict(tags),
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Figures of all gates, as `auc` and `champion_auc`."""
+        return {key: value for decision in self.decisions.values() for key, value in decision.facts.items()}
+
+    @property
+    def auc(self) -> float | None:
+        """The candidate's, if it came to be judged."""
+        return self.facts.get("auc")
+
+    @property
+    def champion_auc(self) -> float | None:
+        """The champion's on the same rows, if there was one."""
+        return self.facts.get("champion_auc")
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do for this span: it has an outcome, and what follows from that happened."""
+        if self.outcome == "promoted":
+            return not self.unfinished and (self.status != "running" or self.endpoint is not None)
+        return self.outcome in DONE
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version that the alias `champion` points to.
+
+    Attributes:
+        name: Of the registered model.
+        version: Of it.
+        span: The span that it was promoted for; empty for one that was registered by other hands.
+        run: The ledger's row that it was promoted by.
+        digest: Content digest of its folder.
+    """
+
+    name: str
+    version: str
+    span: str
+    run: str
+    digest: str
+
+    @property
+    def uri(self) -> str:
+        """MLflow URI of this very version, whatever becomes champion later."""
+        return f"models:/{self.name}/{self.version}"
