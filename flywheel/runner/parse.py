@@ -1,0 +1,333 @@
+"""From the YAML that kfp compiles to `spec`'s dataclasses; what is not understood is named, not ignored."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flywheel.runner.check import check
+from flywheel.runner.errors import PipelineError
+from flywheel.runner.reading import Map, check_name, read_documents
+from flywheel.runner.spec import (
+    BOOLEAN,
+    DOUBLE,
+    INTEGER,
+    LIST,
+    STATUS,
+    STRING,
+    STRUCT,
+    TASK_CONFIG,
+    ArtifactSlot,
+    Component,
+    Constant,
+    Container,
+    Dag,
+    FinalStatus,
+    FromInput,
+    FromTask,
+    Importer,
+    Input,
+    Loop,
+    Parameter,
+    Pipeline,
+    Retry,
+    Selector,
+    Source,
+    Task,
+)
+
+_TYPES = (INTEGER, DOUBLE, STRING, BOOLEAN, LIST, STRUCT, STATUS, TASK_CONFIG)
+_OLD_TYPES = {"INT": INTEGER, "DOUBLE": DOUBLE, "STRING": STRING}
+_STRATEGIES = ("", "ALL_UPSTREAM_TASKS_SUCCEEDED", "ALL_UPSTREAM_TASKS_COMPLETED")
+
+
+def load(pipeline: object) -> Pipeline:
+    """Return the pipeline that is at a path, or that kfp has made of a decorated function.
+
+    Args:
+        pipeline: Path of a compiled pipeline, or an object made by `@dsl.pipeline` or `@dsl.component`.
+
+    Raises:
+        PipelineError: It cannot be read or understood.
+    """
+    if isinstance(pipeline, Pipeline):
+        return pipeline
+    if isinstance(pipeline, str | Path):
+        try:
+            return parse(Path(pipeline).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise PipelineError(
+                f"cannot read the pipeline {str(pipeline)!r}: {error}", "give a compiled YAML."
+            ) from error
+    if hasattr(pipeline, "pipeline_spec"):
+        return parse(_compile(pipeline))
+    raise PipelineError(
+        f"a {type(pipeline).__name__} is not a pipeline",
+        "give the path of a compiled YAML, or a @dsl.pipeline function.",
+    )
+
+
+def parse(text: str) -> Pipeline:
+    """Return the pipeline that `text`, a compiled YAML, describes.
+
+    Raises:
+        PipelineError: With the place in the YAML and what is wrong there.
+    """
+    documents = read_documents(text)
+    if not documents:
+        raise PipelineError("the pipeline is empty", "compile it anew with kfp.")
+    top = Map(documents[0], "pipeline")
+    if "root" not in top:
+        raise PipelineError("the pipeline has no `root`", "give a pipeline that kfp >= 2 has compiled.")
+    top.only(
+        "pipelineInfo", "deploymentSpec", "sdkVersion", "schemaVersion", "components", "root", "defaultPipelineRoot"
+    )
+    if not top.text("schemaVersion", "2.1.0").startswith("2."):
+        raise PipelineError(
+            f"schemaVersion {top.text('schemaVersion')!r} is not known", "compile with kfp 2.13 to 2.17."
+        )
+    info = top.map("pipelineInfo").only("name", "displayName", "description")
+    executors = {label: _executor(label, entry) for label, entry in top.map("deploymentSpec").maps("executors")}
+    components = {name: _component(name, entry, executors) for name, entry in top.maps("components")}
+    root = _component("root", top.map("root"), executors)
+    if not isinstance(root.body, Dag):
+        raise PipelineError("the pipeline's `root` is not a DAG", "compile it anew with kfp.")
+    name = check_name(info.text("name") or "pipeline", "pipeline.pipelineInfo.name")
+    pipeline = Pipeline(name, root, components, text)
+    check(pipeline)
+    return pipeline
+
+
+def _compile(pipeline: Any) -> str:
+    import yaml
+    from google.protobuf import json_format
+
+    documents = [json_format.MessageToDict(pipeline.pipeline_spec)]
+    return str(yaml.safe_dump_all(documents, sort_keys=True))
+
+
+def _executor(label: str, entry: Map) -> Container | Importer:
+    entry.only("container", "importer", "resolver", "customJob")
+    if "container" in entry:
+        return _container(label, entry.map("container"))
+    if "importer" in entry:
+        return _importer(entry.map("importer"))
+    raise PipelineError(f"{entry.where}: only containers and importers run here, found {list(entry.value)}")
+
+
+def _container(label: str, entry: Map) -> Container:
+    entry.only("image", "command", "args", "lifecycle", "resources", "env", "imagePullPolicy")
+    resources = entry.map("resources")
+    accelerator = resources.map("accelerator")
+    return Container(
+        label=label,
+        image=entry.text("image"),
+        command=entry.texts("command"),
+        args=entry.texts("args"),
+        env={item.only("name", "value").text("name"): item.text("value") for item in entry.list_of_maps("env")},
+        cores=math.ceil(max(_cpu(resources, "cpuRequest"), _cpu(resources, "cpuLimit"))),
+        gpus=math.ceil(max(_amount(accelerator, "count"), _amount(accelerator, "resourceCount"))),
+    )
+
+
+def _cpu(resources: Map, key: str) -> float:
+    return max(_amount(resources, key), _amount(resources, f"resource{key[0].upper()}{key[1:]}"))
+
+
+def _amount(entry: Map, key: str) -> float:
+    """Return a quantity such as `2`, `"2"` or `"500m"`; 0 when it is only known at run time."""
+    value = entry.value.get(key, 0)
+    if isinstance(value, str) and ("{{" in value or not value):
+        return 0.0
+    if isinstance(value, str) and value.endswith("m"):
+        return Map({key: value[:-1]}, entry.where).number(key) / 1000
+    return entry.number(key)
+
+
+def _importer(entry: Map) -> Importer:
+    entry.only(
+        "artifactUri", "typeSchema", "properties", "customProperties", "metadata", "reimport", "downloadToWorkspace"
+    )
+    uri = entry.map("artifactUri").only("constant", "runtimeParameter")
+    return Importer(
+        slot=_artifact_type(entry.map("typeSchema")), uri=uri.text("constant"), metadata=entry.map("metadata").value
+    )
+
+
+def _component(name: str, entry: Map, executors: dict[str, Container | Importer]) -> Component:
+    entry.only(
+        "inputDefinitions", "outputDefinitions", "dag", "executorLabel", "singlePlatformSpecs", "taskConfigPassthroughs"
+    )
+    inputs = entry.map("inputDefinitions").only("parameters", "artifacts")
+    outputs = entry.map("outputDefinitions").only("parameters", "artifacts")
+    body: Dag | Container | Importer
+    if "dag" in entry:
+        body = _dag(entry.map("dag"))
+    elif entry.text("executorLabel") in executors:
+        body = executors[entry.text("executorLabel")]
+    else:
+        raise PipelineError(f"{entry.where}: no executor is named {entry.text('executorLabel')!r}", "compile it anew.")
+    return Component(
+        name=name,
+        body=body,
+        parameters={key: _parameter(value) for key, value in inputs.maps("parameters")},
+        artifacts={key: _artifact(value) for key, value in inputs.maps("artifacts")},
+        out_parameters={key: _parameter(value) for key, value in outputs.maps("parameters")},
+        out_artifacts={key: _artifact(value) for key, value in outputs.maps("artifacts")},
+    )
+
+
+def _parameter(entry: Map) -> Parameter:
+    entry.only("type", "parameterType", "defaultValue", "isOptional", "description", "literals")
+    kind = entry.text("parameterType") or _OLD_TYPES.get(entry.text("type"), "")
+    if kind not in _TYPES:
+        raise PipelineError(f"{entry.where}: {kind!r} is not a parameter type", f"known: {', '.join(_TYPES)}.")
+    default = entry.json("defaultValue")
+    return Parameter(kind, entry.flag("isOptional") or default is not None, default, tuple(entry.items("literals")))
+
+
+def _artifact(entry: Map) -> ArtifactSlot:
+    entry.only(
+        "artifactType", "isArtifactList", "isOptional", "description", "properties", "customProperties", "metadata"
+    )
+    return _artifact_type(entry.map("artifactType"), entry.flag("isOptional"), entry.flag("isArtifactList"))
+
+
+def _artifact_type(entry: Map, optional: bool = False, many: bool = False) -> ArtifactSlot:
+    entry.only("schemaTitle", "schemaVersion", "schemaUri", "instanceSchema")
+    return ArtifactSlot(
+        entry.text("schemaTitle", "system.Artifact"), entry.text("schemaVersion", "0.0.1"), optional, many
+    )
+
+
+def _dag(entry: Map) -> Dag:
+    entry.only("tasks", "outputs")
+    outputs = entry.map("outputs").only("parameters", "artifacts")
+    return Dag(
+        tasks={name: _task(name, task) for name, task in entry.maps("tasks")},
+        parameters={name: _parameter_selectors(value) for name, value in outputs.maps("parameters")},
+        artifacts={name: _artifact_selectors(value) for name, value in outputs.maps("artifacts")},
+    )
+
+
+def _parameter_selectors(entry: Map) -> tuple[Selector, ...]:
+    entry.only("valueFromParameter", "valueFromOneof")
+    if "valueFromParameter" in entry:
+        choices = [entry.map("valueFromParameter")]
+    else:
+        choices = entry.map("valueFromOneof").only("parameterSelectors").list_of_maps("parameterSelectors")
+    return tuple(_selector(choice, "outputParameterKey") for choice in choices)
+
+
+def _artifact_selectors(entry: Map) -> tuple[Selector, ...]:
+    choices = entry.only("artifactSelectors").list_of_maps("artifactSelectors")
+    return tuple(_selector(choice, "outputArtifactKey") for choice in choices)
+
+
+def _selector(entry: Map, key: str) -> Selector:
+    entry.only("producerSubtask", key)
+    return Selector(entry.text("producerSubtask"), entry.text(key))
+
+
+def _task(name: str, entry: Map) -> Task:
+    entry.only(
+        "taskInfo", "inputs", "dependentTasks", "cachingOptions", "componentRef", "triggerPolicy", "artifactIterator",
+        "parameterIterator", "retryPolicy", "iteratorPolicy",
+    )  # fmt: skip
+    inputs = entry.map("inputs").only("parameters", "artifacts")
+    parameters = {key: _input(value) for key, value in inputs.maps("parameters")}
+    artifacts = {key: _artifact_source(value) for key, value in inputs.maps("artifacts")}
+    trigger = entry.map("triggerPolicy").only("condition", "strategy")
+    if trigger.text("strategy") not in _STRATEGIES:
+        raise PipelineError(f"{trigger.where}: the strategy {trigger.text('strategy')!r} is not known")
+    caching = entry.map("cachingOptions").only("enableCache", "cacheKey")
+    return Task(
+        name=name,
+        title=entry.map("taskInfo").only("name").text("name", name),
+        component=entry.map("componentRef").only("name").text("name"),
+        parameters=parameters,
+        artifacts=artifacts,
+        after=_dependencies(entry, [each.source for each in parameters.values()] + list(artifacts.values())),
+        condition=trigger.text("condition"),
+        is_exit=trigger.text("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED",
+        cache=caching.flag("enableCache"),
+        cache_key=caching.text("cacheKey"),
+        retry=_retry(entry.map("retryPolicy")),
+        loop=_loop(entry),
+    )
+
+
+def _dependencies(entry: Map, sources: list[Source]) -> tuple[str, ...]:
+    producers = [source.task for source in sources if isinstance(source, FromTask | FinalStatus)]
+    return tuple(dict.fromkeys([*entry.texts("dependentTasks"), *producers]))
+
+
+def _input(entry: Map) -> Input:
+    entry.only(
+        "taskOutputParameter",
+        "runtimeValue",
+        "componentInputParameter",
+        "taskFinalStatus",
+        "parameterExpressionSelector",
+    )
+    source: Source
+    if "taskOutputParameter" in entry:
+        output = entry.map("taskOutputParameter").only("producerTask", "outputParameterKey")
+        source = FromTask(output.text("producerTask"), output.text("outputParameterKey"))
+    elif "componentInputParameter" in entry:
+        source = FromInput(entry.text("componentInputParameter"))
+    elif "taskFinalStatus" in entry:
+        source = FinalStatus(entry.map("taskFinalStatus").only("producerTask").text("producerTask"))
+    elif "constant" in entry.map("runtimeValue").only("constant"):
+        source = Constant(entry.map("runtimeValue").json("constant"))
+    else:
+        raise PipelineError(f"{entry.where}: the input comes from nowhere", "compile the pipeline anew.")
+    return Input(source, entry.text("parameterExpressionSelector"))
+
+
+def _artifact_source(entry: Map) -> Source:
+    entry.only("taskOutputArtifact", "componentInputArtifact")
+    if "componentInputArtifact" in entry:
+        return FromInput(entry.text("componentInputArtifact"))
+    output = entry.map("taskOutputArtifact").only("producerTask", "outputArtifactKey")
+    return FromTask(output.text("producerTask"), output.text("outputArtifactKey"))
+
+
+def _retry(entry: Map) -> Retry:
+    entry.only("maxRetryCount", "backoffDuration", "backoffFactor", "backoffMaxDuration")
+    return Retry(
+        times=int(entry.number("maxRetryCount")),
+        wait=entry.seconds("backoffDuration"),
+        factor=entry.number("backoffFactor", 2.0) or 2.0,
+        longest=entry.seconds("backoffMaxDuration", 3600.0) or 3600.0,
+    )
+
+
+def _loop(entry: Map) -> Loop | None:
+    parallelism = int(entry.map("iteratorPolicy").only("parallelismLimit").number("parallelismLimit"))
+    if "artifactIterator" in entry:
+        each = entry.map("artifactIterator").only("items", "itemInput")
+        source = each.map("items").only("inputArtifact").text("inputArtifact")
+        return Loop(each.text("itemInput"), items_from=source, artifacts=True, parallelism=parallelism)
+    if "parameterIterator" in entry:
+        each = entry.map("parameterIterator").only("items", "itemInput")
+        items = each.map("items").only("raw", "inputParameter")
+        raw = _raw_items(items) if "raw" in items else None
+        return Loop(each.text("itemInput"), items=raw, items_from=items.text("inputParameter"), parallelism=parallelism)
+    return None
+
+
+def _raw_items(items: Map) -> list[Any]:
+    read: Callable[[str], Any] = json.loads
+    try:
+        value = read(items.text("raw"))
+    except (ValueError, RecursionError) as error:
+        raise PipelineError(
+            f"{items.where}.raw: the items are no JSON: {error}", "compile the pipeline anew."
+        ) from error
+    if not isinstance(value, list):
+        raise PipelineError(f"{items.where}.raw: expected a list of items, found {value!r:.80}")
+    return value

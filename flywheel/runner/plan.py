@@ -1,0 +1,49 @@
+"""Before anything runs: can every component be run here, and what do they import?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+
+from flywheel.runner.errors import EngineError
+from flywheel.runner.program import imports_of, program_of
+from flywheel.runner.spec import Component, Container, Dag, Pipeline
+
+
+def steps_of(pipeline: Pipeline) -> Iterator[tuple[Component, Container]]:
+    """Yield the components that are steps, in an order in which they may run; those never used are left out."""
+    seen: set[str] = set()
+
+    def walk(dag: Dag) -> Iterator[tuple[Component, Container]]:
+        for name in TopologicalSorter({task.name: task.after for task in dag.tasks.values()}).static_order():
+            component = pipeline.components[dag.tasks[name].component]
+            if component.name in seen:
+                continue
+            seen.add(component.name)
+            if isinstance(component.body, Dag):
+                yield from walk(component.body)
+            elif isinstance(component.body, Container):
+                yield component, component.body
+
+    yield from walk(pipeline.dag)
+
+
+def needs_of(pipeline: Pipeline) -> list[tuple[str, ...]]:
+    """Return the modules that each step imports, in the order in which the pipeline needs them."""
+    programs = [program_of(container) for _, container in steps_of(pipeline)]
+    return [imports_of(program.source) for program in programs if program]
+
+
+def check_runnable(pipeline: Pipeline) -> None:
+    """Raise an error, before anything runs, if a step cannot be run on this machine.
+
+    Raises:
+        EngineError: A component needs a container, and there is no engine.
+    """
+    for component, container in steps_of(pipeline):
+        if program_of(container) is None:
+            raise EngineError(
+                f"component {component.name.removeprefix('comp-')!r} runs in the container {container.image!r}, "
+                "and no container engine answers here",
+                "start Docker, or make it a @dsl.component.",
+            )

@@ -1,0 +1,87 @@
+"""What a container runs: is it a Python component, which function, which imports and which packages does it want?"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+from flywheel.runner.spec import Container
+
+_EXECUTOR = "kfp.dsl.executor_main"
+_RUNNER = "ephemeral_component.py"
+_PIP = re.compile(r"-m pip install(?P<arguments>[^&\n]*)")
+_OWN = re.compile(r"(kfp|kfp-pipeline-spec|typing-extensions)(?![\w-])")
+
+
+@dataclass(frozen=True)
+class Program:
+    """The Python function of a component."""
+
+    function: str
+    source: str
+    packages: tuple[str, ...] = ()
+    """What its `packages_to_install` names, kfp itself left out."""
+    pip_options: tuple[str, ...] = ()
+    """Options for pip, such as `--index-url`."""
+    own_venv: bool = False
+    """Whether `use_venv` asks for an environment of its own."""
+
+
+def program_of(container: Container) -> Program | None:
+    """Return the Python function that a container runs, or None if it is some other command."""
+    return _read(container.command, container.args)
+
+
+@cache
+def _read(command: tuple[str, ...], args: tuple[str, ...]) -> Program | None:
+    scripts = [part for part in command if _EXECUTOR in part and _RUNNER in part]
+    if not scripts or command[-1] in scripts or "--function_to_execute" not in args:
+        return None
+    function = args[args.index("--function_to_execute") + 1 :][:1]
+    if not function:
+        return None
+    shell = "\n".join(part for part in command[:-1])
+    packages, options = _installs(shell)
+    own_venv = "-m venv" in shell
+    return Program(function[0], command[-1], packages, options, own_venv)
+
+
+def _installs(shell: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the packages and the options in the `pip install` commands that kfp has written."""
+    packages: list[str] = []
+    options: list[str] = []
+    for match in _PIP.finditer(shell):
+        words = shlex.split(match["arguments"])
+        found = [word for word in words if not word.startswith("-") and not _OWN.match(word)]
+        waits = False
+        for word in words:
+            if waits or word.startswith(("--index-url", "--extra-index-url", "--trusted-host")):
+                options.append(word)
+                found = [each for each in found if each != word] if waits else found
+                waits = not waits and "=" not in word
+        packages += found
+    return tuple(dict.fromkeys(packages)), tuple(dict.fromkeys(options))
+
+
+@cache
+def imports_of(source: str) -> tuple[str, ...]:
+    """Return the modules that a source imports, in order, those inside functions too; none if it does not parse."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module)
+    heavy = (name for name in dict.fromkeys(names) if name.split(".")[0] not in _LIGHT)
+    return tuple(heavy)
+
+
+_LIGHT = {*sys.stdlib_module_names, "kfp", "typing_extensions"}
