@@ -1,0 +1,143 @@
+"""Extract: run the query once for each span and keep its rows as Parquet."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flywheel import warehouse as warehouses
+from flywheel.artifacts import Examples
+from flywheel.errors import ConfigError, DataError
+from flywheel.spans import Every, Span
+from flywheel.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from flywheel.artifacts import ExamplesWriter
+
+PRELOAD = ("duckdb", "pyarrow.parquet", "sqlglot.dialects.bigquery", "sqlglot.dialects.duckdb")
+_SAID_EVERY = 5.0
+_AT_ONCE = 4
+_log = logging.getLogger(__name__)
+
+
+def extract(
+    query: str,
+    warehouse: str,
+    spans: Sequence[str],
+    every: Every,
+    columns: Sequence[str],
+    maximum_bytes_billed: int | None,
+    path: Path,
+) -> Examples:
+    """Write the rows of each span as Examples at `path`; memory does not grow with the data.
+
+    A span without rows is kept as such; only the newest one has to have some.
+
+    Args:
+        query: SQL in BigQuery's dialect with @start and @end.
+        warehouse: URL of the warehouse.
+        spans: Names of the spans, oldest first.
+        every: How long a span is.
+        columns: Columns that the query has to give; what else it gives is kept too.
+        maximum_bytes_billed: A query that would read more is refused; the embedded warehouse bills nothing and ignores it.
+        path: Folder to write; nothing is left there when the step fails.
+
+    Raises:
+        SQLError: The query does not parse, cannot be translated or fails.
+        ConfigError: It does not give a column that is asked for, or there is no such warehouse.
+        DataError: There are no rows at all, or none in the newest span.
+    """
+    wanted = [Span.parse(name, every) for name in spans]
+    started = time.monotonic()
+    with warehouses.open(warehouse, maximum_bytes_billed) as source:
+        schema = source.schema(query)
+        _require(columns, schema.names)
+        _log.info("extracting %d spans, %s to %s, from %s", len(wanted), wanted[0], wanted[-1], warehouse)
+        with Examples.writer(path, schema, producer="extract") as writer:
+            rows = _copy(source, query, wanted, writer)
+            _refuse_empty(rows, wanted, query, source)
+    seconds = time.monotonic() - started
+    empty = [name for name, count in rows.items() if not count]
+    _log.info("%s rows in %.1f s%s", f"{sum(rows.values()):,}", seconds, f"; none in {_list(empty)}" if empty else "")
+    return Examples.open(path)
+
+
+def _copy(source: Warehouse, query: str, spans: Sequence[Span], writer: ExamplesWriter) -> dict[str, int]:
+    """Write every span, several at a time, and return how many rows each has."""
+    progress = _Progress(len(spans))
+
+    def copy(span: Span) -> int:
+        rows = writer.write(span.name, progress.count(source.batches(query, span)))
+        progress.finish(span)
+        return rows
+
+    with ThreadPoolExecutor(min(_AT_ONCE, int(os.environ.get("OMP_NUM_THREADS", 2)) + 1)) as pool:
+        copies = {span.name: pool.submit(copy, span) for span in spans}
+        try:
+            return {name: future.result() for name, future in copies.items()}
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # the first error is told; what has not begun need not
+            raise
+
+
+class _Progress:
+    """Says every few seconds how far the extraction is, so that long ones are seen to live."""
+
+    def __init__(self, spans: int) -> None:
+        self._spans, self._done, self._rows = spans, 0, 0
+        self._said = time.monotonic()
+
+    def count(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield batch
+            self._rows += batch.num_rows
+            if time.monotonic() - self._said > _SAID_EVERY:
+                self._said = time.monotonic()
+                _log.info("  %d of %d spans, %s rows so far", self._done, self._spans, f"{self._rows:,}")
+
+    def finish(self, span: Span) -> None:
+        self._done += 1
+        _log.debug("  %s is done", span)
+
+
+def _require(columns: Sequence[str], given: Sequence[str]) -> None:
+    missing = [column for column in columns if column not in given]
+    if missing:
+        near = difflib.get_close_matches(missing[0], given, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(
+            f"the query gives no column {', '.join(map(repr, missing))}",
+            f"{hint}it gives {', '.join(given)}: mend flywheel.yaml, or add the column to the query.",
+        )
+
+
+def _refuse_empty(rows: dict[str, int], spans: Sequence[Span], query: str, source: Warehouse) -> None:
+    """Refuse a window with no rows, or a newest span with none: there would be nothing fresh to judge on."""
+    newest = spans[-1].name
+    if rows[newest]:
+        return
+    empty = [name for name, count in rows.items() if not count]
+    extent = source.extent(query)
+    there = f"the warehouse has data from {extent[0]:%Y-%m-%d %H:%M} to {extent[1]:%Y-%m-%d %H:%M}: " if extent else ""
+    if len(empty) == len(rows):
+        raise DataError(
+            f"the query gives no rows in any span from {spans[0]} to {newest}",
+            f"{there}choose a span within the data by --span, load that time, or mend the WHERE of the query.",
+        )
+    raise DataError(
+        f"the newest span {newest!r} has no rows; without rows are {_list(empty)}",
+        f"{there}run again when its data has arrived, or choose an earlier span by --span.",
+    )
+
+
+def _list(names: Sequence[str], shown: int = 5) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

@@ -1,0 +1,174 @@
+"""BigQuery's SQL for DuckDB: translated by SQLGlot, and what cannot be translated is named with its line."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel, ParseError, TokenError, UnsupportedError
+
+from flywheel.errors import SQLError
+from flywheel.warehouse import PARAMETERS
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query in both dialects.
+
+    Attributes:
+        text: What the user wrote.
+        tree: What it means; not to be changed.
+        duckdb: The same in DuckDB's dialect, `@start` as `$start`.
+        parameters: Which of `start` and `end` it takes.
+    """
+
+    text: str
+    tree: exp.Query
+    duckdb: str
+    parameters: frozenset[str]
+
+    def tables(self) -> list[exp.Table]:
+        """Return the tables that it reads, those aside that it defines itself by WITH."""
+        own = {cte.alias_or_name.lower() for cte in self.tree.find_all(exp.CTE)}
+        tables = [table for table in self.tree.find_all(exp.Table) if isinstance(table.this, exp.Identifier)]
+        return [table for table in tables if table.db or table.name.lower() not in own]
+
+    def place(self, word: str) -> str:
+        """Return where `word` first stands, as ` at line 3, column 12`; empty when the user did not write it."""
+        for token in sqlglot.tokenize(self.text, read="bigquery"):
+            if token.text.lower() == word.lower():
+                return f" at line {token.line}, column {max(token.col - len(token.text) + 1, 1)}"
+        return ""
+
+
+@functools.lru_cache(maxsize=32)
+def translate(text: str) -> Query:
+    """Return `text`, one SELECT in BigQuery's dialect, in both dialects.
+
+    Raises:
+        SQLError: It does not parse, is something else than one query, takes other parameters than @start and @end or
+            neither, or has a construct that DuckDB cannot express.
+    """
+    tree = _parse(text)
+    parameters = _parameters(tree)
+    try:
+        duckdb = _repair(tree).sql(dialect="duckdb", unsupported_level=ErrorLevel.RAISE)
+    except UnsupportedError as error:
+        raise SQLError(
+            f"the query cannot be translated for DuckDB: {error}", "write that part in another way."
+        ) from None
+    return Query(text, tree, duckdb, frozenset(parameters))
+
+
+def extent(query: Query) -> str | None:
+    """Return SQL for DuckDB that finds the first and last value of what `query` holds against @start.
+
+    None when that is not plainly one condition in the WHERE of its outermost SELECT.
+    """
+    select = query.tree.copy()
+    where = select.args.get("where")
+    if not isinstance(select, exp.Select) or where is None:
+        return None
+    conditions = list(where.this.flatten()) if isinstance(where.this, exp.And) else [where.this]
+    bound = [condition for condition in conditions if condition.find(exp.Parameter)]
+    starts = [c.this for c in bound if isinstance(c, exp.GTE | exp.GT | exp.Between) and not c.this.find(exp.Parameter)]
+    if len(starts) != 1:
+        return None
+    kept = [condition for condition in conditions if condition not in bound]
+    select.set("where", exp.Where(this=exp.and_(*kept)) if kept else None)
+    for clause in ("group", "having", "qualify", "order", "limit", "distinct"):
+        select.set(clause, None)
+    select.set("expressions", [exp.Min(this=starts[0].copy()), exp.Max(this=starts[0].copy())])
+    return None if select.find(exp.Parameter) else _repair(select).sql(dialect="duckdb")
+
+
+def _parse(text: str) -> exp.Query:
+    try:
+        statements = [tree for tree in sqlglot.parse(text, read="bigquery") if tree is not None]
+    except ParseError as error:
+        fault = error.errors[0] if error.errors else {}
+        found = f" near {fault['highlight']!r}" if fault.get("highlight") else ""
+        where = f"line {fault.get('line')}, column {fault.get('col')}"
+        raise SQLError(
+            f"the query does not parse at {where}{found}: {fault.get('description', error)}", "mend it there."
+        ) from None
+    except TokenError as error:
+        raise SQLError(
+            f"the query does not parse at line {_unclosed(text)}: {error}", "close every quote, backtick and comment."
+        ) from None
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        found = ", ".join(type(tree).__name__.lower() for tree in statements) or "nothing"
+        raise SQLError(f"the query has to be one SELECT, found {found}", "keep a single SELECT (WITH … is fine).")
+    return statements[0]
+
+
+def _unclosed(text: str) -> int:
+    """Return the line from which on `text` cannot be split into tokens: that of an unclosed quote."""
+    lines, closed = text.splitlines(keepends=True), 0
+    for count in range(1, len(lines)):
+        try:
+            sqlglot.tokenize("".join(lines[:count]), read="bigquery")
+            closed = count
+        except TokenError:
+            continue
+    return closed + 1
+
+
+def _parameters(tree: exp.Query) -> set[str]:
+    found = {parameter.name.lower(): parameter for parameter in tree.find_all(exp.Parameter)}
+    unknown = sorted(set(found) - set(PARAMETERS))
+    if unknown:
+        raise SQLError(f"the query takes the parameter @{unknown[0]}", "only @start and @end are given.")
+    if not found:
+        raise SQLError(
+            "the query takes neither @start nor @end: every span would have the same rows",
+            "limit it to a span, as in `WHERE time >= @start AND time < @end`.",
+        )
+    for parameter in found.values():
+        parameter.this.set("this", parameter.name.lower())
+    return set(found)
+
+
+def _repair(tree: exp.Query) -> exp.Query:
+    """Return `tree` with those constructs rewritten to which DuckDB, and SQLGlot with it, gives another meaning."""
+    repaired = tree.copy()
+    for table in repaired.find_all(exp.Table):
+        table.set("catalog", None)  # a BigQuery project; an embedded warehouse is one
+    nodes: list[exp.Expression] = list(repaired.find_all(*_REPAIRS))
+    for node in reversed(nodes):  # the innermost first
+        node.replace(_REPAIRS[type(node)](node.copy()))
+    return repaired
+
+
+def _extract(node: exp.Extract) -> exp.Expression:
+    part = node.this.name.upper()
+    if part == "DAYOFWEEK":  # Sunday is 1 in BigQuery, 0 in DuckDB
+        return exp.paren(exp.Add(this=node, expression=exp.Literal.number(1)))
+    if part == "ISOWEEK":
+        node.set("this", exp.Var(this="WEEK"))
+    elif part.startswith("WEEK"):
+        raise SQLError(
+            f"EXTRACT({part} …) cannot be translated for DuckDB, whose weeks are ISO's", "take EXTRACT(ISOWEEK …)."
+        )
+    return node
+
+
+def _whole_units(node: exp.TimestampDiff) -> exp.Expression:
+    unit = exp.Literal.string(
+        node.text("unit") or "SECOND"
+    )  # BigQuery counts whole hours here, not strokes of the clock
+    return exp.Anonymous(this="DATE_SUB", expressions=[unit, node.expression, node.this])
+
+
+def _printf(node: exp.Format) -> exp.Expression:
+    return exp.Anonymous(this="PRINTF", expressions=[node.this, *node.expressions])
+
+
+_REPAIRS: dict[type, Callable[..., exp.Expression]] = {
+    exp.Extract: _extract,
+    exp.TimestampDiff: _whole_units,
+    exp.Format: _printf,
+}
