@@ -66,6 +66,8 @@ class Ledger:
     def open(self, name: str, span: str, job: str, tags: Mapping[str, str] | None = None) -> str:
         """Open a row for `span` of flywheel `name` and return its run; the same job gets its own row again."""
         if row := self.find(name, job):
+            if row.outcome not in DONE:
+                self._tag(row.run, {OUTCOME: "", WHY: ""})
             self.client.update_run(row.run, status="RUNNING")
             return row.run
         given = {f"flywheel.{key}": value for key, value in (tags or {}).items()}

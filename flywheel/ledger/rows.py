@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
@@ -107,11 +107,28 @@ class Row:
             version=tags.get(VERSION),
             endpoint=tags.get(ENDPOINT),
             unfinished=tags.get(UNFINISHED) or None,
-            started=datetime.fromtimestamp(info.start_time / 1000, timezone.utc),
+            started=datetime.fromtimestamp(info.start_time / 1000, UTC),
             seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
             status=info.status.lower(),
             tags=dict(tags),
         )
+
+    @classmethod
+    def without_a_run(cls, span: str, job: str, outcome: Outcome, why: str, seconds: float) -> Row:
+        """Return the row of a try that opened none: there was nothing to do, or it failed before."""
+        started = datetime.now(UTC) - timedelta(seconds=seconds)
+        status = "failed" if outcome == "failed" else "finished"
+        return cls("", span, job, outcome, why, {}, None, None, None, started, seconds, status, {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return asdict(self) | {"started": self.started.isoformat()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Row:
+        """Return the row that `to_dict` gave."""
+        decisions = {gate: Decision(**decision) for gate, decision in values["decisions"].items()}
+        return cls(**values | {"decisions": decisions, "started": datetime.fromisoformat(values["started"])})
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Client:
             self._client = MlflowClient(self.uri, self.uri)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
         method = getattr(self._client, name)
 
         def call(*args: Any, **options: Any) -> Any:
@@ -61,9 +63,7 @@ class Client:
 
         options = {} if into is None else {"dst_path": str(into)}
         return Path(
-            self._call(
-                mlflow.artifacts.download_artifacts, artifact_uri=artifact_uri, tracking_uri=self.uri, **options
-            )
+            self._call(mlflow.artifacts.download_artifacts, artifact_uri=artifact_uri, tracking_uri=self.uri, **options)
         )
 
     def _call(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -103,7 +103,7 @@ def reported(uri: str) -> Iterator[None]:
 
 def _translate(uri: str, code: str, text: str) -> LedgerError:
     first = text.strip().splitlines()[0] if text.strip() else code
-    if code == "RESOURCE_DOES_NOT_EXIST" or "alias" in first and "not found" in first:
+    if code == "RESOURCE_DOES_NOT_EXIST" or ("alias" in first and "not found" in first):
         return Missing(first, f"look into the ledger at {uri}: was it removed there?")
     if code == "RESOURCE_ALREADY_EXISTS":
         return Exists(first, f"look into the ledger at {uri}.")

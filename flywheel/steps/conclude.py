@@ -1,0 +1,53 @@
+"""Conclude: close the run's row in the ledger, however the run went."""
+
+from __future__ import annotations
+
+from flywheel.ledger import DONE, Ledger, Outcome, Row
+from flywheel.ledger.rows import KEPT_BACK_BY
+
+PRELOAD = ("flywheel.ledger.engine",)
+
+
+def conclude(name: str, ledger: str, job: str, state: str, error: str) -> Row | None:
+    """Give the row of `job` its outcome, if it has none yet, close it and return it; None when it opened no row.
+
+    An outcome that stands is never lost: when a run fails after its promotion, it was promoted all the same, and what
+    failed is noted beside it.
+
+    Args:
+        name: Name of the flywheel.
+        ledger: MLflow tracking URI.
+        job: Identity of this pipeline run.
+        state: How the rest of the pipeline ended: `SUCCEEDED`, `FAILED` or `CANCELLED`.
+        error: The error message of what failed; empty when nothing did.
+
+    Raises:
+        LedgerError: The ledger cannot be reached.
+    """
+    book = Ledger(ledger)
+    row = book.find(name, job)
+    if row is None:
+        print(f"nothing to close: this run opened no row for {name}", flush=True)  # noqa: T201
+        return None
+    ok = state == "SUCCEEDED"
+    why = _first_line(error) if state != "CANCELLED" else "interrupted"
+    stands = row.outcome in DONE
+    if not stands:
+        book.settle(row.run, *_outcome(row, ok, why))
+    book.close(row.run, ok=ok, unfinished=why if stands and not ok else "")
+    closed = book.row(row.run)
+    print(f"span {closed.span}: {closed.outcome} ({closed.unfinished or closed.why})", flush=True)  # noqa: T201
+    return closed
+
+
+def _outcome(row: Row, ok: bool, error: str) -> tuple[Outcome, str]:
+    if not ok:
+        return "failed", error
+    for gate, outcome in KEPT_BACK_BY.items():
+        if gate in row.decisions and not row.decisions[gate].ok:
+            return outcome, row.decisions[gate].why
+    return "not-needed", "the run ended without a decision"
+
+
+def _first_line(error: str) -> str:
+    return next((line.strip() for line in error.splitlines() if line.strip()), "failed without a message")

@@ -1,0 +1,133 @@
+"""Plan: is there something to train, on what, and against which champion?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from flywheel.ledger import Ledger, Row
+from flywheel.spans import Every, Span, Windows
+
+PRELOAD = ("flywheel.ledger.engine",)
+
+
+class Plan(NamedTuple):
+    """What a run is to do.
+
+    Attributes:
+        go: Whether there is something to do.
+        span: Name of the run's span.
+        spans: Names of all spans to extract, oldest first.
+        window: Names of those to train on.
+        judge: Names of those to judge on, the run's own last.
+        champion: MLflow URI of the version in service; empty when there is none.
+        run: The run's row in the ledger; empty when there is nothing to do.
+        reason: The decision in a sentence.
+    """
+
+    go: bool
+    span: str
+    spans: list[str]
+    window: list[str]
+    judge: list[str]
+    champion: str
+    run: str
+    reason: str
+
+
+def plan(
+    name: str,
+    span: str,
+    every: Every,
+    window: int,
+    judge: int,
+    ledger: str,
+    code_zip: Path,
+    job: str,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Plan:
+    """Decide whether to train for `span`, and open its row in the ledger.
+
+    A span that is done is not done again, and none older than the champion's is trained for: both are answered with
+    `go=False` and leave no row. A try that failed, or whose process is gone, does not count: it is tried again.
+
+    Args:
+        name: Name of the flywheel.
+        span: Name of the span; empty for the last one that is complete by the clock.
+        every: How long a span is.
+        window: How many spans to train on.
+        judge: How many of the newest spans to judge on.
+        ledger: MLflow tracking URI.
+        code_zip: The project's archive, named by its digest.
+        job: Identity of this pipeline run.
+        clock: Gives the time, with its zone.
+
+    Raises:
+        ConfigError: `span` names no such span.
+        LedgerError: The ledger cannot be reached.
+    """
+    chosen = Span.parse(span, every) if span else last_complete(every, clock())
+    windows = Windows.of(chosen, window, judge)
+    book = Ledger(ledger)
+    champion = book.champion(name)
+    earlier = [row for row in book.rows(name) if row.span == chosen.name and row.job != job]
+    done = next((row for row in earlier if row.done), None)
+    run = ""
+    if done:
+        reason = f"span {chosen} is done: {done.outcome} on {done.started:%Y-%m-%d at %H:%M} UTC ({done.why})"
+    elif champion and chosen.name < champion.span:
+        reason = f"span {chosen} is older than the champion's: version {champion.version} is of {champion.span}"
+    else:
+        _give_up(book, earlier)
+        run = book.open(
+            name,
+            chosen.name,
+            job,
+            {
+                "code": code_zip.stem,
+                "window": _range(windows.train),
+                "judge": _range(windows.judge),
+                "champion": champion.version if champion else "",
+            },
+        )
+        against = f"against champion version {champion.version} of {champion.span}" if champion else "the first model"
+        reason = f"train for span {chosen} on {_range(windows.train)}, judge on {_range(windows.judge)}, {against}"
+    print(reason if run else f"nothing to do: {reason}", flush=True)  # noqa: T201
+    return Plan(
+        go=bool(run),
+        span=chosen.name,
+        spans=[part.name for part in windows.all],
+        window=[part.name for part in windows.train],
+        judge=[part.name for part in windows.judge],
+        champion=champion.uri if champion else "",
+        run=run,
+        reason=reason,
+    )
+
+
+def last_complete(every: Every, now: datetime) -> Span:
+    """Return the last span that was over at `now`."""
+    at = now.astimezone(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0)
+    if every != "hour":
+        at = at.replace(hour=0)
+    if every == "week":
+        at -= timedelta(days=at.weekday())
+    if every == "month":
+        at = at.replace(day=1)
+    return Span(at, every).shift(-1)
+
+
+def _give_up(book: Ledger, rows: list[Row]) -> None:
+    """Close the rows of tries that never came to an end; one that runs on after all sets its own outcome later."""
+    for row in rows:
+        if row.status == "running":
+            if row.outcome is None:
+                book.settle(row.run, "failed", "interrupted")
+            book.close(row.run, ok=False, unfinished="interrupted")
+
+
+def _range(spans: tuple[Span, ...]) -> str:
+    return f"{spans[0]} to {spans[-1]}" if len(spans) > 1 else str(spans[0])
