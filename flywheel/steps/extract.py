@@ -47,7 +47,7 @@ def extract(
         spans: Names of the spans, oldest first.
         every: How long a span is.
         columns: Columns that the query has to give; what else it gives is kept too.
-        maximum_bytes_billed: A query that would read more is refused; the embedded warehouse bills nothing and ignores it.
+        maximum_bytes_billed: A query that would read more is refused; DuckDB bills nothing and ignores it.
         path: Folder to write; nothing is left there when the step fails.
 
     Raises:

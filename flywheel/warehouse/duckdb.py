@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -51,6 +50,7 @@ class DuckDB:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._canonical: dict[str, str] = {}
         if not file.is_file():
             raise ConfigError(
                 f"there is no warehouse at {str(file.absolute())!r}",
@@ -94,16 +94,12 @@ class DuckDB:
 
     def _relation(self, query: str, start: datetime, end: datetime) -> Any:
         """Return what `query` gives for a span, every column cast to a type that BigQuery has."""
-        translated = sql.translate(query)
-        values = {name: value for name, value in (("start", start), ("end", end)) if name in translated.parameters}
         cursor = self._connection.cursor()
-        plain = cursor.sql(translated.duckdb, params=values)
-        types = [_canonical(str(kind)) for kind in plain.dtypes]
-        _refuse_twins(plain.columns)
-        if not any(types):
-            return plain
-        columns = ", ".join(_cast(name, kind) for name, kind in zip(plain.columns, types, strict=True))
-        return cursor.sql(f"SELECT {columns} FROM ({translated.duckdb})", params=values)
+        parameters = sql.translate(query).parameters
+        values = {name: value for name, value in (("start", start), ("end", end)) if name in parameters}
+        if query not in self._canonical:
+            self._canonical[query] = _with_casts(cursor, sql.translate(query).duckdb, values)
+        return cursor.sql(self._canonical[query], params=values)
 
     @contextmanager
     def _explained(self, query: str) -> Iterator[None]:
@@ -164,16 +160,18 @@ def _reader(relation: Any) -> pa.RecordBatchReader:
     return reader
 
 
-@functools.cache
-def _canonical(kind: str) -> str | None:
-    """Return what a column of DuckDB's type `kind` is cast to; None when BigQuery has that type."""
-    return _CANONICAL.get(kind.split("(")[0])
-
-
-def _refuse_twins(names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if list(names).count(name) > 1})
+def _with_casts(cursor: duckdb.DuckDBPyConnection, query: str, values: dict[str, datetime]) -> str:
+    """Return `query` with its columns cast where BigQuery does not have their type."""
+    plain = cursor.sql(query, params=values)
+    names: list[str] = plain.columns
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SQLError(f"the query gives two columns named {twice[0]!r}", "name one of them otherwise, by AS.")
+    kinds = [_CANONICAL.get(str(kind).split("(")[0]) for kind in plain.dtypes]
+    if not any(kinds):
+        return query
+    columns = ", ".join(_cast(name, kind) for name, kind in zip(names, kinds, strict=True))
+    return f"SELECT {columns} FROM ({query})"
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:
