@@ -40,7 +40,7 @@ class Flywheel:
         for span in spans:
             Span.parse(span, source.every)
         self.workspace.check_trainer()
-        check(self.workspace.query(), self.workspace.warehouse, source.every, self.workspace.project.columns)
+        check(self.workspace.query(), self.workspace.warehouse, self.workspace.project.columns)
 
     def run(self, span: str = "") -> Row:
         """Run for `span`, by default the last one that is complete, and return its row of the ledger.

@@ -31,20 +31,21 @@ def run(
     Without --span it runs for the last span that is complete by the clock. A span that is done is not done again.
     Reports are kept under .flywheel/reports, everything else that a run made under .flywheel/runs.
     """
+    from rich.console import Console
+
     from flywheel.cli.table import outcomes
     from flywheel.local import Flywheel
-    from flywheel.runner.progress import for_terminal
+    from flywheel.runner.progress import choose
     from flywheel.workspace import Workspace
 
-    flywheel = Flywheel(Workspace.open(folder, profile, overrides), events=for_terminal(plain=plain), jobs=jobs)
+    flywheel = Flywheel(Workspace.open(folder, profile, overrides), events=choose(plain=plain), jobs=jobs)
     flywheel.check(spans)
     rows = []
     for span in spans or [""]:
         rows.append(flywheel.run(span))
         if rows[-1].outcome == "failed":
             break
-    typer.echo()
-    outcomes(rows)
+    Console().print("\n", outcomes(rows), "\n")
     typer.echo(f"reports: {flywheel.reports}")
     failed = any(row.outcome == "failed" for row in rows)
     if failed or (fail_unless_promoted and any(row.outcome != "promoted" for row in rows)):

@@ -70,6 +70,17 @@ def extract(
     return Examples.open(path)
 
 
+def check(query: str, warehouse: str, columns: Sequence[str]) -> None:
+    """Look, without reading any rows, whether the query gives `columns`.
+
+    Raises:
+        SQLError: The query does not parse or cannot be translated, or a table or column of it is not there.
+        ConfigError: It does not give a column that is asked for, or there is no such warehouse.
+    """
+    with warehouses.open(warehouse) as source:
+        _require(columns, source.schema(query).names)
+
+
 def _copy(source: Warehouse, query: str, spans: Sequence[Span], writer: ExamplesWriter) -> dict[str, int]:
     """Write every span, several at a time, and return how many rows each has."""
     progress = _Progress(len(spans))
