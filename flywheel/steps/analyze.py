@@ -1,0 +1,118 @@
+"""Analyze: how good are candidate and champion on the same fresh rows?"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from flywheel.artifacts import Evaluation, Examples, Model
+from flywheel.errors import LedgerError
+from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, FILE, PredictionError, Predictions, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PRELOAD = ("mlflow.pyfunc", "pandas", "pyarrow.parquet", "tensorflow_model_analysis")
+LOCAL_ROWS = 10_000_000
+"""Up to here the predictions fit in this process: about 100 bytes a row while they are measured."""
+
+
+def analyze(
+    examples: Examples,
+    model: Model,
+    champion: str,
+    judge: Sequence[str],
+    settings: dict[str, Any],
+    ledger: str,
+    path: Path,
+    engine: Literal["auto", "local", "beam"] = "auto",
+) -> Evaluation:
+    """Return predictions and metrics of candidate and champion on the rows of the judge's spans.
+
+    The folder holds `predictions.parquet` and TFMA's own files; both engines give the same numbers.
+
+    Args:
+        examples: Raw rows.
+        model: The candidate, an MLflow folder.
+        champion: MLflow URI of the model in service; empty when there is none.
+        judge: Spans to judge on, oldest first, none of which either model was trained on.
+        settings: `label`, and the columns to slice by, `slices`.
+        ledger: MLflow tracking URI, whose registry holds the champion.
+        path: Where the evaluation goes.
+        engine: `local` measures in this process, `beam` lets TFMA do it; `auto` takes the former while it fits.
+
+    Raises:
+        ConfigError: The label or a slice column is not in the examples.
+        DataError: The label has nulls, values other than 0 and 1, or one class; there are no rows.
+        LedgerError: The champion cannot be loaded.
+        PredictionError: A model cannot be loaded, fails, or does not answer every row with a probability.
+    """
+    label, slices = str(settings["label"]), list(dict.fromkeys(settings.get("slices", ())))
+    with _quiet_mlflow():
+        models = {CANDIDATE: _load_candidate(model)}
+        if champion:
+            models[CHAMPION] = _load_champion(champion, ledger)
+        with Evaluation.create(path, producer="analyze", spans=judge) as draft:
+            rows = write(examples, judge, label, slices, models, draft.path / FILE)
+            overall = _measure(draft.path, list(models), slices, rows, engine)
+            draft.counts["rows"] = rows
+            draft.facts |= {"label": label, "slices": slices, "champion": champion, "judge": list(judge)}
+            draft.facts["overall"] = {CANDIDATE: overall[CANDIDATE], CHAMPION: overall.get(CHAMPION)}
+    return Evaluation.open(path)
+
+
+def _measure(folder: Path, models: list[str], slices: list[str], rows: int, engine: str) -> dict[str, dict[str, float]]:
+    """Write TFMA's files beside the predictions and return the overall figures of each model."""
+    from flywheel.evaluation import tfma_files
+    from flywheel.evaluation.metrics import finite
+
+    if engine == "beam" or (engine == "auto" and rows > LOCAL_ROWS):
+        result = tfma_files.measure_on_beam(folder / FILE, models, slices, folder)
+    else:
+        result = tfma_files.measure(Predictions.read(folder / FILE))
+        tfma_files.write(result, slices, folder, FILE)
+    return {name: finite(found[()]) for name, found in result.items()}
+
+
+def _load_candidate(model: Model) -> Any:
+    import mlflow
+
+    try:
+        return mlflow.pyfunc.load_model(str(model.path))
+    except Exception as error:
+        raise PredictionError(
+            f"the candidate in {model.path} does not load: {type(error).__name__}: {error}",
+            "what its trainer imports must be importable here too.",
+        ) from error
+
+
+def _load_champion(uri: str, ledger: str) -> Any:
+    import mlflow
+
+    mlflow.set_tracking_uri(ledger)
+    mlflow.set_registry_uri(ledger)
+    try:
+        return mlflow.pyfunc.load_model(uri)
+    except Exception as error:
+        raise LedgerError(
+            f"the champion {uri} does not load from {ledger}: {type(error).__name__}: {error}",
+            "check that the registry still has that version and its files; `flywheel status` shows the champion.",
+        ) from error
+
+
+@contextmanager
+def _quiet_mlflow() -> Iterator[None]:
+    """Keep MLflow's progress bars and version warnings out of the step's log."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logger = logging.getLogger("mlflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,166 @@
+import itertools
+import json
+
+import mlflow
+import pyarrow.parquet as pq
+import pytest
+
+from flywheel.errors import ConfigError, DataError, LedgerError
+from flywheel.evaluation.predictions import PredictionError
+from flywheel.steps.analyze import analyze
+from tests.evaluation import worlds
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*input example:UserWarning", "ignore::RuntimeWarning")
+
+SETTINGS = {"label": "late", "slices": ["carrier", "hour"]}
+JUDGE = list(worlds.DAYS[4:])
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory):
+    return worlds.examples(tmp_path_factory.mktemp("data") / "examples", worlds.rows())
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    """A registry whose model `flights` has one version."""
+    folder = tmp_path_factory.mktemp("ledger")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    worlds.model(folder / "champion", weight=-0.2)
+    client = mlflow.MlflowClient(uri, uri)
+    client.create_registered_model("flights")
+    client.create_model_version("flights", str(folder / "champion"))
+    return uri
+
+
+@pytest.fixture
+def judge(flights, ledger, tmp_path):
+    attempts = itertools.count()
+
+    def run(champion="", settings=SETTINGS, spans=JUDGE, examples=flights, engine="local", **model):
+        candidate, path = (tmp_path / f"{name}-{next(attempts)}" for name in ("model", "evaluation"))
+        candidate = worlds.model(candidate, **model)
+        return analyze(examples, candidate, champion, spans, settings, ledger, path, engine)
+
+    return run
+
+
+def test_candidate_and_champion_are_measured_on_the_same_rows(judge, flights):
+    found = judge("models:/flights/1")
+
+    overall = found.manifest.facts["overall"]
+    assert 0.6 < overall["candidate"]["auc"] < 0.9
+    assert overall["champion"]["auc"] == pytest.approx(1 - overall["candidate"]["auc"], abs=1e-3)
+    table = pq.read_table(found.path / "predictions.parquet")
+    assert table.column_names == ["span", "label", "carrier", "hour", "candidate", "champion"]
+    assert table.num_rows == found.manifest.counts["rows"] == flights.rows_of(JUDGE)
+    assert set(table["span"].to_pylist()) == set(JUDGE)
+
+
+def test_the_first_model_has_no_champion_beside_it(judge):
+    found = judge()
+
+    assert found.manifest.facts["overall"]["champion"] is None
+    assert found.manifest.facts["champion"] == ""
+    assert found.manifest.spans == tuple(JUDGE)
+    assert pq.read_schema(found.path / "predictions.parquet").names[-1] == "candidate"
+
+
+def test_tfma_opens_the_evaluation(judge):
+    import tensorflow_model_analysis as tfma
+
+    found = judge("models:/flights/1")
+
+    opened = tfma.load_eval_result(str(found.path), model_name="candidate")
+    slices = dict(opened.slicing_metrics)
+    assert {(("carrier", "HA"),), (("hour", 5),), ()} <= set(slices)
+    auc = slices[()][""][""]["auc"]["doubleValue"]
+    assert auc == pytest.approx(found.manifest.facts["overall"]["candidate"]["auc"])
+
+
+def test_the_manifest_holds_no_nan_and_says_what_was_judged(judge):
+    found = judge(weight=0.0, settings={"label": "late"})
+
+    facts = json.loads((found.path / "flywheel.json").read_text(), parse_constant=pytest.fail)["facts"]
+    assert "precision" not in facts["overall"]["candidate"]
+    assert (facts["label"], facts["slices"], facts["judge"]) == ("late", [], JUDGE)
+
+
+@pytest.mark.slow
+def test_beam_gives_the_same_evaluation(judge):
+    local, beam = (judge("models:/flights/1", spans=JUDGE[:4], engine=engine) for engine in ("local", "beam"))
+
+    for model, metrics in local.manifest.facts["overall"].items():
+        assert beam.manifest.facts["overall"][model] == pytest.approx(metrics, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("nan", "gives 3 of .* rows no probability, as nan"),
+        ("logits", "missing sigmoid"),
+        ("short", "rows with .* predictions"),
+        ("both classes", "probability of the positive class alone"),
+        ("raises", "fails on the judge's rows: KeyError: 'no such layer'"),
+    ],
+)
+def test_answers_that_cannot_be_judged_are_refused_and_leave_nothing_behind(judge, tmp_path, fault, message):
+    with pytest.raises(PredictionError, match=message):
+        judge(fault=fault)
+
+    assert not list(tmp_path.glob("*evaluation*"))
+
+
+def test_a_champion_that_the_registry_lost_is_named(judge):
+    with pytest.raises(LedgerError, match="models:/flights/7 does not load"):
+        judge("models:/flights/7")
+
+
+def test_a_model_that_needs_a_column_that_is_not_there_is_refused(judge):
+    with pytest.raises(DataError, match="the candidate needs the column 'weather'"):
+        judge(columns=("signal", "weather"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.assign(late=rows["late"].where(rows.index > 2000)), "is missing in .* rows of span 2013-06"),
+        (lambda rows: rows.assign(late=rows["late"] * 2), "is 2 in span"),
+        (lambda rows: rows.assign(late=rows["late"].astype(str)), "is '[01]' in span"),
+        (lambda rows: rows.assign(late=0), "is 0 in all rows"),
+    ],
+)
+def test_labels_that_cannot_be_judged_are_refused(judge, tmp_path, change, message):
+    flawed = worlds.examples(tmp_path / "flawed", change(worlds.rows()))
+
+    with pytest.raises(DataError, match=message):
+        judge(examples=flawed)
+
+
+def test_labels_may_be_booleans_or_floats(judge, tmp_path):
+    rows = worlds.rows()
+
+    found = judge(examples=worlds.examples(tmp_path / "bool", rows.assign(late=rows["late"] == 1)))
+
+    assert set(pq.read_table(found.path / "predictions.parquet")["label"].to_pylist()) == {0, 1}
+
+
+def test_no_rows_to_judge_on_is_an_error_of_the_data(judge):
+    with pytest.raises(DataError, match="judge on more spans"):
+        judge(spans=[])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"label": "delayed"}, "the label 'delayed' is not in the examples, only signal, late, carrier, hour"),
+        ({"label": "late", "slices": ["airline"]}, "slice column 'airline' is not in the examples"),
+    ],
+)
+def test_columns_that_are_not_there_are_named_with_those_that_are(judge, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        judge(settings=settings)
+
+
+def test_an_evaluation_is_the_same_content_when_made_again(judge):
+    assert judge().digest == judge().digest
