@@ -130,23 +130,6 @@ class Row:
         decisions = {gate: Decision(**decision) for gate, decision in values["decisions"].items()}
         return cls(**values | {"decisions": decisions, "started": datetime.fromisoformat(values["started"])})
 
-    @classmethod
-    def without_a_run(cls, span: str, job: str, outcome: Outcome, why: str, seconds: float) -> Row:
-        """Return the row of a run that opened none in the ledger: it had nothing to do, or failed before it could."""
-        status = "failed" if outcome == "failed" else "finished"
-        started = datetime.now(timezone.utc)
-        return cls("", span, job, outcome, why, {}, None, None, None, started, seconds, status, {})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self) | {"started": self.started.isoformat()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Row:
-        """Return the row that `to_dict` gave."""
-        decisions = {gate: Decision(**decision) for gate, decision in values["decisions"].items()}
-        return cls(**values | {"started": datetime.fromisoformat(values["started"]), "decisions": decisions})
-
     @property
     def facts(self) -> dict[str, Any]:
         """Figures of all gates, as `auc` and `champion_auc`."""
