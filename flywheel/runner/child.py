@@ -8,14 +8,22 @@ import faulthandler
 import json
 import os
 import signal
+import subprocess
 import sys
 import traceback
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
+
+from flywheel.runner.digest import Digests
+from flywheel.runner.environments import enter
 
 _MESSAGE = 8_000
 """Characters of an error's message that are passed on; the whole stands in the log."""
 _DIE_WITH_PARENT = 1
+_REPORT = "FLYWHEEL_REPORT"
+"""Names the descriptor on which a step in another environment says why it failed."""
 _THREAD_LIMITS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
@@ -32,10 +40,23 @@ def run(job: dict[str, Any], report: int) -> NoReturn:
         job: What to run: see `steps.make_job`.
         report: A pipe's end on which to say why the step failed.
     """
+
+    def work() -> int:
+        _settle(job, report)
+        if "exec" in job:
+            _become(job)
+        if "venv" in job:
+            enter(job["venv"], job)
+        return execute(job)
+
+    finish(job, report, work)
+
+
+def finish(job: dict[str, Any], report: int, work: Callable[[], int]) -> NoReturn:
+    """Do a step's work, say how it went, and end this process without the clean-up that a fork must not do."""
     code = 1
     try:
-        _settle(job, report)
-        code = execute(job)
+        code = work()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
         if isinstance(error.code, str):
@@ -58,7 +79,16 @@ def execute(job: dict[str, Any]) -> int:
     module = utils.load_module(module_name="ephemeral_component", module_directory=job["program"])
     function = getattr(module, job["function"])
     Executor(executor_input=job["executor_input"], function_to_execute=function).execute()
+    if job["digests"]:
+        remember_digests(job)
     return 0
+
+
+def remember_digests(job: dict[str, Any]) -> None:
+    """Digest the artifacts of a step where it ran, so that the scheduler need not wait for that."""
+    digests = Digests(Path(job["digests"]))
+    for each in job["executor_input"]["outputs"]["artifacts"].values():
+        digests.get(Path(each["artifacts"][0]["uri"]))
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -93,7 +123,7 @@ def _settle(job: dict[str, Any], report: int) -> None:
     if _libc is not None and hasattr(_libc, "prctl"):
         _libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.set_inheritable(report, False)
+    os.set_inheritable(report, "venv" in job)
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -105,8 +135,21 @@ def _settle(job: dict[str, Any], report: int) -> None:
     os.chdir(job["cwd"])
     os.environ.clear()
     os.environ.update(job["env"])
+    os.environ[_REPORT] = str(report)
     faulthandler.enable()
     _limit_threads(job["cores"])
+
+
+def _become(job: dict[str, Any]) -> None:
+    """Turn into the command of a container; what an earlier attempt of that name has left goes first."""
+    subprocess.run(job["cleanup"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    os.execv(job["exec"][0], job["exec"])
+
+
+def main() -> NoReturn:
+    """Run the step that a file describes, as the process that `environments.enter` has started."""
+    job = json.loads(Path(sys.argv[1]).read_text())
+    finish(job, int(os.environ[_REPORT]), lambda: execute(job))
 
 
 def _limit_threads(cores: int) -> None:
@@ -119,3 +162,7 @@ def _limit_threads(cores: int) -> None:
     except ImportError:
         return
     threadpoolctl.threadpool_limits(limits=cores)
+
+
+if __name__ == "__main__":
+    main()

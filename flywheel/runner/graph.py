@@ -77,7 +77,7 @@ class Graph:
     def why_not(self, node: Node) -> tuple[str, str] | None:
         """Return the state and the reason for not beginning a task that has arrived, or None to begin it."""
         guarded = any(name for name in node.task.after if node.scope.nodes[name].began)
-        if self.stopping and (self.aborting or (not (node.is_guard and guarded) and not node.scope.in_guard)):
+        if self.stopping and (self.aborting or not (guarded if node.is_guard else node.scope.in_guard)):
             return CANCELLED, "the run was stopped"
         if node.task.is_exit:
             return None if guarded or not node.task.after else (SKIPPED, "nothing of what it follows has run")

@@ -55,6 +55,11 @@ class Node:
         asks = any(isinstance(each.source, FinalStatus) for each in self.task.parameters.values())
         return asks or any(self.scope.nodes[name].task.component.startswith(_GUARDED) for name in self.task.after)
 
+    @property
+    def is_protected(self) -> bool:
+        """Whether it runs also when the run is stopped."""
+        return self.is_guard or self.scope.in_guard
+
 
 @dataclass(eq=False)
 class Scope:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 
+from flywheel.runner.containers import find_engine
 from flywheel.runner.errors import EngineError
 from flywheel.runner.program import imports_of, program_of
 from flywheel.runner.spec import Component, Container, Dag, Pipeline
@@ -41,7 +42,7 @@ def check_runnable(pipeline: Pipeline) -> None:
         EngineError: A component needs a container, and there is no engine.
     """
     for component, container in steps_of(pipeline):
-        if program_of(container) is None:
+        if program_of(container) is None and not find_engine():
             raise EngineError(
                 f"component {component.name.removeprefix('comp-')!r} runs in the container {container.image!r}, "
                 "and no container engine answers here",

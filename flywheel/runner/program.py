@@ -69,7 +69,18 @@ def _installs(shell: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 @cache
 def imports_of(source: str) -> tuple[str, ...]:
-    """Return the modules that a source imports, in order, those inside functions too; none if it does not parse."""
+    """Return the modules that a step has to load, in order; the standard library and kfp are always there."""
+    return tuple(name for name in imported_names(source, members=False) if name.split(".")[0] not in _LIGHT)
+
+
+@cache
+def imported_names(source: str, *, members: bool = True) -> tuple[str, ...]:
+    """Return the names of the modules that a source imports, inside functions too; none if it does not parse.
+
+    Args:
+        source: Python code.
+        members: Whether `from a import b` counts as `a.b` too, which may be a module.
+    """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
@@ -80,8 +91,8 @@ def imports_of(source: str) -> tuple[str, ...]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.append(node.module)
-    heavy = (name for name in dict.fromkeys(names) if name.split(".")[0] not in _LIGHT)
-    return tuple(heavy)
+            names += [f"{node.module}.{alias.name}" for alias in node.names if members and alias.name != "*"]
+    return tuple(dict.fromkeys(names))
 
 
 _LIGHT = {*sys.stdlib_module_names, "kfp", "typing_extensions"}

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import heapq
 import math
-import os
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
@@ -19,17 +18,16 @@ from typing import Any
 from flywheel.errors import FlywheelError
 from flywheel.runner import events as ev
 from flywheel.runner.errors import StepTimeout
-from flywheel.runner.folder import RunFolder
 from flywheel.runner.graph import Graph
 from flywheel.runner.importing import import_artifact
+from flywheel.runner.launch import Launched, Launcher
+from flywheel.runner.machine import Cost
 from flywheel.runner.nodes import Node
 from flywheel.runner.outcome import error_of
-from flywheel.runner.program import imports_of, program_of
-from flywheel.runner.result import CANCELLED, FAILED, RUNNING, SUCCEEDED, TaskError
+from flywheel.runner.result import CANCELLED, FAILED, RUNNING, SKIPPED, SUCCEEDED, TaskError
 from flywheel.runner.spec import Container, Importer
-from flywheel.runner.steps import executor_input, make_job, read_outputs
 from flywheel.runner.tail import Tails
-from flywheel.runner.warm import StepEnded, Warm
+from flywheel.runner.warm import StepEnded
 
 GRACE = 10.0
 """Seconds that a step has to end after SIGTERM."""
@@ -38,22 +36,10 @@ _TICK = 0.2
 
 
 @dataclass
-class Machine:
-    """What there is to share out among steps."""
-
-    cores: int
-    gpus: int = 0
-
-    def cost(self, container: Container) -> tuple[int, int]:
-        """Return the cores and GPUs that a step takes: as it asks, but never more than there are."""
-        return min(max(container.cores, 1), self.cores), min(container.gpus, self.gpus)
-
-
-@dataclass
 class _Running:
     node: Node
-    cost: tuple[int, int]
-    given: dict[str, Any]
+    cost: Cost
+    launched: Launched
     deadline: float
     overdue: bool = False
     kill_at: float = math.inf
@@ -69,27 +55,20 @@ class _Later:
 class Scheduler:
     """Runs one graph to its end."""
 
-    def __init__(
-        self, graph: Graph, folder: RunFolder, warm: Warm, machine: Machine, events: ev.Events,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, graph: Graph, launcher: Launcher) -> None:
         """Make a scheduler.
 
         Args:
             graph: What to run; begun here.
-            folder: Where to.
-            warm: Runs the steps.
-            machine: How much may run at the same time.
-            events: Told of what happens.
-            environment: Of the steps; this process's own when not given.
+            launcher: Begins its steps.
         """
-        self.graph, self.folder, self.warm, self.machine, self.events = graph, folder, warm, machine, events
-        self.environment = dict(os.environ if environment is None else environment)
+        self.graph, self.launcher = graph, launcher
+        self.folder, self.warm, self.machine = launcher.folder, launcher.warm, launcher.machine
+        self.events = launcher.events
         self.running: dict[str, _Running] = {}
-        self.free = Machine(machine.cores, machine.gpus)
         self.interrupts = 0
         self._later: list[_Later] = []
-        self._tails = Tails(folder, events)
+        self._tails = Tails(self.folder, self.events)
 
     def run(self) -> None:
         """Run until every task has ended."""
@@ -108,10 +87,10 @@ class Scheduler:
         if self.interrupts == 1:
             self.events(ev.Cancelling(self.folder.id))
         for running in list(self.running.values()):
-            if self.interrupts == 1:
-                self._terminate(running)
-            else:
+            if self.interrupts > 1:
                 self._kill(running, signal.SIGKILL)
+            elif not running.node.is_protected:
+                self._terminate(running)
         later, self._later = self._later, []
         for each in later:
             self._fail_or_cancel(each.node, each.node.error)
@@ -121,25 +100,42 @@ class Scheduler:
         passed: list[Node] = []
         ready = self.graph.ready
         while ready:
-            node = ready[0]
-            refusal = self.graph.why_not(node)
+            node = ready.popleft()
             body = node.component.body
-            if refusal:
-                ready.popleft()
+            if refusal := self._refusal(node):
                 self.graph.end(node, refusal[0], error=TaskError(refusal[1]))
             elif isinstance(body, Importer):
-                ready.popleft()
                 self._guard(node, partial(self._import, node, body))
-            elif isinstance(body, Container):
-                cores, gpus = self.machine.cost(body)
-                if cores > self.free.cores:
+            elif isinstance(body, Container) and not self._take_over(node):
+                cost = self.machine.take(body)
+                if cost == "cores":
+                    ready.appendleft(node)
                     break
-                ready.popleft()
-                if gpus > self.free.gpus:
+                if isinstance(cost, Cost):
+                    self._guard(node, partial(self._start, node, body, cost))
+                else:
                     passed.append(node)
-                    continue
-                self._guard(node, partial(self._start, node, body, (cores, gpus)))
         ready.extendleft(reversed(passed))
+
+    def _refusal(self, node: Node) -> tuple[str, str] | None:
+        if node.attempts and not self.graph.stopping:
+            return None  # it has begun: a failure elsewhere does not take its retries
+        earlier = self.launcher.earlier
+        if earlier and earlier.refuses(node):
+            return SKIPPED, f"only {earlier.redo!r} was asked for, and there is no earlier result of this"
+        return self.graph.why_not(node)
+
+    def _take_over(self, node: Node) -> bool:
+        """End a step that need not run; false if it has to."""
+        if node.attempts:
+            return False
+        result = None
+        with contextlib.suppress(OSError):  # then it is made anew
+            result = self.launcher.earlier_result(node)
+        if result is None:
+            return False
+        self.graph.end(node, *result)
+        return True
 
     def _guard(self, node: Node, action: Callable[[], None]) -> None:
         """Do something for a task; the task fails if it cannot be done."""
@@ -152,24 +148,19 @@ class Scheduler:
         node.started = time.monotonic()
         self.graph.end(node, SUCCEEDED, import_artifact(node, importer, self.graph.job))
 
-    def _start(self, node: Node, container: Container, cost: tuple[int, int]) -> None:
-        program = program_of(container)
-        assert program is not None, "checked before the run"
-        node.attempts, node.state = node.attempts + 1, RUNNING
-        node.started = node.started or time.monotonic()
-        given = executor_input(node.component, node.inputs, self.folder.prepare(node.path))
-        share = max(cost[0], self.machine.cores // (len(self.running) + len(self.graph.ready) + 1))
-        job = make_job(node.path, container, program, given, self.folder, self.environment, share)
-        deadline = time.monotonic() + container.timeout if container.timeout else math.inf
-        self.running[node.path] = _Running(node, cost, given, deadline)
-        self._occupy(cost, 1)
-        self.events(ev.TaskStarted(node.path, node.attempts))
+    def _start(self, node: Node, container: Container, cost: Cost) -> None:
+        share = max(cost.cores, self.machine.cores // (len(self.running) + len(self.graph.ready) + 1))
+        node.state = RUNNING
         self._tails.follow(node.path)
-        self.warm.submit(job, imports_of(program.source))
-
-    def _occupy(self, cost: tuple[int, int], sign: int) -> None:
-        self.free.cores -= sign * cost[0]
-        self.free.gpus -= sign * cost[1]
+        try:
+            launched = self.launcher.launch(node, container, cost, share)
+        except BaseException:
+            self.machine.give_back(cost)
+            raise
+        deadline = time.monotonic() + container.timeout if container.timeout else math.inf
+        self.running[node.path] = _Running(node, cost, launched, deadline)
+        if launched.ended:
+            self._ended(launched.ended)
 
     def _wait(self) -> None:
         """Take what happens next."""
@@ -212,13 +203,13 @@ class Scheduler:
         if running is None:
             return
         node = running.node
-        self._occupy(running.cost, -1)
+        self.machine.give_back(running.cost)
         self._tails.read(message.task)
         node.memory = max(node.memory, message.memory)
         error = self._error(running, message)
         if error is None:
             try:
-                self.graph.end(node, SUCCEEDED, read_outputs(node.component, running.given))
+                self.graph.end(node, SUCCEEDED, self.launcher.outputs(node, running.launched))
                 return
             except FlywheelError as problem:
                 error = TaskError(str(problem), type(problem).__name__, self.folder.log_tail(node.path), user=True)
@@ -237,7 +228,7 @@ class Scheduler:
 
     def _fail_or_cancel(self, node: Node, error: TaskError | None) -> None:
         """End a task that has failed, or try it again later."""
-        if self.interrupts and (self.interrupts > 1 or not (node.is_guard or node.scope.in_guard)):
+        if self.interrupts and (self.interrupts > 1 or not node.is_protected):
             self.graph.end(node, CANCELLED, error=TaskError("the run was stopped"))
         elif node.attempts <= node.task.retry.times:
             wait = node.task.retry.delay(node.attempts)

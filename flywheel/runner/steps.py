@@ -50,6 +50,7 @@ def make_job(
     folder: RunFolder,
     environment: Mapping[str, str],
     cores: int,
+    digests: Path | None,
 ) -> dict[str, Any]:
     """Return what `child` runs; the component's source is written where tracebacks will find it."""
     source = folder.program(container.label)
@@ -68,6 +69,7 @@ def make_job(
         "cwd": os.getcwd(),
         "env": {**environment, **container.env, "_KFP_RUNTIME": "true"},
         "cores": cores,
+        "digests": str(digests or ""),
     }
 
 

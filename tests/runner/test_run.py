@@ -215,7 +215,7 @@ def test_independent_steps_run_at_the_same_time(run):
             nap(seconds=0.5)
 
     run(wide, jobs=4)
-    result = run(wide, jobs=4)
+    result = run(wide, jobs=4, cache=False)
 
     assert result.seconds < 1.2
 
@@ -223,8 +223,8 @@ def test_independent_steps_run_at_the_same_time(run):
 def test_no_more_steps_run_at_once_than_there_are_jobs(run):
     @dsl.pipeline
     def wide():
-        for _ in range(3):
-            nap(seconds=0.2)
+        for number in range(3):
+            nap(seconds=0.2, before=number)
 
     result = run(wide, jobs=1)
 

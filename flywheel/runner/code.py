@@ -1,0 +1,141 @@
+"""What code a component's source stands on, as a text that changes when that code does.
+
+A cluster names it by the image. Here it is the versions of the packages that the source imports, and the contents of
+the modules that are no installed package (a library under development, the user's own), with those that they import.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from flywheel.runner.digest import digest_of
+from flywheel.runner.program import imported_names
+
+_MOST = 2_000
+"""Modules that are followed; beyond that something is odd, and what was found has to do."""
+
+
+class Code:
+    """Fingerprints of sources, each module looked at once: make a new one for each run."""
+
+    def __init__(self) -> None:
+        self._imports: dict[Path, tuple[str, ...]] = {}
+        self._digests: dict[Path, str] = {}
+
+    def fingerprint(self, source: str) -> dict[str, str]:
+        """Return version or digest of each package and module that a source leads to."""
+        found: dict[str, str] = {}
+        waiting = list(imported_names(source))
+        seen: set[str] = set()
+        while waiting and len(seen) < _MOST:
+            name = waiting.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            top = name.split(".")[0]
+            place = _place(top)
+            if place is None:
+                continue
+            if _is_installed(place):
+                found[top] = _version(top, place)
+                continue
+            for path in _files(name, place):
+                found[os.path.relpath(path, place.parent)] = self._digest(path)
+                waiting += self._imports_of(path)
+        return dict(sorted(found.items()))
+
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            self._digests[path] = digest_of(path)
+        return self._digests[path]
+
+    def _imports_of(self, path: Path) -> tuple[str, ...]:
+        if path not in self._imports:
+            try:
+                self._imports[path] = imported_names(path.read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError):
+                self._imports[path] = ()
+        return self._imports[path]
+
+
+def _place(top: str) -> Path | None:
+    """Return the file or folder of a top-level module without importing it; None for what is built in."""
+    if top in sys.stdlib_module_names:
+        return None
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin) if spec.origin and os.path.exists(spec.origin) else None
+
+
+def _files(name: str, place: Path) -> Iterator[Path]:
+    """Yield the files that importing a module reads: its own and those of the packages around it."""
+    if place.is_file():
+        yield place
+        return
+    here = place
+    parts = name.split(".")[1:]
+    if (here / "__init__.py").is_file():
+        yield here / "__init__.py"
+    for part in parts:
+        if (here / f"{part}.py").is_file():
+            yield here / f"{part}.py"
+            return
+        here = here / part
+        if (here / "__init__.py").is_file():
+            yield here / "__init__.py"
+    if not here.exists():
+        yield from _elsewhere(name)
+
+
+def _elsewhere(name: str) -> Iterator[Path]:
+    """Yield the file of a module whose package is put together from several folders."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except Exception:  # finding imports the packages around it, and they may do anything
+        return
+    if spec and spec.origin and Path(spec.origin).is_file():
+        yield Path(spec.origin)
+
+
+@cache
+def _installed_roots() -> tuple[str, ...]:
+    names = ("purelib", "platlib", "stdlib", "platstdlib")
+    return tuple({os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in names})
+
+
+def _is_installed(place: Path) -> bool:
+    return os.path.realpath(place).startswith(_installed_roots())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return the versions in the names of the `.dist-info` folders: no file has to be read."""
+    versions = {}
+    for root in _installed_roots():
+        for entry in os.listdir(root) if os.path.isdir(root) else ():
+            if entry.endswith(".dist-info"):
+                name, _, version = entry.removesuffix(".dist-info").partition("-")
+                versions[name.lower().replace("-", "_").replace(".", "_")] = version
+    return versions
+
+
+def _version(top: str, place: Path) -> str:
+    """Return the version of an installed package; where its name says nothing, when it was installed."""
+    known = _versions().get(top.lower())
+    if known:
+        return known
+    file = place / "__init__.py" if place.is_dir() else place
+    status = (file if file.exists() else place).stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"
