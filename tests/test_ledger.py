@@ -138,9 +138,7 @@ def test_artifacts_lie_beside_the_database_and_not_in_the_working_directory(tmp_
 
 def test_a_forked_process_opens_its_own_connection(ledger):
     ledger.open("flights", "2013-06-01", "job-1")
-    children = [
-        forked.Process(target=lambda n=n: ledger.open("flights", "2013-06-01", f"child-{n}")) for n in range(4)
-    ]
+    children = [forked.Process(target=lambda n=n: ledger.open("flights", "2013-06-01", f"child-{n}")) for n in range(4)]
     for child in children:
         child.start()
     for child in children:
@@ -189,7 +187,7 @@ def test_making_a_store_says_nothing(tmp_path, capfd):
 def test_a_file_that_is_no_database_is_no_ledger(tmp_path):
     (tmp_path / "notes.txt").write_text("not a database, but long enough to be taken for one" * 100)
 
-    with pytest.raises(LedgerError, match="name another file in `ledger.tracking_uri`"):
+    with pytest.raises(LedgerError, match=r"name another file in `ledger\.tracking_uri`"):
         Ledger(f"sqlite:///{tmp_path}/notes.txt").rows("flights")
 
 
@@ -213,7 +211,7 @@ def test_a_ledger_of_another_mlflow_names_the_command_that_upgrades_it(tmp_path)
 
 @pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///:memory:"])
 def test_a_ledger_needs_a_file(uri):
-    with pytest.raises(LedgerError, match="write it as sqlite:////folder/mlflow.db"):
+    with pytest.raises(LedgerError, match=r"write it as sqlite:////folder/mlflow\.db"):
         Ledger(uri).rows("flights")
 
 
@@ -233,7 +231,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path):
 def test_a_server_that_does_not_answer_is_reported_within_seconds(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
-    with pytest.raises(LedgerError, match="check `ledger.tracking_uri`"):
+    with pytest.raises(LedgerError, match=r"check `ledger\.tracking_uri`"):
         Ledger("http://127.0.0.1:9").rows("flights")
 
 
@@ -280,5 +278,5 @@ def test_a_ledger_that_vanished_meanwhile_is_a_clear_error(ledger, tmp_path):
     ledger.open("flights", "2013-06-01", "job-1")
     shutil.rmtree(tmp_path / ".flywheel")
 
-    with pytest.raises(LedgerError, match="check `ledger.tracking_uri`"):
+    with pytest.raises(LedgerError, match=r"check `ledger\.tracking_uri`"):
         ledger.rows("flights")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from flywheel.errors import LedgerError
 
 _SQLITE = "sqlite:///"
 _ATTEMPTS = 3
+_FULL = ("disk is full", *(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 
 
 class Missing(LedgerError):
@@ -58,13 +60,21 @@ class Client:
         return call
 
     def download(self, artifact_uri: str, into: Path | None = None) -> Path:
-        """Copy a folder of artifacts into `into`; without it, give a local path to it, copied only if need be."""
+        """Copy a folder of artifacts below `into` and return where; without it, copy only what is not local already.
+
+        Raises:
+            OSError: The disk of `into` is full.
+            LedgerError: The artifacts cannot be had.
+        """
         from flywheel.ledger.engine import mlflow
 
-        options = {} if into is None else {"dst_path": str(into)}
-        return Path(
-            self._call(mlflow.artifacts.download_artifacts, artifact_uri=artifact_uri, tracking_uri=self.uri, **options)
-        )
+        options = {"artifact_uri": artifact_uri, "tracking_uri": self.uri}
+        if into is not None:
+            options["dst_path"] = str(into)
+        try:
+            return Path(self._call(mlflow.artifacts.download_artifacts, **options))
+        except _Full as error:  # it is not the ledger's disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(into)) from error
 
     def _call(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -80,6 +90,10 @@ class Client:
 
 class _Busy(LedgerError):
     """The store was locked for longer than it waits."""
+
+
+class _Full(LedgerError):
+    """A disk is full."""
 
 
 @contextmanager
@@ -109,8 +123,8 @@ def _translate(uri: str, code: str, text: str) -> LedgerError:
         return Exists(first, f"look into the ledger at {uri}.")
     if "database is locked" in text:
         return _Busy(f"the ledger at {uri} stayed locked", "wait until other runs are done, and run again.")
-    if "disk is full" in text or "No space left" in text:
-        return LedgerError(f"the disk of the ledger at {uri} is full", "free some space and run again.")
+    if any(sign in text for sign in _FULL):
+        return _Full(f"the disk of the ledger at {uri} is full", "free some space and run again.")
     if "readonly database" in text or "Permission denied" in text:
         return LedgerError(f"the ledger at {uri} may not be written to", "give yourself write access to its folder.")
     if "out-of-date database schema" in text:

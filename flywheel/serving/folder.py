@@ -74,14 +74,14 @@ class ServingFolder:
             )
         return deployment, Model.open(folder)
 
-    def deploy(self, champion: Champion, download: Callable[[Path], object]) -> Deployment:
+    def deploy(self, champion: Champion, download: Callable[[Path], Path]) -> Deployment:
         """Put `champion` in service: `download` its folder, name it when it is whole, switch the symlink.
 
         The version that was in service before stays beside it, older ones go.
 
         Args:
             champion: The version.
-            download: Writes the model into the folder that it is given.
+            download: Writes the model below the folder that it is given and returns where.
 
         Raises:
             ServingError: A later span is in service; the disk is full; the folder cannot be written.
@@ -105,7 +105,7 @@ class ServingFolder:
             raise self._explain(error) from error
         return wanted
 
-    def _fetch(self, wanted: Deployment, download: Callable[[Path], object]) -> None:
+    def _fetch(self, wanted: Deployment, download: Callable[[Path], Path]) -> None:
         target = self.path / wanted.version
         if _read(target) == wanted and _is_whole(target):
             return
@@ -114,16 +114,16 @@ class ServingFolder:
         partial = self.path / f".partial-{wanted.version}"
         try:
             partial.mkdir()
-            download(partial)
-            if Model.open(partial).digest != wanted.digest:
+            model = download(partial)
+            if Model.open(model).digest != wanted.digest:
                 raise ArtifactError(
                     f"version {wanted.version} of {wanted.name} is not the model that was registered",
                     "look who changed the registry's artifacts; promote a model again.",
                 )
-            (partial / DEPLOYMENT).write_text(json.dumps(asdict(wanted), indent=1))
+            (model / DEPLOYMENT).write_text(json.dumps(asdict(wanted), indent=1))
             if target.exists():
                 shutil.rmtree(target)
-            partial.rename(target)
+            model.rename(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -1,0 +1,215 @@
+import errno
+import multiprocessing
+import os
+import resource
+
+import pytest
+
+from flywheel.artifacts import Model
+from flywheel.errors import ArtifactError, LedgerError, ServingError
+from flywheel.ledger import Champion, Ledger
+from flywheel.serving.folder import ServingFolder, path_of
+from flywheel.steps.deploy import deploy
+from flywheel.steps.promote import promote
+from tests.stores import ledger_in, model_in
+
+forked = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(ledger_in(tmp_path))
+
+
+@pytest.fixture
+def serving(tmp_path):
+    return tmp_path / "serving"
+
+
+@pytest.fixture
+def promoted(ledger, tmp_path):
+    """Give a function that promotes a model for a span and returns (version, run)."""
+
+    def make(span, content=""):
+        run = ledger.open("flights", span, span)
+        return promote(model_in(tmp_path / f"model-{span}", content or span), "flights", span, ledger, run), run
+
+    return make
+
+
+def versions_in(serving):
+    return sorted(path.name for path in (serving / "flights").iterdir() if path.name.isdigit())
+
+
+def left_over(serving):
+    return [path.name for path in (serving / "flights").iterdir() if path.name.startswith((".partial", ".next"))]
+
+
+def test_a_version_is_put_in_service_whole_and_the_endpoint_recorded(ledger, promoted, serving):
+    version, run = promoted("2013-06-01")
+
+    endpoint = deploy("flights", version, str(serving), ledger, run)
+
+    assert endpoint == str(serving / "flights")
+    assert os.readlink(serving / "flights" / "current") == "1"
+    deployment, model = ServingFolder(serving / "flights").model()
+    assert (deployment.name, deployment.version, deployment.span) == ("flights", "1", "2013-06-01")
+    assert (model.path / "data" / "weights").read_text() == "2013-06-01"
+    assert ledger.row(run).endpoint == endpoint
+
+
+def test_the_target_may_be_a_uri(ledger, promoted, tmp_path):
+    target = tmp_path / "with space #"
+
+    deploy("flights", *promoted("2013-06-01")[:1], target.as_uri(), ledger, promoted("2013-06-01")[1])
+
+    assert (target / "flights" / "current" / "MLmodel").is_file()
+
+
+def test_a_target_of_another_kind_is_refused(ledger, promoted):
+    version, run = promoted("2013-06-01")
+
+    with pytest.raises(ServingError, match="give a folder, as "):
+        deploy("flights", version, "s3://bucket/models", ledger, run)
+
+
+def test_deploying_twice_changes_nothing(ledger, promoted, serving):
+    version, run = promoted("2013-06-01")
+    deploy("flights", version, str(serving), ledger, run)
+    folder = serving / "flights"
+    before = {path: path.lstat().st_mtime_ns for path in [folder / "1", folder / "1" / "MLmodel", folder / "current"]}
+
+    deploy("flights", version, str(serving), ledger, run)
+
+    assert {path: path.lstat().st_mtime_ns for path in before} == before
+
+
+def test_the_version_before_stays_and_older_ones_go(ledger, promoted, serving):
+    for span in ("2013-06-01", "2013-06-08", "2013-06-15"):
+        version, run = promoted(span)
+        deploy("flights", version, str(serving), ledger, run)
+
+    assert versions_in(serving) == ["2", "3"]
+    assert os.readlink(serving / "flights" / "current") == "3"
+
+
+def test_an_older_span_never_takes_the_place_of_a_newer_one(ledger, promoted, serving):
+    first, second = promoted("2013-06-01"), promoted("2013-06-08")
+    deploy("flights", second[0], str(serving), ledger, second[1])
+
+    with pytest.raises(ServingError, match="an older span never takes the place of a newer one"):
+        deploy("flights", first[0], str(serving), ledger, first[1])
+    assert os.readlink(serving / "flights" / "current") == "2"
+    assert ledger.row(first[1]).endpoint is None
+
+
+def test_a_version_that_is_not_there_is_an_error(ledger, promoted, serving):
+    _, run = promoted("2013-06-01")
+
+    with pytest.raises(LedgerError, match="was it removed there"):
+        deploy("flights", "7", str(serving), ledger, run)
+
+
+def test_what_a_killed_deployment_left_is_cleared_away(ledger, promoted, serving):
+    version, run = promoted("2013-06-01")
+    (serving / "flights" / ".partial-1" / "data").mkdir(parents=True)
+    (serving / "flights" / ".next").symlink_to("0")
+
+    deploy("flights", version, str(serving), ledger, run)
+
+    assert left_over(serving) == []
+    assert os.readlink(serving / "flights" / "current") == "1"
+
+
+def test_a_version_that_was_damaged_on_disk_is_copied_anew(ledger, promoted, serving):
+    version, run = promoted("2013-06-01")
+    deploy("flights", version, str(serving), ledger, run)
+    (serving / "flights" / "1" / "data" / "weights").write_text("damaged")
+
+    deploy("flights", version, str(serving), ledger, run)
+
+    assert Model.open(serving / "flights" / "current")
+
+
+def test_artifacts_that_were_changed_in_the_registry_are_not_served(ledger, promoted, serving, tmp_path):
+    version, run = promoted("2013-06-01")
+    weights = next((tmp_path / ".flywheel" / "mlartifacts").rglob("weights"))
+    weights.write_text("somebody else's")
+
+    with pytest.raises(ArtifactError, match="is damaged"):
+        deploy("flights", version, str(serving), ledger, run)
+    assert versions_in(serving) == []
+    assert left_over(serving) == []
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_the_former_version_in_service(ledger, promoted, serving):
+    small, large = promoted("2013-06-01"), promoted("2013-06-08", "x" * 10**7)
+    deploy("flights", small[0], str(serving), ledger, small[1])
+    answer = forked.Queue()
+
+    def work():
+        source = Ledger(ledger.tracking_uri)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5 * 10**6, resource.RLIM_INFINITY))
+        try:
+            deploy("flights", large[0], str(serving), source, large[1])
+        except ServingError as error:
+            answer.put(str(error))
+
+    child = forked.Process(target=work)
+    child.start()
+    said = answer.get(timeout=60)
+    child.join()
+
+    assert "is full" in said
+    assert "free some space and run again" in said
+    assert versions_in(serving) == ["1"]
+    assert left_over(serving) == []
+    assert os.readlink(serving / "flights" / "current") == "1"
+    assert ledger.row(large[1]).endpoint is None
+
+
+def test_a_disk_without_space_is_told_apart_from_one_that_may_not_be_written(tmp_path):
+    champion = Champion("flights", "1", "2013-06-01", "run", "sha256:0")
+
+    def no_space(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def no_right(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with pytest.raises(ServingError, match="free some space"):
+        ServingFolder(tmp_path / "flights").deploy(champion, no_space)
+    with pytest.raises(ServingError, match="that you may write to"):
+        ServingFolder(tmp_path / "flights").deploy(champion, no_right)
+
+
+def test_deployments_at_once_take_turns_and_the_newest_span_stays(ledger, promoted, serving):
+    given = [promoted(span) for span in ("2013-06-01", "2013-06-08", "2013-06-15")]
+
+    def work(version, run):
+        try:
+            deploy("flights", version, str(serving), ledger, run)
+        except ServingError as error:
+            if "older span" not in str(error):
+                raise
+
+    children = [forked.Process(target=work, args=one) for one in given]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+
+    assert [child.exitcode for child in children] == [0] * 3
+    assert os.readlink(serving / "flights" / "current") == "3"
+    assert left_over(serving) == []
+
+
+def test_nothing_deployed_yet_says_how_to_come_by_a_model(tmp_path):
+    with pytest.raises(ServingError, match="run `flywheel run`"):
+        ServingFolder(tmp_path / "flights").model()
+
+
+def test_a_relative_path_counts_from_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert path_of(".flywheel/serving") == tmp_path / ".flywheel" / "serving"
