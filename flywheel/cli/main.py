@@ -12,11 +12,8 @@ from flywheel import __version__
 from flywheel.cli import compile, run, serve, status
 from flywheel.errors import FlywheelError
 
-EXIT_CODES = "Exit codes: 0 an outcome was reached, 1 a step failed, 2 wrong input, 130 interrupted."
-
 app = typer.Typer(
     name="flywheel",
-    help=f"Continuous training: retrain, judge, promote, serve, and start again.\n\n{EXIT_CODES}",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -31,7 +28,10 @@ app.command("compile")(compile.compile)
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
 ) -> None:
-    """Continuous training: retrain, judge, promote, serve, and start again."""
+    """Continuous training: retrain, judge, promote, serve, and start again.
+
+    Exit codes: 0 an outcome was reached, 1 a step failed, 2 wrong input, 130 interrupted.
+    """
     if version:
         typer.echo(f"flywheel {__version__}")
         raise typer.Exit
