@@ -1,0 +1,71 @@
+"""The packaged model: MLflow loads it by this module, with nothing but NumPy, pyarrow, pandas and the framework."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flywheel.errors import ArtifactError
+from flywheel.training import frameworks
+from flywheel.transform import raw
+from flywheel.transform.state import State
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+VERSION = 1
+PREDICTION = "prediction"
+PAYLOAD, STATE, ABOUT = "flywheel", "state.json", "model.json"
+
+
+class Predictor:
+    """A model with its transform.
+
+    Attributes:
+        state: The transform.
+        model: The framework's own model, as the trainer returned it.
+        framework: Name of its framework.
+    """
+
+    def __init__(self, state: State, model: Any, framework: str) -> None:
+        self.state, self.model, self.framework = state, model, framework
+
+    def predict(self, rows: pd.DataFrame | pa.RecordBatch, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Return one column `prediction`, the chance of label 1, for raw rows; a row's own does not depend on others.
+
+        Args:
+            rows: Raw columns, of any order; those that are no feature are left aside.
+            params: MLflow passes this; there are none.
+
+        Raises:
+            DataError: A column is missing, or holds another kind of value than in training.
+        """
+        import pandas as pd
+
+        inputs = self.state.apply_frame(rows if isinstance(rows, pd.DataFrame) else raw.frame(rows))
+        outputs = frameworks.get(self.framework).predict(self.model, inputs)
+        return pd.DataFrame({PREDICTION: outputs.reshape(-1).astype("float64")})
+
+
+def load(folder: Path) -> Predictor:
+    """Return the model in an MLflow model folder made by Flywheel, without MLflow."""
+    return _load_pyfunc(str(folder / "data" / PAYLOAD))
+
+
+def _load_pyfunc(data_path: str) -> Predictor:
+    """Return the model in `data_path`; MLflow calls this.
+
+    Raises:
+        ArtifactError: It was packaged by a version of this library that this one does not understand.
+    """
+    folder = Path(data_path)
+    about = json.loads((folder / ABOUT).read_text())
+    if about.get("version") != VERSION:
+        raise ArtifactError(
+            f"the model in {folder} is of version {about.get('version')!r}, this library reads {VERSION}",
+            "install the ai-flywheel of the model's requirements.txt.",
+        )
+    model = frameworks.get(about["framework"]).load(folder)
+    return Predictor(State.read(folder / STATE), model, about["framework"])

@@ -1,0 +1,110 @@
+"""Keras models: saved as one `.keras` file, without pickles."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from flywheel.errors import TrainerError
+
+if TYPE_CHECKING:
+    from flywheel.training.context import TrainContext
+
+FILE = "model.keras"
+_ROWS = 8192
+
+
+def seed(seed: int) -> None:
+    """Seed Python, NumPy and the backend of Keras."""
+    keras.utils.set_random_seed(seed)
+
+
+def save(model: keras.Model, folder: Path) -> None:
+    """Write `model` to `folder`.
+
+    Raises:
+        TrainerError: It has layers of the user's own, which nobody could load without the user's code.
+    """
+    model.save(folder / FILE)
+    with zipfile.ZipFile(folder / FILE) as archive:
+        own = sorted(set(_own_classes(json.loads(archive.read("config.json")))))
+    if own:
+        raise TrainerError(
+            f"the model has a part of your own, {own[0]!r}, which serving could not load",
+            "build it of Keras's own layers, with keras.Model(inputs, outputs).",
+        )
+
+
+def load(folder: Path) -> keras.Model:
+    """Return the model in `folder`, not compiled."""
+    return keras.models.load_model(folder / FILE, compile=False)
+
+
+def predict(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Return the model's outputs, a batch at a time.
+
+    A model whose inputs are named as columns gets those columns, any other all columns side by side, as one matrix.
+    """
+    rows = len(next(iter(inputs.values())))
+    if not rows:
+        return np.empty(0, np.float32)
+    given = _arranged(model, inputs)
+    # With a GPU, Keras would compile to XLA, for every size of batch anew: seconds instead of milliseconds.
+    model.jit_compile = False
+    parts = [
+        model.predict_on_batch({name: values[start : start + _ROWS] for name, values in given.items()})
+        if isinstance(given, dict)
+        else model.predict_on_batch(given[start : start + _ROWS])
+        for start in range(0, rows, _ROWS)
+    ]
+    return np.concatenate(parts)
+
+
+def requirements() -> tuple[str, ...]:
+    """Return Keras and its backend."""
+    backend = keras.backend.backend()
+    return ("keras", "tensorflow" if backend == "tensorflow" else backend)
+
+
+class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
+    """Logs every epoch's metrics, and prints them in one line.
+
+    Args:
+        context: Where they are logged to.
+    """
+
+    def __init__(self, context: TrainContext) -> None:
+        super().__init__()
+        self._context = context
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Log what Keras measured."""
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        self._context.log_all(values, epoch)
+        sys.stdout.write(f"epoch {epoch + 1}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()) + "\n")
+        sys.stdout.flush()
+
+
+def _arranged(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | NDArray[Any]:
+    names = [tensor.name for tensor in model.inputs]
+    if set(names) <= set(inputs):
+        return {name: inputs[name] for name in names}
+    return np.stack([values.astype(np.float32) for values in inputs.values()], axis=1)
+
+
+def _own_classes(config: Any) -> Iterator[str]:
+    """Yield the classes in a saved model's configuration that Keras does not bring."""
+    if isinstance(config, dict):
+        module = config.get("module")
+        if "class_name" in config and isinstance(module, str) and module.split(".")[0] not in ("keras", "builtins"):
+            yield f"{module}.{config['class_name']}"
+    for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from _own_classes(value)

@@ -1,0 +1,110 @@
+"""Find and call the user's trainer; whatever goes wrong in it is said with file and line of the user's own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import linecache
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flywheel.archive import unpacked
+from flywheel.errors import FlywheelError, TrainerError
+
+
+@contextmanager
+def trainer(archive: Path, name: str) -> Iterator[Callable[[Any], Any]]:
+    """Give the function `name` of an archive of code, as `module:function`; its modules are forgotten afterwards.
+
+    Raises:
+        TrainerError: There is no such module or function, or importing it fails; or, from the call, whatever the user's
+            code raises, with the line that raised it.
+    """
+    with unpacked(archive) as folder:
+        try:
+            function = _find(folder, name)
+
+            def call(context: Any) -> Any:
+                with _explained(folder, name, "failed"):
+                    return function(context)
+
+            yield call
+        finally:
+            for module in [
+                key for key, value in sys.modules.items() if _is_in(getattr(value, "__file__", None), folder)
+            ]:
+                del sys.modules[module]
+
+
+def _find(folder: Path, name: str) -> Callable[[Any], Any]:
+    module, _, function = name.partition(":")
+    imported = _import(folder, module, name)
+    found = getattr(imported, function, None)
+    if callable(found):
+        return found  # type: ignore[no-any-return]
+    functions = sorted(key for key, value in vars(imported).items() if callable(value) and not key.startswith("_"))
+    near = difflib.get_close_matches(function, functions, n=1)
+    raise TrainerError(
+        f"trainer {name!r}: {module}.py has no function {function!r}",
+        f"did you mean {near[0]!r}?" if near else f"define `def {function}(context: TrainContext):` there.",
+    )
+
+
+def _import(folder: Path, module: str, name: str) -> Any:
+    top = module.split(".")[0]
+    if not ((folder / f"{top}.py").is_file() or (folder / top).is_dir()):
+        there = ", ".join(sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))) or "none"
+        raise TrainerError(
+            f"trainer {name!r}: there is no {module.replace('.', '/')}.py in the project",
+            f"set train.trainer in flywheel.yaml; Python files there: {there}.",
+        )
+    taken = sys.modules.get(top)
+    if taken is not None:
+        raise TrainerError(
+            f"trainer {name!r}: the name {top!r} is taken by {getattr(taken, '__file__', None) or 'Python itself'}",
+            f"give {top}.py another name.",
+        )
+    with _explained(folder, name, "cannot be imported"):
+        return importlib.import_module(module)
+
+
+@contextmanager
+def _explained(folder: Path, name: str, what: str) -> Iterator[None]:
+    """Raise what the user's code raises as a TrainerError that shows the user's line; our own errors pass."""
+    try:
+        yield
+    except FlywheelError:
+        raise
+    except Exception as error:
+        place, reason = _place(error, folder), f"{type(error).__name__}: {error}".rstrip(": ")
+        if isinstance(error, ModuleNotFoundError):
+            remedy = f"install {error.name!r} where this runs, or mend the import."
+        elif place:
+            remedy = "mend it there; the whole traceback is in the log of this step."
+        else:
+            remedy = f"define it as `def {name.partition(':')[2]}(context: TrainContext):`."
+        raise TrainerError(f"trainer {name!r} {what}{place}: {reason}", remedy) from error
+
+
+def _place(error: Exception, folder: Path) -> str:
+    """Return ` at file.py:line: code` of the innermost line of the user's; nothing when the user's code has no part."""
+    if isinstance(error, SyntaxError) and _is_in(error.filename, folder):
+        file, line, code = str(error.filename), error.lineno or 0, (error.text or "").strip()
+    else:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_in(frame.filename, folder)]
+        if not frames:
+            return ""
+        file, line = frames[-1].filename, frames[-1].lineno or 0
+        # Read now: the folder is gone by the time that anyone looks at the traceback.
+        code = linecache.getline(file, line).strip()
+    return f" at {Path(file).relative_to(folder)}:{line} ({code})"
+
+
+def _is_in(file: str | None, folder: Path) -> bool:
+    # By its text: thousands of modules are asked, and each was found by this very path.
+    return file is not None and file.startswith(f"{folder}{os.sep}")
