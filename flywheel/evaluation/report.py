@@ -1,0 +1,172 @@
+"""The model gate's report: verdict, every check against its bar, slices by harm, curves, and the rows behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from flywheel.artifacts import Check, Evaluation, Verdict
+from flywheel.evaluation import metrics
+from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
+from flywheel.reports import Card, Section, cards, charts, join, page, paragraph, table, verdict_table
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_SHOWN_SLICES = 25
+_SIGNED = "Differences are candidate minus champion, signed so that more is better; lines are 90% intervals over spans."
+
+
+def render(verdict: Verdict, found: Predictions, evaluation: Evaluation) -> str:
+    """Return the report as one self-contained HTML document.
+
+    Args:
+        verdict: What the gate decided.
+        found: Predictions of all judged models.
+        evaluation: Where they came from.
+    """
+    facts = evaluation.manifest.facts
+    champion = facts.get("champion") or "none yet"
+    whole = [check for check in verdict.checks if not check.slice]
+    parts = [check for check in verdict.checks if check.slice]
+    sections = [Section("Checks", join(_bars(whole), verdict_table(Verdict(verdict.gate, tuple(whole)))), _SIGNED)]
+    if parts:
+        sections.append(Section("Slices, most harmed first", _slices(parts), _lead_of_slices(parts)))
+        sections.append(Section("Every slice", _slice_table(parts), collapsed=True))
+    sections += [
+        Section("ROC", _roc(found), "The further above the diagonal, the better a model ranks."),
+        Section(
+            "Calibration", _calibration(found), "In ten bins of equally many rows; on the diagonal a model is right."
+        ),
+        Section("Figures", _figures(found), "By TFMA's definitions; precision and recall at a threshold of 0.5."),
+        Section("Spans", _spans(found), "The rows behind it, span by span."),
+    ]
+    return page(
+        "Candidate against champion" if CHAMPION in found.scores else "First candidate",
+        sections,
+        verdict=verdict,
+        subtitle=f"Label {facts['label']}; champion: {champion}; "
+        f"judged on {len(found.spans.keys)} spans, {found.spans.keys[0]} to {found.spans.keys[-1]}.",
+        facts=_headline(verdict),
+    )
+
+
+def _headline(verdict: Verdict) -> dict[str, object]:
+    facts = verdict.facts
+    shown = {"AUC of the candidate": facts["auc"], "AUC of the champion": facts["champion_auc"]}
+    shown |= {"difference": facts["delta"], "90% interval": facts["interval"], "rows": facts["rows"]}
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _bars(checks: Sequence[Check]) -> Markup:
+    """Return each overall check as a picture: its figure with its interval, and the bar that it has to clear."""
+    boxes = [Card(check.name, _bar(check), result=check.result) for check in checks if check.observed is not None]
+    return cards(boxes)
+
+
+def _bar(check: Check) -> Markup:
+    assert check.observed is not None
+    bound = f" against a bar of {check.bound:.4g}" if check.bound is not None else ""
+    line = _interval(check, "")
+    return charts.intervals([line], f"{check.observed:.4g}{bound}", bound=check.bound, width=250, height=34)
+
+
+def _interval(check: Check, label: str) -> charts.Interval:
+    assert check.observed is not None
+    low, high = check.interval or (check.observed, check.observed)
+    return charts.Interval(label, check.observed, low, high, check.result)
+
+
+def _slices(checks: Sequence[Check]) -> Markup:
+    """Return, for each gate, its slices drawn against the bound, and those that are worth a look as a table."""
+    parts: list[Markup] = []
+    for name, group in _by_gate(checks):
+        drawn = [check for check in group if _judged(check)][:_SHOWN_SLICES]
+        parts.append(paragraph(name if len(drawn) == len(group) else f"{name}: {len(drawn)} of {len(group)} drawn"))
+        if drawn:
+            lines = [_interval(check, check.slice) for check in drawn]
+            parts.append(charts.intervals(lines, f"{name} by slice", bound=group[0].bound, width=800))
+        harmed = [check for check in group if check.result != "pass"]
+        if harmed:
+            parts.append(verdict_table(Verdict("model", tuple(harmed))))
+    return join(*parts)
+
+
+def _slice_table(checks: Sequence[Check]) -> Markup:
+    tables = [join(paragraph(name), table([_row(check) for check in group])) for name, group in _by_gate(checks)]
+    return join(*tables)
+
+
+def _by_gate(checks: Sequence[Check]) -> list[tuple[str, list[Check]]]:
+    """Return the slices of each gate, the most harmed first."""
+    names = dict.fromkeys(check.name for check in checks)
+    return [(name, sorted((check for check in checks if check.name == name), key=_harm)) for name in names]
+
+
+def _row(check: Check) -> dict[str, object]:
+    what = "difference" if "champion" in check.name else "value"
+    row: dict[str, object] = {
+        "slice": check.slice,
+        "rows": check.rows,
+        what: check.observed,
+        "90% interval": check.interval,
+    }
+    return row | {"result": check.result if _judged(check) else "not judged", "why": check.reason}
+
+
+def _judged(check: Check) -> bool:
+    return check.interval is not None and not check.reason.startswith("not judged")
+
+
+def _harm(check: Check) -> tuple[bool, float]:
+    """Return a key that sorts the most harmed slice first, and those that were not judged last."""
+    observed = check.observed if check.observed is not None else math.inf
+    return not _judged(check), -observed if " at most " in check.name else observed
+
+
+def _lead_of_slices(checks: Sequence[Check]) -> str:
+    skipped = sum(not _judged(check) for check in checks)
+    said = "A slice blocks only when it is shown to be worse than its bound, allowing for how many are looked at."
+    return f"{said} {skipped} of {len(checks)} are too small to be judged." if skipped else said
+
+
+def _roc(found: Predictions) -> Markup:
+    curves = {name: metrics.roc(found.labels, scores) for name, scores in found.scores.items()}
+    return _drawn(curves, 1.0, "false positive rate", "true positive rate")
+
+
+def _calibration(found: Predictions) -> Markup:
+    bins = {name: metrics.calibration(found.labels, scores) for name, scores in found.scores.items()}
+    top = max(value for points in bins.values() for point in points for value in point)
+    return _drawn(bins, top, "mean prediction", "share of positives")
+
+
+def _drawn(series: Mapping[str, Sequence[tuple[float, float]]], top: float, x: str, y: str) -> Markup:
+    """Return one line a model, and the diagonal up to `top`."""
+    lines = {**series, "diagonal": [(0.0, 0.0), (top, top)]}
+    return join(charts.legend(list(lines)), charts.lines(lines, f"{y} over {x}", x=x, y=y, width=420, height=300))
+
+
+def _figures(found: Predictions) -> Markup:
+    measured = {
+        name: metrics.by_group(found.labels, scores, metrics.Groups.whole(len(found)))
+        for name, scores in found.scores.items()
+    }
+    rows = [
+        {"metric": metric} | {name: float(values[metric][0]) for name, values in measured.items()}
+        for metric in metrics.METRICS
+    ]
+    return table(rows)
+
+
+def _spans(found: Predictions) -> Markup:
+    counts = found.spans.rows()
+    aucs = {name: metrics.auc(found.labels, scores, found.spans) for name, scores in found.scores.items()}
+    rates = metrics.by_group(found.labels, found.scores[CANDIDATE], found.spans)["label_rate"]
+    rows = [
+        {"span": key, "rows": int(counts[code]), "label rate": float(rates[code])}
+        | {f"AUC of the {name}": float(values[code]) for name, values in aucs.items()}
+        for code, key in enumerate(found.spans.keys)
+    ]
+    return table(rows)
