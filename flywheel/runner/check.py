@@ -63,7 +63,10 @@ def _check_source(
     if isinstance(source, FromInput):
         known = component.artifacts if artifact else component.parameters
         if source.name not in known:
-            raise PipelineError(f"{where}: comes from {source.name!r}, which is no input of {component.name}")
+            raise PipelineError(
+                f"{where}: comes from {source.name!r}, which is no input of {component.name}",
+                "if it is a loop's item inside text (kfp cannot compile that in an ExitHandler), give the item itself.",
+            )
     elif isinstance(source, FromTask):
         _check_output(source.task, source.key, where, dag, pipeline, artifact=artifact)
     elif isinstance(source, FinalStatus) and source.task not in dag.tasks:
