@@ -102,9 +102,9 @@ def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = 
     return _part("table", rows, list(columns or (rows[0] if rows else ())))
 
 
-def cards(boxes: Sequence[Card]) -> Markup:
-    """Return `boxes` side by side, as many in a row as the screen takes."""
-    return _part("cards", boxes)
+def cards(boxes: Sequence[Card], *, wide: bool = False) -> Markup:
+    """Return `boxes` side by side, as many in a row as the screen takes; fewer when they are `wide`."""
+    return _part("cards", boxes, wide)
 
 
 def paragraph(text: str) -> Markup:

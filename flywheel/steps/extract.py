@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 PRELOAD = ("duckdb", "pyarrow.parquet", "sqlglot.dialects.bigquery", "sqlglot.dialects.duckdb")
 _SAID_EVERY = 5.0
 _AT_ONCE = 4
-_log = logging.getLogger(__name__)
 
 
 def extract(
@@ -60,13 +58,13 @@ def extract(
     with warehouses.open(warehouse, maximum_bytes_billed) as source:
         schema = source.schema(query)
         _require(columns, schema.names)
-        _log.info("extracting %d spans, %s to %s, from %s", len(wanted), wanted[0], wanted[-1], warehouse)
+        _say(f"extracting {len(wanted)} spans, {wanted[0]} to {wanted[-1]}, from {warehouse}")
         with Examples.writer(path, schema, producer="extract") as writer:
             rows = _copy(source, query, wanted, writer)
             _refuse_empty(rows, wanted, query, source)
     seconds = time.monotonic() - started
     empty = [name for name, count in rows.items() if not count]
-    _log.info("%s rows in %.1f s%s", f"{sum(rows.values()):,}", seconds, f"; none in {_list(empty)}" if empty else "")
+    _say(f"{sum(rows.values()):,} rows in {seconds:.1f} s" + (f"; none in {_list(empty)}" if empty else ""))
     return Examples.open(path)
 
 
@@ -87,7 +85,7 @@ def _copy(source: Warehouse, query: str, spans: Sequence[Span], writer: Examples
 
     def copy(span: Span) -> int:
         rows = writer.write(span.name, progress.count(source.batches(query, span)))
-        progress.finish(span)
+        progress.finish()
         return rows
 
     with ThreadPoolExecutor(min(_AT_ONCE, int(os.environ.get("OMP_NUM_THREADS", 2)) + 1)) as pool:
@@ -112,11 +110,10 @@ class _Progress:
             self._rows += batch.num_rows
             if time.monotonic() - self._said > _SAID_EVERY:
                 self._said = time.monotonic()
-                _log.info("  %d of %d spans, %s rows so far", self._done, self._spans, f"{self._rows:,}")
+                _say(f"  {self._done} of {self._spans} spans, {self._rows:,} rows so far")
 
-    def finish(self, span: Span) -> None:
+    def finish(self) -> None:
         self._done += 1
-        _log.debug("  %s is done", span)
 
 
 def _require(columns: Sequence[str], given: Sequence[str]) -> None:
@@ -152,3 +149,7 @@ def _refuse_empty(rows: dict[str, int], spans: Sequence[Span], query: str, sourc
 def _list(names: Sequence[str], shown: int = 5) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
