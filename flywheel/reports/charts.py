@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
 PALETTE = ("#2f6fde", "#e08a1e", "#3a9d6e", "#a1569c")
 RESULTS = {"pass": "#2e9e6b", "warn": "#d9930f", "undecided": "#7088bd", "fail": "#d6453b", "": PALETTE[0]}
-_LONGEST_LABEL = 20
+_LONGEST_LABEL = 18
+_TICK = "abs(datum.value) >= 10000 ? format(datum.value, '~s') : format(datum.value, ',~g')"
 _CONFIG = {
     "background": None,
     "font": "sans-serif",
     "aria": False,
     "padding": 4,
+    "autosize": {"type": "fit-x", "contains": "padding"},
     "view": {"stroke": None},
-    "axis": {"title": None, "labelFontSize": 10, "grid": False, "tickSize": 3, "labelLimit": 130},
-    "axisQuantitative": {"tickCount": 4, "format": "~s"},
+    "axis": {"title": None, "labelFontSize": 10, "grid": False, "tickSize": 3, "labelLimit": 120},
+    "axisQuantitative": {"tickCount": 4, "labelExpr": _TICK},
     "legend": {"disable": True},
 }
 
@@ -64,7 +66,7 @@ def render(spec: Mapping[str, Any], alt: str) -> Markup:
     from markupsafe import Markup
 
     config = _CONFIG | dict(spec.get("config", {}))
-    svg: str = vl_convert.vegalite_to_svg({"width": 230, "height": 90} | dict(spec) | {"config": config})
+    svg: str = vl_convert.vegalite_to_svg({"width": 250, "height": 90} | dict(spec) | {"config": config})
     return _part("figure", Markup(svg), alt)
 
 
@@ -116,7 +118,7 @@ def bars(series: Mapping[str, Mapping[str, float]], alt: str, **spec: Any) -> Ma
     encoding = {
         "y": {"field": "category", "type": "nominal", "sort": list(labels.values())},
         "yOffset": {"field": "series", "type": "nominal", "sort": list(series)},
-        "x": {"field": "share", "type": "quantitative", "axis": {"format": ".0%"}},
+        "x": {"field": "share", "type": "quantitative", "axis": {"labelExpr": "format(datum.value, '.2~%')"}},
         "color": _colours(series),
     }
     height = {"step": 18 / len(series)} if series else 0
@@ -139,7 +141,7 @@ def intervals(rows: Sequence[Interval], alt: str, bound: float | None = None, **
         if all(math.isfinite(part) for part in (row.value, row.low, row.high))
     ]
     y = {"field": "label", "type": "nominal", "sort": list(labels.values())}
-    x = {"field": "value", "type": "quantitative", "scale": {"zero": False}, "axis": {"format": "~g"}}
+    x = {"field": "value", "type": "quantitative", "scale": {"zero": False}}
     colour = {"field": "result", "type": "nominal", "scale": {"domain": list(RESULTS), "range": list(RESULTS.values())}}
     layers: list[dict[str, Any]] = [
         {
@@ -178,8 +180,8 @@ def lines(
     ]
     axis = {"type": "quantitative", "scale": {"zero": False}}
     encoding = {
-        "x": axis | {"field": "x", "axis": {"format": "~g", "title": x or None}},
-        "y": axis | {"field": "y", "axis": {"format": "~g", "title": y or None}},
+        "x": axis | {"field": "x", "axis": {"title": x or None}},
+        "y": axis | {"field": "y", "axis": {"title": y or None}},
         "color": _colours(series),
     }
     mark = {"type": "line", "point": {"size": 25}}

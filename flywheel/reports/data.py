@@ -87,7 +87,9 @@ def _chart(series: Mapping[str, Any], **spec: Any) -> Markup | str:
 def _widened(bins: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
     """Return `bins`, those without width given a little: a column with one value is to be seen too."""
     if bins and bins[0][0] == bins[-1][1]:
-        return [(bins[0][0] - 0.5, bins[0][0] + 0.5, 1.0)]
+        value = bins[0][0]
+        margin = abs(value) * 0.05 or 0.05
+        return [(value - margin, value + margin, 1.0)]
     return bins
 
 
