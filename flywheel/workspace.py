@@ -115,8 +115,8 @@ class Workspace:
         return tree
 
     def pack(self) -> str:
-        """Return the URI of a content-addressed archive of the folder as it is now."""
-        return archive.pack(self.folder, self.state / "code").as_uri()
+        """Return the path of a content-addressed archive of the folder as it is now."""
+        return str(archive.pack(self.folder, self.state / "code"))
 
     def _absolute(self, url: str) -> str:
         """Make the path of `scheme:///relative/path` absolute; other URLs stay as they are."""

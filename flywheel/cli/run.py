@@ -31,9 +31,7 @@ def run(
     Without --span it runs for the last span that is complete by the clock. A span that is done is not done again.
     Reports are kept under .flywheel/reports, everything else that a run made under .flywheel/runs.
     """
-    from rich.console import Console
-
-    from flywheel.cli.table import outcomes
+    from flywheel.cli.table import show
     from flywheel.local import Flywheel
     from flywheel.runner.progress import choose
     from flywheel.workspace import Workspace
@@ -45,7 +43,7 @@ def run(
         rows.append(flywheel.run(span))
         if rows[-1].outcome == "failed":
             break
-    Console().print("\n", outcomes(rows), "\n")
+    show(rows)
     typer.echo(f"reports: {flywheel.reports}")
     failed = any(row.outcome == "failed" for row in rows)
     if failed or (fail_unless_promoted and any(row.outcome != "promoted" for row in rows)):

@@ -18,9 +18,7 @@ def status(
     """Show every run of the ledger, oldest first, and the champion."""
     import json
 
-    from rich.console import Console
-
-    from flywheel.cli.table import outcomes
+    from flywheel.cli.table import show
     from flywheel.ledger import Ledger
     from flywheel.workspace import Workspace
 
@@ -34,6 +32,6 @@ def status(
     if not rows:
         typer.echo(f"{workspace.project.name} has not run yet: `flywheel run {folder}`")
         return
-    Console(soft_wrap=False).print(outcomes(rows))
+    show(rows)
     champion = ledger.champion(workspace.project.name)
     typer.echo(f"\nchampion: version {champion.version} of span {champion.span}" if champion else "\nno champion yet")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,8 +14,7 @@ _COLOURS = {"promoted": "green", "kept-champion": "yellow", "data-rejected": "ye
 
 
 def outcomes(rows: Iterable[Row]) -> Table:
-    """Return one line a run: what was decided, on what, and why."""
-    from rich.markup import escape
+    """Return one line a run: what was decided, and on what."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -28,13 +27,12 @@ def outcomes(rows: Iterable[Row]) -> Table:
         ("champion", "right"),
         ("outcome", "left"),
         ("seconds", "right"),
-        ("why", "left"),
     ]:
-        table.add_column(title, justify=justify, no_wrap=title != "why", overflow="fold")  # type: ignore[arg-type]
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for row in rows:
         outcome = row.outcome or row.status
         colour = _COLOURS.get(outcome, "default")
-        rows_read = row.facts.get("rows")
+        rows_read = row.decisions["data"].facts.get("rows") if "data" in row.decisions else None
         table.add_row(
             row.span,
             f"{rows_read:,}" if isinstance(rows_read, int) else "",
@@ -44,9 +42,18 @@ def outcomes(rows: Iterable[Row]) -> Table:
             _figure(row.champion_auc),
             f"[{colour}]{outcome}[/]" + (f" v{row.version}" if row.version else ""),
             "" if row.seconds is None else f"{row.seconds:.1f}",
-            escape(row.unfinished or row.why),
         )
     return table
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table, and under it why each run ended as it did."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("\n", outcomes(rows), sep="")
+    for row in rows:
+        console.print(f"{row.span}: {row.unfinished or row.why}", markup=False, style="dim")
 
 
 def _said(row: Row, gate: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import ConfigError, DataError, FlywheelError
 from flywheel.evaluation.metrics import Groups
+from flywheel.transform import raw
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,7 +106,7 @@ def write(
                 continue
             labels = _labels(batch.column(wanted.index(label)), label, span)
             seen.update(labels.unique().to_pylist())
-            frame = batch.to_pandas()
+            frame = raw.frame(batch)
             answers = [_answer(name, model, frame[inputs[name]]) for name, model in models.items()]
             groups = [batch.column(wanted.index(name)).cast(target.field(name).type) for name in slices]
             names = pa.array([span] * batch.num_rows, pa.string())
