@@ -216,7 +216,8 @@ def install(lock: str) -> None:
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--require-hashes", "--no-deps"]
     if has_uv(pip):
         environment = {**os.environ, **uv_environment(), "VIRTUAL_ENV": str(VENV)}
-        sync = ["sync", "--require-hashes", "--build-constraints", LOCKS / "build.txt", LOCKS / lock]
+        quiet = [] if sys.stderr.isatty() else ["--quiet"]  # a bar for a person, not 300 names for a log
+        sync = ["sync", *quiet, "--require-hashes", "--build-constraints", LOCKS / "build.txt", LOCKS / lock]
         if run([UV, "pip", *sync], env=environment, check=False) == 0:
             run([UV, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", "."], env=environment)
             return
