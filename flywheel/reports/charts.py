@@ -27,7 +27,7 @@ _CONFIG = {
     "padding": 4,
     "autosize": {"type": "fit-x", "contains": "padding"},
     "view": {"stroke": None},
-    "axis": {"title": None, "labelFontSize": 10, "grid": False, "tickSize": 3, "labelLimit": 120},
+    "axis": {"title": None, "labelFontSize": 10, "grid": False, "tickSize": 3, "labelLimit": 0},
     "axisQuantitative": {"tickCount": 4, "labelExpr": _TICK},
     "legend": {"disable": True},
 }
@@ -197,12 +197,14 @@ def _colours(series: Mapping[str, Any]) -> dict[str, Any]:
 def _distinct_labels(names: Sequence[str]) -> dict[str, str]:
     """Return a label short enough to draw for each name; two names never share one."""
     labels: dict[str, str] = {}
-    taken: set[str] = set()
     for name in dict.fromkeys(names):
-        label = shown = name if len(name) <= _LONGEST_LABEL else name[: _LONGEST_LABEL - 1] + "…"
-        count = 2
-        while shown in taken:
-            shown, count = f"{label} ({count})", count + 1
-        taken.add(shown)
-        labels[name] = shown
+        label, count = _cut(name, _LONGEST_LABEL), 1
+        while label in labels.values():
+            count += 1
+            label = _cut(name, _LONGEST_LABEL - 4) + f" ({count})"
+        labels[name] = label
     return labels
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,139 @@
+import datetime
+from decimal import Decimal
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from flywheel import warehouse as warehouses
+from flywheel.errors import ConfigError, SQLError
+from flywheel.spans import Span
+
+SPAN = Span.parse("2024-03-03")
+
+
+def rows(url, query, span=SPAN):
+    with warehouses.open(url) as source:
+        return [row for batch in source.batches(query, span) for row in batch.to_pylist()]
+
+
+def one(url, expression):
+    return rows(url, f"SELECT {expression} AS x FROM visits WHERE at >= @start AND at < @end LIMIT 1")[0]["x"]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "at >= @start AND at < @end",
+        "day >= @start AND day < @end",
+        "DATE(at) >= @start AND DATE(at) < @end",
+        "DATETIME(at) BETWEEN @start AND DATETIME_SUB(@end, INTERVAL 1 SECOND)",
+        "day = DATE(@start)",
+    ],
+)
+def test_a_span_is_bound_to_timestamps_dates_and_datetimes_alike(warehouse, condition):
+    found = rows(warehouse, f"SELECT id FROM visits WHERE {condition} ORDER BY id")
+
+    assert [row["id"] for row in found] == list(range(20, 30))
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("EXTRACT(DAYOFWEEK FROM DATE '2024-03-03')", 1),  # a Sunday is 1 in BigQuery, 0 in DuckDB
+        ("EXTRACT(ISOWEEK FROM DATE '2024-03-03')", 9),
+        ("TIMESTAMP_DIFF(TIMESTAMP '2024-03-03 01:00:00+00', TIMESTAMP '2024-03-03 00:10:00+00', HOUR)", 0),
+        ("FORMAT('%03d', 7)", "007"),
+        ("DATE(TIMESTAMP '2024-03-03 02:00:00+00', 'America/New_York')", datetime.date(2024, 3, 2)),
+        ("SAFE_DIVIDE(1, 0)", None),
+        ("IF(NULL, 1, 2)", 2),
+        ("1 / 2", 0.5),
+        ("CONCAT('a', NULL)", None),
+    ],
+)
+def test_functions_mean_what_they_mean_in_bigquery(warehouse, expression, expected):
+    assert one(warehouse, expression) == expected
+
+
+def test_whole_numbers_are_int64_and_times_are_utc_as_in_bigquery(warehouse):
+    query = """
+        SELECT SUM(pages) AS total, COUNT(*) AS n, AVG(pages) AS mean, MAX(at) AS last, CAST(1 AS NUMERIC) AS m
+        FROM visits WHERE at >= @start AND at < @end
+    """
+    with warehouses.open(warehouse) as source:
+        types = {field.name: field.type for field in source.schema(query)}
+
+    assert types.pop("m") in (pa.decimal128(18, 3), pa.decimal128(38, 9))
+    assert types == {
+        "total": pa.int64(), "n": pa.int64(), "mean": pa.float64(), "last": pa.timestamp("us", "UTC"),
+    }  # fmt: skip
+    assert isinstance(rows(warehouse, query)[0]["m"], Decimal)
+
+
+@pytest.mark.parametrize(
+    ("query", "said", "remedy"),
+    [
+        ("SELECT FARM_FINGERPRINT(device) FROM visits\nWHERE at > @start", "FARM_FINGERPRINT at line 1", "both have"),
+        ("SELECT id,\n  devise FROM visits WHERE at > @start", "'devise' at line 2, column 3 in visits", "'device'"),
+        ("SELECT v.devise FROM visits v WHERE at > @start", "'devise'", "did you mean 'device'"),
+        ("SELECT id FROM visit WHERE at > @start", "no table 'visit', read at line 1", "'visits'"),
+        ("SELECT id FROM `a.b.visits` WHERE at > @start", "no table 'b.visits'", "'visits'"),
+        ("SELECT id, pages AS id FROM visits WHERE at > @start", "two columns named 'id'", "by AS"),
+        ("SELECT * FROM 'secret.csv' WHERE at > @start", "disabled by configuration", "mend it"),
+    ],
+)
+def test_what_the_warehouse_does_not_have_is_named_with_the_nearest(warehouse, query, said, remedy):
+    with warehouses.open(warehouse) as source, pytest.raises(SQLError) as error:
+        source.schema(query)
+
+    assert said in error.value.message
+    assert remedy in error.value.remedy
+
+
+def test_a_query_that_fails_while_it_runs_is_an_sql_error(warehouse):
+    with pytest.raises(SQLError, match=r"'(desk|phone)'"):
+        rows(warehouse, "SELECT CAST(device AS INT64) AS x FROM visits WHERE at >= @start AND at < @end")
+
+
+def test_the_project_in_a_table_name_is_left_out(warehouse):
+    assert len(rows(warehouse, "SELECT id FROM `my-project.main.visits` WHERE at >= @start AND at < @end")) == 10
+
+
+def test_the_extent_of_the_data_is_told_for_a_plain_condition(warehouse):
+    with warehouses.open(warehouse) as source:
+        plain = source.extent("SELECT device, COUNT(*) FROM visits WHERE day >= @start AND day < @end GROUP BY device")
+        nested = source.extent("SELECT * FROM (SELECT * FROM visits WHERE day >= @start)")
+
+    assert plain == (datetime.date(2024, 3, 1), datetime.date(2024, 3, 10))
+    assert nested is None
+
+
+def test_rows_are_streamed_in_batches(tmp_path):
+    file = tmp_path / "large.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TABLE many AS SELECT i, TIMESTAMP '2024-03-03' AS at FROM range(500_000) AS t(i)")
+    with warehouses.open(f"duckdb:///{file}") as source:
+        batches = list(source.batches("SELECT i FROM many WHERE at >= @start AND at < @end", SPAN))
+
+    assert sum(batch.num_rows for batch in batches) == 500_000
+    assert max(batch.num_rows for batch in batches) <= 128 * 1024
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("bigquery://my-project", r"known here: duckdb://"),
+        ("warehouse.duckdb", r"known here: duckdb://"),
+        ("duckdb:///nowhere.duckdb", "fill it first"),
+    ],
+)
+def test_a_warehouse_that_is_not_there_is_refused(url, remedy):
+    with pytest.raises(ConfigError, match=remedy):
+        warehouses.open(url)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no database " * 1000)
+
+    with pytest.raises(ConfigError, match="make it anew"):
+        warehouses.open(f"duckdb:///{tmp_path / 'notes.txt'}")
