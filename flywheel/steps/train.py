@@ -126,14 +126,18 @@ def _seed(seed: int) -> None:
 
 
 def _measured(made: Any, context: TrainContext, trainer: str) -> tuple[str, dict[str, float]]:
-    """Return the framework of what the trainer returned, and how well it does on the validation rows."""
+    """Return the framework of what the trainer returned, and its metrics on the validation rows, as in `analyze`."""
+    import numpy as np
+
+    from flywheel.evaluation import metrics
     from flywheel.training import frameworks, package
-    from flywheel.training.scores import scores
 
     framework = frameworks.name_of(made, trainer)
-    inputs, labels = context.validation.arrays()
-    predictions = frameworks.get(framework).predict(made, inputs)
-    return framework, scores(labels, package.check_outputs(predictions, len(labels), trainer))
+    inputs, truth = context.validation.arrays()
+    labels = truth.astype(np.int64)
+    predictions = package.check_outputs(frameworks.get(framework).predict(made, inputs), len(labels), trainer)
+    found = metrics.by_group(labels, predictions.astype(np.float64), metrics.Groups.whole(len(labels)))
+    return framework, metrics.finite({name: values[0] for name, values in found.items()})
 
 
 def _example(examples: Examples, spans: tuple[str, ...]) -> pa.RecordBatch:

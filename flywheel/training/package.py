@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flywheel.errors import TrainerError
+from flywheel.errors import FlywheelError, TrainerError
 from flywheel.serving import pyfunc
 from flywheel.training import frameworks
 from flywheel.transform import raw
@@ -19,6 +19,8 @@ from flywheel.transform.state import State
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_OWN_CODE = "build it of the framework's own parts; serving has none of your code."
 
 
 def write(folder: Path, model: Any, framework: str, state: State, example: pa.RecordBatch) -> None:
@@ -33,6 +35,9 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
         framework: Name of the framework it is of.
         state: The transform.
         example: A few raw rows.
+
+    Raises:
+        TrainerError: It cannot be saved.
     """
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
@@ -46,7 +51,7 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
         payload.mkdir()
         state.write(payload / pyfunc.STATE)
         (payload / pyfunc.ABOUT).write_text(json.dumps({"version": pyfunc.VERSION, "framework": framework}))
-        frameworks.get(framework).save(model, payload)
+        _save(model, framework, payload)
         mlflow.pyfunc.save_model(
             path=folder,
             loader_module=pyfunc.__name__,
@@ -97,7 +102,7 @@ def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: st
     except Exception as error:
         raise TrainerError(
             f"the model of {trainer!r} cannot be used once it is saved: {type(error).__name__}: {error}",
-            "build it of the framework's own parts; serving has none of your code.",
+            _OWN_CODE,
         ) from error
     inputs = packaged.state.apply_batch(example)
     expected = np.asarray(frameworks.get(packaged.framework).predict(model, inputs)).reshape(-1)
@@ -106,6 +111,15 @@ def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: st
             f"the model of {trainer!r} predicts {found[0]!s} once it is saved, {expected[0]!s} before",
             "does it keep something that saving loses, or draw at random when it predicts?",
         )
+
+
+def _save(model: Any, framework: str, payload: Path) -> None:
+    try:
+        frameworks.get(framework).save(model, payload)
+    except FlywheelError:
+        raise
+    except Exception as error:
+        raise TrainerError(f"the model cannot be saved: {type(error).__name__}: {error}", _OWN_CODE) from error
 
 
 def _requirements(framework: str) -> list[str]:

@@ -1,0 +1,90 @@
+"""Which rows a trainer gets, and in what forms."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from flywheel.artifacts import Examples
+from flywheel.training.rows import Rows, split
+
+SCHEMA = pa.schema([("x", pa.float32()), ("label", pa.float32())])
+
+
+def examples_of(folder, sizes):
+    """Spans with that many rows; x counts them through."""
+    first = 0
+    with Examples.writer(folder, SCHEMA, producer="transform") as writer:
+        for number, size in enumerate(sizes):
+            x = np.arange(first, first + size, dtype=np.float32)
+            batch = pa.RecordBatch.from_arrays([pa.array(x), pa.array(x % 2, pa.float32())], schema=SCHEMA)
+            writer.write(f"2013-05-{number + 1:02d}", [batch])
+            first += size
+    return Examples.open(folder)
+
+
+@pytest.mark.parametrize("days", [2, 3, 4, 8, 28])
+def test_every_row_is_trained_or_validated_on_and_never_both(tmp_path, days):
+    examples = examples_of(tmp_path / "e", [3] * days)
+    train, validation = split(examples, "label", seed=0)
+
+    assert not set(train.spans) & set(validation.spans)
+    assert set(train.spans) | set(validation.spans) == set(examples.spans)
+    assert len(train) + len(validation) == 3 * days
+
+
+def test_a_month_of_days_holds_out_four_of_different_weekdays_and_trains_on_the_newest(tmp_path):
+    examples = examples_of(tmp_path / "e", [1] * 28)
+    train, validation = split(examples, "label", seed=0)
+
+    assert validation.spans == ("2013-05-01", "2013-05-09", "2013-05-17", "2013-05-25")
+    assert train.spans[-1] == "2013-05-28"
+
+
+def test_a_single_span_holds_out_its_last_eighth(tmp_path):
+    train, validation = split(examples_of(tmp_path / "e", [16, 0]), "label", seed=0)
+
+    assert train.arrays()[0]["x"].tolist() == list(range(14))
+    assert validation.arrays()[0]["x"].tolist() == [14, 15]
+
+
+def test_all_forms_give_the_same_rows(tmp_path):
+    rows = Rows(examples_of(tmp_path / "e", [5, 4]), ["2013-05-01", "2013-05-02"], "label", seed=0)
+    columns, labels = rows.arrays()
+    small = list(rows.minibatches(4))
+
+    assert columns["x"].tolist() == list(range(9))
+    assert rows.pandas()["x"].tolist() == columns["x"].tolist()
+    assert np.concatenate([part["x"] for part, _ in small]).tolist() == columns["x"].tolist()
+    assert np.concatenate([part for _, part in small]).tolist() == labels.tolist()
+    assert [len(part) for _, part in small] == [4, 4, 1]
+
+
+def test_shuffling_keeps_rows_whole_and_differs_by_epoch_but_not_by_call(tmp_path):
+    rows = Rows(examples_of(tmp_path / "e", [50, 50]), ["2013-05-01", "2013-05-02"], "label", seed=3)
+
+    def order(epoch):
+        parts = list(rows.minibatches(16, shuffle=True, epoch=epoch))
+        x, labels = np.concatenate([part["x"] for part, _ in parts]), np.concatenate([part for _, part in parts])
+        assert (x % 2 == labels).all()
+        return x.tolist()
+
+    assert sorted(order(0)) == list(range(100))
+    assert order(0) == order(0)
+    assert order(0) != order(1)
+
+
+def test_no_more_than_a_buffer_is_shuffled_at_once(tmp_path):
+    rows = Rows(examples_of(tmp_path / "e", [10] * 4), [f"2013-05-0{day}" for day in range(1, 5)], "label", seed=3)
+    x = np.concatenate([part["x"] for part, _ in rows.minibatches(5, shuffle=True, buffer=20)])
+
+    assert set(x[:20]) == set(range(20))
+
+
+@pytest.mark.slow
+def test_tf_data_streams_the_same_rows_each_epoch(tmp_path):
+    rows = Rows(examples_of(tmp_path / "e", [6, 4]), ["2013-05-01", "2013-05-02"], "label", seed=0)
+    data = rows.tf(4, shuffle=True)
+    epochs = [np.concatenate([columns["x"].numpy() for columns, _ in data]) for _ in range(2)]
+
+    assert [sorted(epoch) for epoch in epochs] == [list(range(10))] * 2
+    assert epochs[0].tolist() != epochs[1].tolist()

@@ -1,0 +1,165 @@
+"""What is learned is right, and the same in whatever order the rows come."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flywheel.errors import DataError
+from flywheel.transform.analysis import Analysis, Counts, Histogram, Labels, Moments
+from flywheel.transform.features import Bucket, Category, Numeric
+from tests.transform.worlds import FEATURES, SCHEMA, batches, learned
+
+NUMBER = {"column": "x", "as": "numeric"}
+finite = st.floats(-1e6, 1e6, width=32)
+
+
+def bucket(values, quantiles, bins=2**16):
+    histogram = Histogram(bins)
+    histogram.add(pa.array(values, pa.float64()))
+    return histogram, histogram.finish({"column": "x", "quantiles": quantiles}, "double")
+
+
+@given(parts=st.lists(batches(least=1), min_size=2, max_size=4), seed=st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_order_and_grouping_of_batches_change_nothing(parts, seed):
+    if sum(part.num_rows for part in parts) < 2 or all(part.num_rows < 2 for part in parts):
+        return
+    order = np.random.default_rng(seed).permutation(len(parts))
+    half = [Analysis(FEATURES, "label") for _ in range(2)]
+    for index in order:
+        half[index % 2].add(parts[index])
+    half[1].merge(half[0])
+
+    assert half[1].finish(SCHEMA) == learned(*parts)
+
+
+@given(st.lists(st.none() | finite, min_size=1, max_size=50), st.integers(0, 50))
+@settings(deadline=None)
+def test_moments_merge_to_those_of_all_rows(values, cut):
+    parts = [Moments(), Moments()]
+    for part, some in zip(parts, (values[:cut], values[cut:]), strict=True):
+        part.add(pa.array(some, pa.float64()))
+    parts[0].merge(parts[1])
+    known = np.array([value for value in values if value is not None])
+
+    assert (parts[0].rows, parts[0].missing) == (len(known), len(values) - len(known))
+    if len(known):
+        feature = parts[0].finish(NUMBER, "double")
+        assert feature.mean == pytest.approx(known.mean(), rel=1e-8, abs=1e-6)
+        assert feature.deviation == pytest.approx(known.std(), rel=1e-6, abs=1e-5)
+        assert (feature.minimum, feature.maximum) == (known.min(), known.max())
+
+
+def test_large_offsets_do_not_cancel():
+    moments = Moments()
+    moments.add(pa.array([1e9 + value for value in (4.0, 7.0, 13.0, 16.0)]))
+
+    assert moments.finish(NUMBER, "double").deviation == pytest.approx(22.5**0.5)
+
+
+def test_the_vocabulary_is_the_most_frequent_values_ties_by_value():
+    counts = Counts()
+    counts.add(pa.array(["b", "a", "c", "c", None, "d"]))
+    feature = counts.finish({"column": "x", "top": 3}, "string")
+
+    assert feature == Category("x", "string", 3, ("c", "a", "b"), unknown=1, missing=1)
+
+
+@given(st.lists(finite, min_size=1, max_size=200), st.integers(2, 12))
+@settings(deadline=None)
+def test_boundaries_are_exact_quantiles_while_values_are_few(values, quantiles):
+    _, feature = bucket(values, quantiles)
+    ranked = np.sort(np.array(values) + 0.0)
+    exact = {ranked[rank * len(values) // quantiles] for rank in range(1, quantiles)} - {ranked[0]}
+
+    assert list(feature.boundaries) == sorted(exact)
+
+
+def test_many_values_are_cut_within_a_bin_and_in_bounded_memory():
+    values = np.random.default_rng(0).lognormal(0, 2, 200_000) * np.random.default_rng(1).choice([-1, 1], 200_000)
+    histogram, feature = bucket(values, 10, bins=4096)
+    shares = np.bincount(feature.apply(pa.array(values)))[1:] / len(values)
+
+    assert len(histogram.keys) <= 4096
+    assert histogram.dropped > 0
+    assert np.abs(shares - 0.1).max() < 0.002
+
+
+@given(st.lists(finite, min_size=2, max_size=200), st.integers(1, 199), st.sampled_from([4, 16, 64]))
+@settings(deadline=None)
+def test_bins_do_not_depend_on_the_order_of_the_rows(values, cut, bins):
+    whole, _ = bucket(values, 4, bins)
+    back, _ = bucket(values[cut:], 4, bins)
+    front, _ = bucket(values[:cut], 4, bins)
+    back.merge(front)
+
+    assert (whole.dropped, whole.keys.tolist(), whole.counts.tolist()) == (
+        back.dropped,
+        back.keys.tolist(),
+        back.counts.tolist(),
+    )
+
+
+def test_a_missing_number_becomes_the_mean_and_a_constant_column_zero():
+    varied = Numeric("x", "double", mean=2.0, deviation=4.0, minimum=0.0, maximum=9.0, missing=0)
+    constant = Numeric("x", "double", mean=2.0, deviation=0.0, minimum=2.0, maximum=2.0, missing=0)
+    column = pa.array([10.0, None, float("nan"), float("inf")])
+
+    assert varied.apply(column).tolist() == [2.0, 0.0, 0.0, 0.0]
+    assert constant.apply(column).tolist() == [0.0] * 4
+
+
+def test_missing_unknown_and_known_values_have_indices_of_their_own():
+    feature = Category("x", "string", 2, ("UA", "AA"), unknown=0, missing=0)
+
+    assert feature.apply(pa.array([None, "ZZ", "UA", "AA"])).tolist() == [0, 1, 2, 3]
+    assert feature.cardinality == 4
+
+
+def test_a_value_on_a_boundary_belongs_to_the_range_above():
+    feature = Bucket("x", "int64", 3, (10.0, 20.0), missing=0)
+
+    assert feature.apply(pa.array([None, 9, 10, 19, 20, 99])).tolist() == [0, 1, 2, 2, 3, 3]
+    assert feature.cardinality == 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 1, None], r"missing in 1 of 3 rows(.|\n)*WHERE late IS NOT NULL"),
+        ([0, 1, 2], r"is 2.0 in some rows(.|\n)*make it 0 or 1"),
+        ([1, 1, 1], r"is 1 in all 3 rows(.|\n)*widen source.window"),
+    ],
+)
+def test_a_label_that_cannot_be_learned_is_refused(labels, said):
+    found = Labels()
+    found.add(pa.array(labels))
+
+    with pytest.raises(DataError, match=said):
+        found.check("late")
+
+
+def test_the_state_can_be_read_by_people(tmp_path):
+    state = learned(*pa.Table.from_pylist(ROWS, SCHEMA).to_batches())
+    state.write(tmp_path / "state.json")
+    values = json.loads((tmp_path / "state.json").read_text())
+
+    assert values["features"][4] == {
+        "column": "word",
+        "as": "category",
+        "type": "string",
+        "top": 3,
+        "vocabulary": ["é"],
+        "unknown": 0,
+        "missing": 1,
+    }
+
+
+ROWS = [
+    {"count": 1, "share": 0.5, "weight": 1.0, "flag": True, "word": "é", "code": 1, "label": 0},
+    {"count": 2, "share": None, "weight": 1.0, "flag": None, "word": None, "code": 2, "label": 1},
+]

@@ -1,0 +1,102 @@
+"""Training reads Arrow, serving reads a DataFrame: the model must see the same bits."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+
+from flywheel.errors import ArtifactError, DataError
+from flywheel.transform import raw
+from flywheel.transform.state import State
+from tests.transform.worlds import FEATURES, SCHEMA, batches, learned
+
+
+def bits(inputs):
+    return {name: (values.dtype.str, values.tobytes()) for name, values in inputs.items()}
+
+
+@given(window=batches(least=2), rows=batches())
+@settings(max_examples=200, deadline=None)
+def test_serving_sees_the_same_bits_as_training(window, rows):
+    state = learned(window)
+    with tempfile.TemporaryDirectory() as folder:
+        state.write(Path(folder, "state.json"))
+        packed = State.read(Path(folder, "state.json"))
+
+    assert packed == state
+    expected = bits(state.apply_batch(rows))
+    assert bits(packed.apply_frame(raw.frame(rows))) == expected
+    assert bits(packed.apply_frame(rows.to_pandas())) == expected
+
+
+@given(window=batches(least=2), rows=batches(least=1, most=8))
+@settings(max_examples=50, deadline=None)
+def test_a_row_is_transformed_alike_whatever_rows_it_comes_with(window, rows):
+    state = learned(window)
+    together = state.apply_frame(raw.frame(rows))
+
+    for index in range(rows.num_rows):
+        alone = state.apply_frame(raw.frame(rows.slice(index, 1)))
+        assert bits(alone) == bits({name: values[index : index + 1] for name, values in together.items()})
+
+
+@pytest.mark.parametrize("dtype", ["int32", "Int64", "float64", "object"])
+def test_every_pandas_dtype_of_a_number_is_the_same_number(dtype):
+    values = {name: [0, 1, 2, 3] for name in SCHEMA.names} | {name: [None] * 4 for name in ("word", "flag")}
+    values["label"] = [0, 1, 0, 1]
+    window = pa.RecordBatch.from_arrays([pa.array(values[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
+    state = learned(window)
+    frame = window.to_pandas()
+    frame["count"], frame["code"] = frame["count"].astype(dtype), frame["code"].astype(dtype)
+
+    assert bits(state.apply_frame(frame)) == bits(state.apply_batch(window))
+
+
+@pytest.fixture
+def state():
+    rows = {name: [1, 2] for name in SCHEMA.names} | {"flag": [True, None], "word": ["a", None], "label": [0, 1]}
+    return learned(pa.RecordBatch.from_arrays([pa.array(rows[f.name], f.type) for f in SCHEMA], schema=SCHEMA))
+
+
+def rows(**changed):
+    row = {"count": 1.0, "share": 1.0, "weight": 1.0, "flag": True, "word": "a", "code": 1.0} | changed
+    return pd.DataFrame({name: [value] for name, value in row.items()})
+
+
+def test_columns_that_no_feature_reads_are_left_aside(state):
+    assert list(state.apply_frame(rows(other=object()))) == [feature["column"] for feature in FEATURES]
+
+
+def test_a_missing_column_is_named(state):
+    with pytest.raises(DataError, match=r"no column 'word'(.|\n)*send all of count, share"):
+        state.apply_frame(rows().drop(columns="word"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "remedy"),
+    [("count", "many", "send a number"), ("word", 3.5, "send text"), ("word", [1], "send text")],
+)
+def test_a_value_of_another_kind_is_refused(state, column, value, remedy):
+    with pytest.raises(DataError, match=f"column '{column}' holds (.|\n)*{remedy}"):
+        state.apply_frame(rows(**{column: value}))
+
+
+def test_a_state_of_another_version_is_refused(state, tmp_path):
+    file = tmp_path / "state.json"
+    state.write(file)
+    file.write_text(file.read_text().replace('"version": 1', '"version": 2'))
+
+    with pytest.raises(ArtifactError, match="run `transform` again"):
+        State.read(file)
+
+
+def test_applying_needs_neither_beam_nor_a_framework():
+    heavy = "apache_beam", "tensorflow", "keras", "sklearn", "mlflow", "pandas"
+    code = f"import sys, flywheel.transform.state; print([name for name in {heavy!r} if name in sys.modules])"
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
