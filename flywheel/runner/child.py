@@ -162,7 +162,3 @@ def _limit_threads(cores: int) -> None:
     except ImportError:
         return
     threadpoolctl.threadpool_limits(limits=cores)
-
-
-if __name__ == "__main__":
-    main()

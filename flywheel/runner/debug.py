@@ -23,13 +23,13 @@ def debug_job(job: dict[str, Any], post_mortem: Any = pdb.post_mortem) -> StepEn
     try:
         os.environ.update({**job["env"], "_KFP_RUNTIME": "true"})
         os.chdir(job["cwd"])
-        return StepEnded(job["task"], child.execute(job))
+        return StepEnded(job["id"], child.execute(job))
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         traceback.print_exception(error)
         post_mortem(child.own_frames(error.__traceback__, job["program"]))
-        return StepEnded(job["task"], 1, error=child.describe(error))
+        return StepEnded(job["id"], 1, error=child.describe(error))
     finally:
         os.environ.clear()
         os.environ.update(environment)

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from flywheel.runner import boot
 from flywheel.runner.errors import EnvironmentFailed
 from flywheel.runner.program import Program
 
@@ -115,4 +116,4 @@ def enter(venv: dict[str, Any], job: dict[str, Any]) -> None:
     file = Path(job["program"]) / f"{job['task'].replace('/', '.')}.json"
     file.write_text(json.dumps({key: value for key, value in job.items() if key not in ("env", "venv")}))
     sys.stdout.flush()
-    os.execv(python, [str(python), "-m", "flywheel.runner.child", str(file)])
+    os.execv(python, boot.command("flywheel.runner.child", str(file), python=str(python)))

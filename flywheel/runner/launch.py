@@ -29,6 +29,8 @@ from flywheel.runner.warm import StepEnded, Warm
 class Launched:
     """A step that is in the hands of a process."""
 
+    id: str
+    """What its process is known by: no other step has it, nor another attempt of this one."""
     given: dict[str, Any]
     """Its ExecutorInput."""
     ended: StepEnded | None = None
@@ -80,20 +82,21 @@ class Launcher:
         environment = {**self.environment, **self.machine.environment(cost)}
         digests = self.cache.digests.folder if self.cache and node.cache_key else None
         self.events(ev.TaskStarted(node.path, node.attempts))
-        program = program_of(container)
+        program, name = program_of(container), f"{self.folder.id}/{node.path}#{node.attempts}"
         if program is None:
             names = {**self.job, "pipeline_task_name": node.task.name}
             job = container_job(node.path, container, given, names, self.folder, environment, cost)
-            self.warm.submit(job, ())
-            return Launched(given)
+            self.warm.submit({**job, "id": name}, ())
+            return Launched(name, given)
         job = make_job(node.path, container, program, given, self.folder, environment, share, digests)
+        job["id"] = name
         if self._is_debugged(node):
-            return Launched(given, debug_job(job))
+            return Launched(name, given, debug_job(job))
         venv = venv_of(program, Path(self.folder.path.parent.parent))
         if venv:
             job["venv"] = venv
         self.warm.submit(job, () if venv else imports_of(program.source))
-        return Launched(given)
+        return Launched(name, given)
 
     def outputs(self, node: Node, launched: Launched) -> Outputs:
         """Return what a step that ended well has given, and keep it for later runs.

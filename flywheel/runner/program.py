@@ -14,6 +14,7 @@ from flywheel.runner.spec import Container
 _EXECUTOR = "kfp.dsl.executor_main"
 _RUNNER = "ephemeral_component.py"
 _PIP = re.compile(r"-m pip install(?P<arguments>[^&\n]*)")
+_WITH_VALUE = ("--index-url", "--extra-index-url", "--trusted-host", "--find-links")
 _OWN = re.compile(r"(kfp|kfp-pipeline-spec|typing-extensions)(?![\w-])")
 
 
@@ -52,19 +53,18 @@ def _read(command: tuple[str, ...], args: tuple[str, ...]) -> Program | None:
 
 def _installs(shell: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the packages and the options in the `pip install` commands that kfp has written."""
-    packages: list[str] = []
-    options: list[str] = []
+    packages: dict[str, None] = {}
+    options: dict[tuple[str, ...], None] = {}
     for match in _PIP.finditer(shell):
-        words = shlex.split(match["arguments"])
-        found = [word for word in words if not word.startswith("-") and not _OWN.match(word)]
-        waits = False
+        words = iter(shlex.split(match["arguments"]))
         for word in words:
-            if waits or word.startswith(("--index-url", "--extra-index-url", "--trusted-host")):
-                options.append(word)
-                found = [each for each in found if each != word] if waits else found
-                waits = not waits and "=" not in word
-        packages += found
-    return tuple(dict.fromkeys(packages)), tuple(dict.fromkeys(options))
+            if word in _WITH_VALUE:
+                options[word, next(words, "")] = None
+            elif word.startswith(_WITH_VALUE):
+                options[(word,)] = None
+            elif not word.startswith("-") and not _OWN.match(word):
+                packages[word] = None
+    return tuple(packages), tuple(word for option in options for word in option)
 
 
 @cache

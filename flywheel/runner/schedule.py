@@ -72,13 +72,22 @@ class Scheduler:
 
     def run(self) -> None:
         """Run until every task has ended."""
-        with self._interruptible():
-            self.graph.begin()
-            while not self.graph.done:
-                self._start_ready()
-                if not self.graph.done:
-                    self._wait()
-            self._tails.read()
+        try:
+            with self._interruptible():
+                self.graph.begin()
+                while not self.graph.done:
+                    self._start_ready()
+                    if not self.graph.done:
+                        self._wait()
+                self._tails.read()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let nothing go on behind the back of a run that ended by an error of its own."""
+        for name, running in self.running.items():
+            self.warm.kill(name, signal.SIGKILL)
+            self.folder.discard(running.node.path)
 
     def interrupt(self) -> None:
         """Stop: the first time with exit tasks and a grace, the second time at once."""
@@ -158,7 +167,7 @@ class Scheduler:
             self.machine.give_back(cost)
             raise
         deadline = time.monotonic() + container.timeout if container.timeout else math.inf
-        self.running[node.path] = _Running(node, cost, launched, deadline)
+        self.running[launched.id] = _Running(node, cost, launched, deadline)
         if launched.ended:
             self._ended(launched.ended)
 
@@ -195,16 +204,16 @@ class Scheduler:
         self._kill(running, signal.SIGTERM)
 
     def _kill(self, running: _Running, number: int) -> None:
-        for ended in self.warm.kill(running.node.path, number):
+        for ended in self.warm.kill(running.launched.id, number):
             self._ended(ended)
 
     def _ended(self, message: StepEnded) -> None:
-        running = self.running.pop(message.task, None)
+        running = self.running.pop(message.id, None)
         if running is None:
             return
         node = running.node
         self.machine.give_back(running.cost)
-        self._tails.read(message.task)
+        self._tails.read(node.path)
         node.memory = max(node.memory, message.memory)
         error = self._error(running, message)
         if error is None:

@@ -17,6 +17,7 @@ import selectors
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -31,8 +32,10 @@ _REPORT = 1 << 16
 
 @dataclass
 class _Step:
-    task: str
+    id: str
     discard: str
+    cleanup: list[str]
+    """A command to run if it does not end well; empty for none."""
     report: int
     """The end of a pipe on which the step says why it failed: that works on a full disk too."""
 
@@ -72,7 +75,7 @@ class Server:
             elif message["do"] == "run":
                 self.fork(message["job"])
             elif message["do"] == "kill":
-                self.kill(message["task"], message["signal"])
+                self.kill(message["id"], message["signal"])
         return bool(data)
 
     def send(self, **message: Any) -> None:
@@ -112,8 +115,8 @@ class Server:
             os.setpgid(pid, pid)
         except OSError:
             pass
-        self.steps[pid] = _Step(job["task"], job["discard"], read)
-        self.send(event="started", task=job["task"], pid=pid)
+        self.steps[pid] = _Step(job["id"], job["discard"], job.get("cleanup", []), read)
+        self.send(event="started", id=job["id"], pid=pid)
 
     def reap(self) -> None:
         """Tell of the steps that have ended."""
@@ -123,15 +126,17 @@ class Server:
                 continue
             step = self.steps.pop(pid)
             _kill_group(pid, signal.SIGKILL)
+            if status and step.cleanup:
+                subprocess.run(step.cleanup, capture_output=True, check=False)
             self.send(
-                event="ended", task=step.task, status=os.waitstatus_to_exitcode(status),
+                event="ended", id=step.id, status=os.waitstatus_to_exitcode(status),
                 memory=usage.ru_maxrss * 1024, error=_read_report(step.report),
             )  # fmt: skip
 
-    def kill(self, task: str, number: int) -> None:
+    def kill(self, name: str, number: int) -> None:
         """Send a signal to a step and all that it has started."""
         for pid, step in self.steps.items():
-            if step.task == task:
+            if step.id == name:
                 _kill_group(pid, number)
 
     def leave(self) -> None:
@@ -140,6 +145,8 @@ class Server:
             _kill_group(pid, signal.SIGKILL)
         for pid, step in self.steps.items():
             os.waitpid(pid, 0)
+            if step.cleanup:
+                subprocess.run(step.cleanup, capture_output=True, check=False)
             if step.discard:
                 shutil.rmtree(step.discard, ignore_errors=True)
         os._exit(0)
@@ -220,7 +227,3 @@ def main() -> None:
     server = Server(socket.socket(fileno=int(sys.argv[1])))
     load([["kfp.dsl.executor", "kfp.dsl.utils"]], server.send)
     server.serve()
-
-
-if __name__ == "__main__":
-    main()

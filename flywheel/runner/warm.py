@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flywheel.runner import wire
+from flywheel.runner import boot, wire
 from flywheel.runner.errors import RunnerError
 
 _MOST = 8
@@ -28,7 +28,7 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NU
 class StepEnded:
     """A step's process is gone."""
 
-    task: str
+    id: str
     status: int | None
     """Exit code, or minus the signal; None when it was lost with the server."""
     memory: int = 0
@@ -39,7 +39,7 @@ class StepEnded:
 class StepStarted:
     """A step's process is there."""
 
-    task: str
+    id: str
     pid: int
 
 
@@ -91,16 +91,16 @@ class Warm:
         self._waiting.append((job, frozenset(needs)))
         self._dispatch()
 
-    def kill(self, task: str, number: int) -> list[StepEnded]:
+    def kill(self, name: str, number: int) -> list[StepEnded]:
         """Send a signal to a step; one that was not even forked is ended here and now."""
-        parked = [each for each in self._waiting if each[0]["task"] == task]
+        parked = [each for each in self._waiting if each[0]["id"] == name]
         if parked:
             self._waiting = [each for each in self._waiting if each not in parked]
-            return [StepEnded(task, -number)]
+            return [StepEnded(name, -number)]
         for generation in self._generations:
-            if task in generation.running:
+            if name in generation.running:
                 with contextlib.suppress(OSError):
-                    generation.send({"do": "kill", "task": task, "signal": number})
+                    generation.send({"do": "kill", "id": name, "signal": number})
         return []
 
     def handle(self, generation: Any) -> Iterator[StepStarted | StepEnded]:
@@ -131,10 +131,10 @@ class Warm:
         elif event == "ready":
             generation.ready, generation.loading, generation.files = True, "", message["files"]
         elif event == "started":
-            yield StepStarted(message["task"], message["pid"])
+            yield StepStarted(message["id"], message["pid"])
         elif event == "ended":
-            generation.running.discard(message["task"])
-            yield StepEnded(message["task"], message["status"], message["memory"], message["error"])
+            generation.running.discard(message["id"])
+            yield StepEnded(message["id"], message["status"], message["memory"], message["error"])
 
     def _lose(self, generation: _Generation) -> Iterator[StepEnded]:
         """Go on without a generation, those grown from it, and the module that it died of."""
@@ -151,8 +151,8 @@ class Warm:
             self.avoided.add(generation.loading)
         for each in lost:
             self._drop(each)
-            for task in each.running:
-                yield StepEnded(task, None)
+            for name in each.running:
+                yield StepEnded(name, None)
         self._grow()
 
     def _drop(self, generation: _Generation) -> None:
@@ -198,7 +198,7 @@ class Warm:
         environment = {**{name: "1" for name in _ONE_THREAD}, **os.environ, "_KFP_RUNTIME": "true"}
         with theirs:
             subprocess.Popen(
-                [sys.executable, "-m", "flywheel.runner.server", str(theirs.fileno())],
+                boot.command("flywheel.runner.server", str(theirs.fileno())),
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
             )  # fmt: skip
@@ -220,7 +220,7 @@ class Warm:
             if chosen is None:
                 self._waiting.append((job, needs))
                 continue
-            chosen.running.add(job["task"])
+            chosen.running.add(job["id"])
             with contextlib.suppress(OSError):  # then it is gone, and `handle` will say so
                 chosen.send({"do": "run", "job": job})
 
