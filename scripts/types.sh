@@ -13,4 +13,4 @@ python=$PWD/.venv/bin/python
 cache=$PWD/.mypy_cache
 cd "$tree"
 "$python" -m mypy --cache-dir "$cache" -p flywheel
-"$python" -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
+"$python" -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command(["--no-logo"]))'
