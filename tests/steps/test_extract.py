@@ -84,10 +84,10 @@ def test_hours_are_cut_at_the_hour(tmp_path):
     file = tmp_path / "hours.duckdb"
     with duckdb.connect(str(file)) as connection:
         connection.execute(
-            "CREATE TABLE ticks AS SELECT TIMESTAMP '2024-03-01' + to_minutes(i::INT) AS at FROM range(300) AS t(i)"
+            "CREATE TABLE ticks AS SELECT TIMESTAMP '2024-03-01' + to_minutes(i::INT) AS seen FROM range(300) AS t(i)"
         )
     spans = [span.name for span in Span.parse("2024-03-01T04", "hour").back(5)]
-    query = "SELECT at FROM ticks WHERE at >= @start AND at < @end"
+    query = "SELECT seen FROM ticks WHERE seen >= @start AND seen < @end"
 
     examples = extract(query, f"duckdb:///{file}", spans, "hour", [], None, tmp_path / "examples")
 

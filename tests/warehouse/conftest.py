@@ -13,7 +13,7 @@ def warehouse(tmp_path):
             CREATE TABLE visits AS
             SELECT
               i AS id,
-              TIMESTAMPTZ '2024-03-01 00:00:00+00' + to_hours(i::INT * 24 // 10) AS at,
+              TIMESTAMPTZ '2024-03-01 00:00:00+00' + to_hours(i::INT * 24 // 10) AS seen,
               CAST(TIMESTAMP '2024-03-01' + to_hours(i::INT * 24 // 10) AS DATE) AS day,
               CASE WHEN i % 2 = 0 THEN 'phone' ELSE 'desk' END AS device,
               (i * 7 % 10)::INTEGER AS pages

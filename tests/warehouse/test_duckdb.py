@@ -18,16 +18,16 @@ def rows(url, query, span=SPAN):
 
 
 def one(url, expression):
-    return rows(url, f"SELECT {expression} AS x FROM visits WHERE at >= @start AND at < @end LIMIT 1")[0]["x"]
+    return rows(url, f"SELECT {expression} AS x FROM visits WHERE seen >= @start AND seen < @end LIMIT 1")[0]["x"]
 
 
 @pytest.mark.parametrize(
     "condition",
     [
-        "at >= @start AND at < @end",
+        "seen >= @start AND seen < @end",
         "day >= @start AND day < @end",
-        "DATE(at) >= @start AND DATE(at) < @end",
-        "DATETIME(at) BETWEEN @start AND DATETIME_SUB(@end, INTERVAL 1 SECOND)",
+        "DATE(seen) >= @start AND DATE(seen) < @end",
+        "DATETIME(seen) BETWEEN @start AND DATETIME_SUB(@end, INTERVAL 1 SECOND)",
         "day = DATE(@start)",
     ],
 )
@@ -57,8 +57,8 @@ def test_functions_mean_what_they_mean_in_bigquery(warehouse, expression, expect
 
 def test_whole_numbers_are_int64_and_times_are_utc_as_in_bigquery(warehouse):
     query = """
-        SELECT SUM(pages) AS total, COUNT(*) AS n, AVG(pages) AS mean, MAX(at) AS last, CAST(1 AS NUMERIC) AS m
-        FROM visits WHERE at >= @start AND at < @end
+        SELECT SUM(pages) AS total, COUNT(*) AS n, AVG(pages) AS mean, MAX(seen) AS last, CAST(1 AS NUMERIC) AS m
+        FROM visits WHERE seen >= @start AND seen < @end
     """
     with warehouses.open(warehouse) as source:
         types = {field.name: field.type for field in source.schema(query)}
@@ -73,13 +73,13 @@ def test_whole_numbers_are_int64_and_times_are_utc_as_in_bigquery(warehouse):
 @pytest.mark.parametrize(
     ("query", "said", "remedy"),
     [
-        ("SELECT FARM_FINGERPRINT(device) FROM visits\nWHERE at > @start", "FARM_FINGERPRINT at line 1", "both have"),
-        ("SELECT id,\n  devise FROM visits WHERE at > @start", "'devise' at line 2, column 3 in visits", "'device'"),
-        ("SELECT v.devise FROM visits v WHERE at > @start", "'devise'", "did you mean 'device'"),
-        ("SELECT id FROM visit WHERE at > @start", "no table 'visit', read at line 1", "'visits'"),
-        ("SELECT id FROM `a.b.visits` WHERE at > @start", "no table 'b.visits'", "'visits'"),
-        ("SELECT id, pages AS id FROM visits WHERE at > @start", "two columns named 'id'", "by AS"),
-        ("SELECT * FROM 'secret.csv' WHERE at > @start", "disabled by configuration", "mend it"),
+        ("SELECT FARM_FINGERPRINT(device) FROM visits\nWHERE seen > @start", "FARM_FINGERPRINT at line 1", "both have"),
+        ("SELECT id,\n  devise FROM visits WHERE seen > @start", "'devise' at line 2, column 3 in visits", "'device'"),
+        ("SELECT v.devise FROM visits v WHERE seen > @start", "'devise'", "did you mean 'device'"),
+        ("SELECT id FROM visit WHERE seen > @start", "no table 'visit', read at line 1", "'visits'"),
+        ("SELECT id FROM `a.b.visits` WHERE seen > @start", "no table 'b.visits'", "'visits'"),
+        ("SELECT id, pages AS id FROM visits WHERE seen > @start", "two columns named 'id'", "by AS"),
+        ("SELECT * FROM 'secret.csv' WHERE seen > @start", "disabled by configuration", "mend it"),
     ],
 )
 def test_what_the_warehouse_does_not_have_is_named_with_the_nearest(warehouse, query, said, remedy):
@@ -92,11 +92,11 @@ def test_what_the_warehouse_does_not_have_is_named_with_the_nearest(warehouse, q
 
 def test_a_query_that_fails_while_it_runs_is_an_sql_error(warehouse):
     with pytest.raises(SQLError, match=r"'(desk|phone)'"):
-        rows(warehouse, "SELECT CAST(device AS INT64) AS x FROM visits WHERE at >= @start AND at < @end")
+        rows(warehouse, "SELECT CAST(device AS INT64) AS x FROM visits WHERE seen >= @start AND seen < @end")
 
 
 def test_the_project_in_a_table_name_is_left_out(warehouse):
-    assert len(rows(warehouse, "SELECT id FROM `my-project.main.visits` WHERE at >= @start AND at < @end")) == 10
+    assert len(rows(warehouse, "SELECT id FROM `my-project.main.visits` WHERE seen >= @start AND seen < @end")) == 10
 
 
 def test_the_extent_of_the_data_is_told_for_a_plain_condition(warehouse):
@@ -111,9 +111,9 @@ def test_the_extent_of_the_data_is_told_for_a_plain_condition(warehouse):
 def test_rows_are_streamed_in_batches(tmp_path):
     file = tmp_path / "large.duckdb"
     with duckdb.connect(str(file)) as connection:
-        connection.execute("CREATE TABLE many AS SELECT i, TIMESTAMP '2024-03-03' AS at FROM range(500_000) AS t(i)")
+        connection.execute("CREATE TABLE many AS SELECT i, TIMESTAMP '2024-03-03' AS seen FROM range(500_000) AS t(i)")
     with warehouses.open(f"duckdb:///{file}") as source:
-        batches = list(source.batches("SELECT i FROM many WHERE at >= @start AND at < @end", SPAN))
+        batches = list(source.batches("SELECT i FROM many WHERE seen >= @start AND seen < @end", SPAN))
 
     assert sum(batch.num_rows for batch in batches) == 500_000
     assert max(batch.num_rows for batch in batches) <= 128 * 1024
