@@ -1,0 +1,27 @@
+"""Typed views on artifact folders: what a step writes, and how the next one knows what it was given.
+
+Kubeflow sees only its own artifact types, so the meaning stands in the folder: its payload and a `flywheel.json`
+with type, version, content digest, spans, producer and counts. A folder is made under a temporary name and renamed
+when it is whole, so whoever finds one finds all of it.
+"""
+
+from flywheel.artifacts.examples import Examples, ExamplesWriter
+from flywheel.artifacts.folder import MANIFEST, Artifact, Draft, Manifest
+from flywheel.artifacts.kinds import Evaluation, Model, Schema, Statistics, TransformState
+from flywheel.artifacts.verdict import Check, Verdict
+
+__all__ = [
+    "MANIFEST",
+    "Artifact",
+    "Check",
+    "Draft",
+    "Evaluation",
+    "Examples",
+    "ExamplesWriter",
+    "Manifest",
+    "Model",
+    "Schema",
+    "Statistics",
+    "TransformState",
+    "Verdict",
+]

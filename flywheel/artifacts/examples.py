@@ -1,0 +1,136 @@
+"""Examples: rows as Parquet shards by span, always read and written as record batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flywheel.artifacts.folder import Artifact, Draft
+from flywheel.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_GROUP = 128 * 1024
+
+
+class Examples(Artifact):
+    """Rows as Parquet shards, `span=<name>/part-<n>.parquet`, zstd; always read and written as record batches."""
+
+    kind = "examples"
+
+    @classmethod
+    def _verify_on_open(cls, name: str) -> bool:
+        return False  # shards are checked when they are read, so that opening stays cheap however large they are
+
+    @classmethod
+    @contextmanager
+    def writer(cls, path: str | os.PathLike[str], schema: pa.Schema, *, producer: str) -> Iterator[ExamplesWriter]:
+        """Give a writer for rows of `schema`; the artifact stands at `path` when the block ends well."""
+        with cls.create(path, producer=producer) as draft, ExamplesWriter(draft, schema) as writer:
+            yield writer
+
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """Names of its spans, oldest first; a span may have no rows."""
+        return self.manifest.spans
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has in all spans."""
+        return self.manifest.counts["rows"]
+
+    def rows_of(self, spans: Iterable[str]) -> int:
+        """Return how many rows stand in `spans`."""
+        rows: dict[str, int] = self.manifest.facts["rows"]
+        return sum(rows[span] for span in spans)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of every batch."""
+        import pyarrow as pa
+
+        return pa.ipc.read_schema(pa.BufferReader(bytes.fromhex(self.manifest.facts["schema"])))
+
+    def shards(self, spans: Iterable[str] | None = None) -> list[tuple[str, Path]]:
+        """Return (span, Parquet file) of `spans`, oldest first; all spans by default.
+
+        Raises:
+            DataError: A span is asked for that was not extracted.
+        """
+        wanted = self.spans if spans is None else tuple(spans)
+        unknown = sorted(set(wanted) - set(self.spans))
+        if unknown:
+            raise DataError(
+                f"examples in {self.path} have no span {unknown[0]!r}, only {_short(self.spans)}",
+                "extract that span too, or ask for one of these.",
+            )
+        chosen = set(wanted)
+        found = ((name.split("/")[0].removeprefix("span="), name) for name in sorted(self.manifest.files))
+        return [(span, self.path / name) for span, name in found if span in chosen]
+
+    def batches(
+        self, spans: Iterable[str] | None = None, columns: Sequence[str] | None = None, rows: int = 64 * 1024
+    ) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Yield (span, record batch of at most `rows` rows), oldest span first; never more than a row group in memory.
+
+        Raises:
+            ArtifactError: A shard is not what was written.
+        """
+        import pyarrow.parquet as pq
+
+        for span, shard in self.shards(spans):
+            self._verify(str(shard.relative_to(self.path)), content=True)
+            with pq.ParquetFile(shard) as file:
+                for batch in file.iter_batches(rows, columns=list(columns) if columns is not None else None):
+                    yield span, batch
+
+    def table(self, spans: Iterable[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return all rows at once, for what is known to be small."""
+        import pyarrow as pa
+
+        schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        return pa.Table.from_batches([batch for _, batch in self.batches(spans, columns)], schema)
+
+
+class ExamplesWriter:
+    """Writes record batches to the shards of a draft, span by span."""
+
+    def __init__(self, draft: Draft, schema: pa.Schema) -> None:
+        self._draft, self._schema = draft, schema
+        self._rows: dict[str, int] = {}
+
+    def write(self, span: str, batches: Iterable[pa.RecordBatch], part: int = 0) -> int:
+        """Write `batches` as one shard of `span` and return how many rows they had; no rows, no file."""
+        import pyarrow.parquet as pq
+
+        self._rows.setdefault(span, 0)
+        file, writer, rows = self._draft.path / f"span={span}" / f"part-{part:05d}.parquet", None, 0
+        try:
+            for batch in batches:
+                if writer is None and batch.num_rows:
+                    file.parent.mkdir(exist_ok=True)
+                    writer = pq.ParquetWriter(file, self._schema, compression="zstd")
+                if writer is not None:
+                    writer.write_batch(batch, ROW_GROUP)
+                rows += batch.num_rows
+        finally:
+            if writer is not None:
+                writer.close()
+        self._rows[span] += rows
+        return rows
+
+    def __enter__(self) -> ExamplesWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._draft.spans = sorted(self._rows)
+        self._draft.counts["rows"] = sum(self._rows.values())
+        self._draft.facts |= {"rows": self._rows, "schema": self._schema.serialize().to_pybytes().hex()}
+
+
+def _short(names: Sequence[str]) -> str:
+    return f"{names[0]} to {names[-1]}" if len(names) > 3 else ", ".join(names) or "none"

@@ -1,0 +1,47 @@
+"""The artifacts whose meaning is in their files alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flywheel.artifacts.folder import Artifact
+
+
+class Statistics(Artifact):
+    """TFDV statistics of one or more groups of spans, each `<group>.pb` (`DatasetFeatureStatisticsList`)."""
+
+    kind = "statistics"
+
+
+class Schema(Artifact):
+    """The expected columns, types and domains: `schema.pbtxt`, as TFDV reads it."""
+
+    kind = "schema"
+
+    @property
+    def file(self) -> Path:
+        """The text proto itself."""
+        return self.path / "schema.pbtxt"
+
+
+class TransformState(Artifact):
+    """What `transform` learned from the training window: `state.json`, small and readable."""
+
+    kind = "transform-state"
+
+    @property
+    def file(self) -> Path:
+        """The state itself."""
+        return self.path / "state.json"
+
+
+class Model(Artifact):
+    """An MLflow model folder (pyfunc): raw columns in, predictions out, the transform inside it."""
+
+    kind = "model"
+
+
+class Evaluation(Artifact):
+    """Predictions of every judged model on the same rows, and the metrics that TFMA's readers open."""
+
+    kind = "evaluation"
