@@ -65,7 +65,7 @@ def _check_source(
         if source.name not in known:
             raise PipelineError(
                 f"{where}: comes from {source.name!r}, which is no input of {component.name}",
-                "if it is a loop's item inside text (kfp cannot compile that in an ExitHandler), give the item itself.",
+                "kfp compiles a loop's item in text wrongly in some places: give the item as an input of its own.",
             )
     elif isinstance(source, FromTask):
         _check_output(source.task, source.key, where, dag, pipeline, artifact=artifact)
