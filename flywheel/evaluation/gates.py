@@ -134,14 +134,14 @@ def _statistic(found: Predictions, metric: str, model: str) -> paired.Statistic:
 
 
 def _unopposed(gate: ModelGate, gates: Sequence[ModelGate]) -> Check:
-    """Return the check of a champion gate while there is no champion: said, never a block."""
+    """Return the check of a champion gate while there is no champion: absolute bars decide, and there has to be one."""
     name = f"{gate.metric} no worse than champion, margin {gate.margin:g}"
     if any(other.no_worse_than is None for other in gates):
         return Check(name, "pass", reason="not judged: there is no champion yet, so the absolute bars alone decide")
     return Check(
         name,
-        "warn",
-        reason="not judged: there is no champion yet, and no absolute bar judges this first model",
+        "fail",
+        reason="there is no champion yet, and no absolute bar judges this first model",
         remedy=f"add one to `gates.model`, as `{{metric: {gate.metric}, at_least: …}}`.",
     )
 

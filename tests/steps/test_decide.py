@@ -137,12 +137,12 @@ def test_a_first_model_is_judged_by_absolute_bars_alone_and_that_is_said(judged)
     assert verdict.facts["champion_auc"] is None
 
 
-def test_a_first_model_that_no_absolute_bar_judges_is_warned_of(judged):
+def test_a_first_model_that_no_absolute_bar_judges_is_kept_back(judged):
     verdict = judged([NO_WORSE], champion=False)
 
-    assert verdict.ok
+    assert not verdict.ok
     assert "no absolute bar" in verdict.why
-    assert "at_least" in verdict.warned[0].remedy
+    assert "at_least" in verdict.failed[0].remedy
 
 
 def test_without_gates_nothing_is_promoted(judged):
