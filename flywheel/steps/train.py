@@ -52,6 +52,7 @@ def train(
     from flywheel.training.user_code import trainer
     from flywheel.transform.state import State
 
+    settings = settings | {"seed": int(settings["seed"])}  # Kubeflow's numbers in a dict are all floating-point
     learned, spans, started = State.read(state.file), transformed.spans, time.monotonic()
     tags = {"flywheel.kind": "training", "flywheel.span": examples.spans[-1]}
     with training_run(ledger, settings["name"], tags) as tracker:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 
 from flywheel.errors import ArtifactError, DataError
 from flywheel.transform import raw
+from flywheel.transform.analysis import Analysis
 from flywheel.transform.state import State
 from tests.transform.worlds import FEATURES, SCHEMA, batches, learned
 
@@ -55,6 +56,16 @@ def test_every_pandas_dtype_of_a_number_is_the_same_number(dtype):
     frame["count"], frame["code"] = frame["count"].astype(dtype), frame["code"].astype(dtype)
 
     assert bits(state.apply_frame(frame)) == bits(state.apply_batch(window))
+
+
+def test_a_number_sent_by_a_client_is_rounded_as_training_saw_it():
+    values = {name: [0.1, 0.2] if name == "weight" else [1, 2] for name in SCHEMA.names} | {"label": [0, 1]}
+    values |= {"flag": [True, False], "word": ["a", "b"]}
+    window = pa.RecordBatch.from_arrays([pa.array(values[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
+    analysis = Analysis([{"column": "weight", "as": "category", "top": 9}], "label")
+    analysis.add(window)
+
+    assert analysis.finish(SCHEMA).apply_frame(pd.DataFrame({"weight": [0.1, 0.2]}))["weight"].tolist() == [2, 3]
 
 
 @pytest.fixture
