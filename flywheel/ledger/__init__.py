@@ -97,10 +97,9 @@ class Ledger:
         elif outcome and self.row(run).outcome == outcome:  # a step that is tried again takes back what it said
             self._tag(run, {OUTCOME: "", WHY: ""})
 
-    def settle(self, run: str, outcome: Outcome, why: str) -> None:
-        """Give the row its outcome, and why in a sentence; the outcome is written last."""
-        self._tag(run, {WHY: why[:1000]})
-        self._tag(run, {OUTCOME: outcome})
+    def settle(self, run: str, outcome: Outcome, why: str, **notes: str) -> None:
+        """Give the row its outcome, why in a sentence, and notes as `note` does, in one write."""
+        self._tag(run, {f"flywheel.{key}": value for key, value in notes.items()} | {WHY: why[:1000], OUTCOME: outcome})
 
     def note(self, run: str, **tags: str) -> None:
         """Tag the row with `flywheel.<key>`; an empty value takes the key back."""
@@ -166,5 +165,6 @@ class Ledger:
         return f"{self.client.artifacts}/{name}" if self.client.artifacts else None
 
     def _tag(self, run: str, tags: Mapping[str, Any]) -> None:
-        for key, value in tags.items():
-            self.client.set_tag(run, key, value)
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run, tags=[RunTag(key, str(value)) for key, value in tags.items()])

@@ -139,7 +139,7 @@ def serve_in_background(
     host: str = HOST,
     port: int = PORT,
     *,
-    timeout: float = 120.0,
+    timeout: float = 180.0,
     say: Callable[[str], object] = _print,
 ) -> str:
     """Serve in a process of its own that outlives this one, and return its URL once it answers.

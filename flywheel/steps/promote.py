@@ -55,8 +55,7 @@ def promote(
             )
             still_ours()
             move_champion(book.client, name, version)
-    book.note(run, version=version, model=model.digest)
-    book.settle(run, "promoted", f"version {version} is champion")
+    book.settle(run, "promoted", f"version {version} is champion", version=version, model=model.digest)
     print(f"version {version} of {name} is champion, for span {span}", flush=True)  # noqa: T201
     return version
 

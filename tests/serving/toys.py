@@ -8,7 +8,7 @@ from flywheel.ledger import Champion
 from flywheel.serving.folder import ServingFolder
 
 NAME = "toy"
-_CODE = """
+MODEL = """
 import mlflow, pandas
 
 
@@ -36,7 +36,7 @@ def toy(folder: Path, answer: str, code: str = "") -> Model:
 
     source = folder.with_suffix(".py")
     source.parent.mkdir(parents=True, exist_ok=True)
-    source.write_text(_CODE.replace("ANSWER", answer))
+    source.write_text(MODEL.replace("ANSWER", answer))
     columns = [ColSpec("double", "distance"), ColSpec("string", "carrier"), ColSpec("long", "hour")]
     example = pd.DataFrame({"distance": [1400.0], "carrier": ["O'Hare & Söhne"], "hour": [9]})
     with Model.create(folder, producer="train") as draft:

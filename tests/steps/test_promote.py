@@ -131,7 +131,7 @@ WRITES = {
     "create_registered_model",
     "create_model_version",
     "set_registered_model_alias",
-    "set_tag",
+    "log_batch",
     "delete_registered_model",
 }
 
