@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,13 @@ _CANONICAL = dict.fromkeys(_WHOLE, "BIGINT") | {
     "TIMESTAMP_S": "TIMESTAMP", "TIMESTAMP_MS": "TIMESTAMP", "TIMESTAMP_NS": "TIMESTAMP",
 }  # fmt: skip
 """Types that BigQuery does not have, and those that it gives for the same SQL: its only whole number is INT64."""
+
+_SETTINGS: dict[str, Any] = {
+    "threads": 1,  # a query on one thread gives its rows in the same order each time; spans run side by side instead
+    "enable_external_access": False,  # a query reads this database and nothing else
+    "autoload_known_extensions": False,
+    "autoinstall_known_extensions": False,
+}
 
 
 def connect(url: str, maximum_bytes_billed: int | None = None) -> DuckDB:
@@ -57,7 +63,7 @@ class DuckDB:
                 "fill it first (the example has load.py for that), or mend `source.warehouse`.",
             )
         try:
-            self._connection = duckdb.connect(str(file), read_only=True, config=_config())
+            self._connection = duckdb.connect(str(file), read_only=True, config=_SETTINGS)
             self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
         except duckdb.Error as error:
             busy = "lock" in str(error).lower()
@@ -140,17 +146,6 @@ class DuckDB:
 
     def _rows(self, query: str, **values: object) -> list[tuple[Any, ...]]:
         return list(self._connection.cursor().execute(query, values or None).fetchall())
-
-
-def _config() -> dict[str, Any]:
-    """Return settings under which a query reads this database and nothing else, with this step's share of the cores."""
-    sealed = {
-        "enable_external_access": False,
-        "autoload_known_extensions": False,
-        "autoinstall_known_extensions": False,
-    }
-    cores = os.environ.get("OMP_NUM_THREADS", "")
-    return sealed | ({"threads": int(cores)} if cores.isdigit() and int(cores) else {})
 
 
 def _reader(relation: Any) -> pa.RecordBatchReader:

@@ -118,8 +118,11 @@ def _unclosed(text: str) -> int:
 
 
 def _parameters(tree: exp.Query) -> set[str]:
-    found = {parameter.name.lower(): parameter for parameter in tree.find_all(exp.Parameter)}
-    unknown = sorted(set(found) - set(PARAMETERS))
+    found = set()
+    for parameter in tree.find_all(exp.Parameter):
+        parameter.this.set("this", parameter.name.lower())
+        found.add(parameter.name)
+    unknown = sorted(found - set(PARAMETERS))
     if unknown:
         raise SQLError(f"the query takes the parameter @{unknown[0]}", "only @start and @end are given.")
     if not found:
@@ -127,9 +130,7 @@ def _parameters(tree: exp.Query) -> set[str]:
             "the query takes neither @start nor @end: every span would have the same rows",
             "limit it to a span, as in `WHERE time >= @start AND time < @end`.",
         )
-    for parameter in found.values():
-        parameter.this.set("this", parameter.name.lower())
-    return set(found)
+    return found
 
 
 def _repair(tree: exp.Query) -> exp.Query:
@@ -157,9 +158,8 @@ def _extract(node: exp.Extract) -> exp.Expression:
 
 
 def _whole_units(node: exp.TimestampDiff) -> exp.Expression:
-    unit = exp.Literal.string(
-        node.text("unit") or "SECOND"
-    )  # BigQuery counts whole hours here, not strokes of the clock
+    """Count hours that have passed, as BigQuery does here, not strokes of the clock."""
+    unit = exp.Literal.string(node.text("unit") or "SECOND")
     return exp.Anonymous(this="DATE_SUB", expressions=[unit, node.expression, node.this])
 
 

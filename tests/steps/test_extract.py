@@ -49,6 +49,18 @@ def test_equal_rows_give_equal_digests(warehouse, tmp_path):
     assert run(warehouse, tmp_path / "a").digest == run(warehouse, tmp_path / "b").digest
 
 
+def test_joined_rows_come_in_the_same_order_each_time(tmp_path):
+    file = tmp_path / "joined.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TABLE many AS SELECT i, DATE '2024-03-01' AS day FROM range(600_000) AS t(i)")
+        connection.execute("CREATE TABLE few AS SELECT i * 3 AS i, i % 7 AS kind FROM range(50_000) AS t(i)")
+    query = "SELECT m.i, f.kind FROM many AS m LEFT JOIN few AS f USING (i) WHERE m.day >= @start AND m.day < @end"
+
+    digests = {run(f"duckdb:///{file}", tmp_path / f"{i}", DAYS[:1], query, ["kind"]).digest for i in range(3)}
+
+    assert len(digests) == 1
+
+
 def test_a_window_without_rows_names_the_time_there_is(warehouse, tmp_path):
     spans = [span.name for span in Span.parse("2025-01-10").back(3)]
 

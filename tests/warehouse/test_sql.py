@@ -28,7 +28,10 @@ def test_what_cannot_be_translated_is_named(query, said, remedy):
 
 
 def test_parameters_are_found_whatever_their_case():
-    assert translate("SELECT a FROM t WHERE x >= @START").parameters == {"start"}
+    query = translate("SELECT a FROM t WHERE x >= @START AND y > @start")
+
+    assert query.parameters == {"start"}
+    assert query.duckdb.count("$start") == 2
 
 
 def test_tables_made_by_with_are_not_the_warehouse_s():
