@@ -89,7 +89,7 @@ def verdict_table(verdict: Verdict) -> Markup:
     ordered = sorted(verdict.checks, key=lambda check: _ORDER.index(check.result))
     decisive = [check for check in ordered if check.result != "pass"]
     passed = [check for check in ordered if check.result == "pass"]
-    return _part("verdict", decisive, passed, not decisive or len(passed) <= _SHOWN_PASSES)
+    return _part("verdict", decisive, passed, len(passed) <= _SHOWN_PASSES)
 
 
 def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> Markup:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from flywheel.errors import FlywheelError, MissingExtra, ServingError
+from flywheel.say import say
 from flywheel.serving.folder import Deployment, ServingFolder
 from flywheel.serving.request import curl_line
 
@@ -30,10 +31,6 @@ HOST, PORT = "127.0.0.1", 8080
 PIDFILE, LOG = "serve.pid", "serve.log"
 
 
-def _print(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
-
-
 def serve(
     serving: Path,
     name: str,
@@ -42,7 +39,7 @@ def serve(
     *,
     grpc_port: int = 0,
     metrics_port: int | None = None,
-    say: Callable[[str], object] = _print,
+    say: Callable[[str], object] = say,
 ) -> None:
     """Answer requests with the model in service until a signal ends it; a new champion takes over without a restart.
 
@@ -140,7 +137,7 @@ def serve_in_background(
     port: int = PORT,
     *,
     timeout: float = 180.0,
-    say: Callable[[str], object] = _print,
+    say: Callable[[str], object] = say,
 ) -> str:
     """Serve in a process of its own that outlives this one, and return its URL once it answers.
 
@@ -252,7 +249,7 @@ def _main() -> int:
         try:
             serve(Path(given.serving), given.name, given.host, given.port)
         except FlywheelError as error:
-            _print(f"error: {error}")
+            say(f"error: {error}")
             return 1
         finally:
             pidfile.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flywheel.ledger import DONE, Ledger, Outcome, Row
 from flywheel.ledger.rows import KEPT_BACK_BY
+from flywheel.say import say
 
 PRELOAD = ("flywheel.ledger.engine",)
 
@@ -27,7 +28,7 @@ def conclude(name: str, ledger: str, job: str, state: str, error: str) -> Row | 
     book = Ledger(ledger)
     row = book.find(name, job)
     if row is None:
-        print(f"nothing to close: this run opened no row for {name}", flush=True)  # noqa: T201
+        say(f"nothing to close: this run opened no row for {name}")
         return None
     ok = state == "SUCCEEDED"
     why = _first_line(error) if state != "CANCELLED" else "interrupted"
@@ -36,7 +37,7 @@ def conclude(name: str, ledger: str, job: str, state: str, error: str) -> Row | 
         book.settle(row.run, *_outcome(row, ok, why))
     book.close(row.run, ok=ok, unfinished=why if stands and not ok else "")
     closed = book.row(row.run)
-    print(f"span {closed.span}: {closed.outcome} ({closed.unfinished or closed.why})", flush=True)  # noqa: T201
+    say(f"span {closed.span}: {closed.outcome} ({closed.unfinished or closed.why})")
     return closed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flywheel.ledger import Ledger
 from flywheel.ledger.registry import version_of
+from flywheel.say import say
 from flywheel.serving.folder import ServingFolder, path_of
 
 PRELOAD = ("flywheel.ledger.engine",)
@@ -31,5 +32,5 @@ def deploy(name: str, version: str, target: str, ledger: str | Ledger, run: str)
     after = folder.deploy(chosen, lambda into: book.client.download(source, into))
     book.note(run, endpoint=str(folder.path))
     verb = "is in service already" if before == after else "is in service now"
-    print(f"version {version} of {name} {verb}, in {folder.path}", flush=True)  # noqa: T201
+    say(f"version {version} of {name} {verb}, in {folder.path}")
     return str(folder.path)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flywheel import warehouse as warehouses
 from flywheel.artifacts import Examples
 from flywheel.errors import ConfigError, DataError
+from flywheel.say import say
 from flywheel.spans import Every, Span
 from flywheel.warehouse import Warehouse
 
@@ -58,13 +59,13 @@ def extract(
     with warehouses.open(warehouse, maximum_bytes_billed) as source:
         schema = source.schema(query)
         _require(columns, schema.names)
-        _say(f"extracting {len(wanted)} spans, {wanted[0]} to {wanted[-1]}, from {warehouse}")
+        say(f"extracting {len(wanted)} spans, {wanted[0]} to {wanted[-1]}, from {warehouse}")
         with Examples.writer(path, schema, producer="extract") as writer:
             rows = _copy(source, query, wanted, writer)
             _refuse_empty(rows, wanted, query, source)
     seconds = time.monotonic() - started
     empty = [name for name, count in rows.items() if not count]
-    _say(f"{sum(rows.values()):,} rows in {seconds:.1f} s" + (f"; none in {_list(empty)}" if empty else ""))
+    say(f"{sum(rows.values()):,} rows in {seconds:.1f} s" + (f"; none in {_list(empty)}" if empty else ""))
     return Examples.open(path)
 
 
@@ -110,7 +111,7 @@ class _Progress:
             self._rows += batch.num_rows
             if time.monotonic() - self._said > _SAID_EVERY:
                 self._said = time.monotonic()
-                _say(f"  {self._done} of {self._spans} spans, {self._rows:,} rows so far")
+                say(f"  {self._done} of {self._spans} spans, {self._rows:,} rows so far")
 
     def finish(self) -> None:
         self._done += 1
@@ -149,7 +150,3 @@ def _refuse_empty(rows: dict[str, int], spans: Sequence[Span], query: str, sourc
 def _list(names: Sequence[str], shown: int = 5) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201

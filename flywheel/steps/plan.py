@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flywheel.ledger import Ledger, Row
+from flywheel.say import say
 from flywheel.spans import Every, Span, Windows
 
 PRELOAD = ("flywheel.ledger.engine",)
@@ -95,7 +96,7 @@ def plan(
         )
         against = f"against champion version {champion.version} of {champion.span}" if champion else "the first model"
         reason = f"train for span {chosen} on {_range(windows.train)}, judge on {_range(windows.judge)}, {against}"
-    print(reason if run else f"nothing to do: {reason}", flush=True)  # noqa: T201
+    say(reason if run else f"nothing to do: {reason}")
     return Plan(
         go=bool(run),
         span=chosen.name,

@@ -9,6 +9,7 @@ from flywheel.artifacts import Model
 from flywheel.errors import LedgerError
 from flywheel.ledger import Champion, Ledger
 from flywheel.ledger.registry import find_version, move_champion, promoting, register
+from flywheel.say import say
 
 PRELOAD = ("flywheel.ledger.engine",)
 
@@ -56,7 +57,7 @@ def promote(
             still_ours()
             move_champion(book.client, name, version)
     book.settle(run, "promoted", f"version {version} is champion", version=version, model=model.digest)
-    print(f"version {version} of {name} is champion, for span {span}", flush=True)  # noqa: T201
+    say(f"version {version} of {name} is champion, for span {span}")
     return version
 
 

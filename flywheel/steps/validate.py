@@ -11,6 +11,7 @@ from typing import Any
 from flywheel import statistics as stats
 from flywheel.artifacts import Check, Examples, Schema, Statistics, Verdict
 from flywheel.errors import ConfigError, DataError
+from flywheel.say import say
 
 PRELOAD = (
     "tensorflow_data_validation",
@@ -76,7 +77,7 @@ def validate(
     facts = {"rows": examples.rows, "schema": "inferred" if given is None else "schema.pbtxt", "drift": moved}
     verdict = Verdict("data", tuple(checks), facts)
     _write_report(report, verdict, found, groups, examples)
-    print(f"data up to {newest}: {verdict.why}", flush=True)  # noqa: T201
+    say(f"data up to {newest}: {verdict.why}")
     return verdict
 
 
