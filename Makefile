@@ -17,7 +17,7 @@ setup:  ## make .venv with the locked dependencies of this platform, or bring it
 
 demo: setup  ## run the flights flywheel for three weeks and serve its champion
 	@if [ -d demo ]; then $(FLYWHEEL) serve demo --stop; fi
-	@rm -rf demo && cp -R examples/flights demo
+	@rm -rf demo && cp -R examples/flights demo && rm -rf demo/.flywheel
 	$(PY) demo/load.py
 	$(FLYWHEEL) run demo --span 2013-06-01 --span 2013-06-08 --span 2013-06-15
 	$(FLYWHEEL) serve demo --background
