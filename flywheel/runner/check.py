@@ -9,6 +9,8 @@ from flywheel.runner.spec import Component, Dag, FinalStatus, FromInput, FromTas
 
 DEEPEST = 50
 """Levels of nested DAGs; people write three or four."""
+MOST_TASKS = 100_000
+"""Tasks with those of nested DAGs, each loop counted once."""
 
 
 def check(pipeline: Pipeline) -> None:
@@ -99,10 +101,20 @@ def _check_nesting(pipeline: Pipeline) -> None:
         ring = " → ".join(error.args[1])
         raise PipelineError(f"components contain each other: {ring}", "remove one of the uses.") from error
     depth: dict[str, int] = {}
+    tasks: dict[str, int] = {}
     for name in order:
         depth[name] = 1 + max((depth[used] for used in uses.get(name, ())), default=0)
+        tasks[name] = 1 + _count(pipeline.components[name], tasks)
     if max(depth.values(), default=0) > DEEPEST:
         raise PipelineError(f"DAGs are nested more than {DEEPEST} deep", "flatten the pipeline.")
+    if _count(pipeline.root, tasks) > MOST_TASKS:
+        raise PipelineError(f"the pipeline has more than {MOST_TASKS} tasks", "loop over a list instead.")
+
+
+def _count(component: Component, tasks: dict[str, int]) -> int:
+    if not isinstance(component.body, Dag):
+        return 0
+    return sum(tasks[task.component] for task in component.body.tasks.values())
 
 
 def _used(component: Component) -> tuple[str, ...]:

@@ -104,13 +104,8 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 
 def print_error(error: BaseException, program: str) -> None:
-    """Write the traceback to the log, from the component's own code on; a user's mistake by its message alone."""
-    from flywheel.errors import FlywheelError
-
+    """Write the traceback to the log, from the component's own code on."""
     with contextlib.suppress(OSError, ValueError):
-        if isinstance(error, FlywheelError) and error.__cause__ is None:
-            sys.stderr.write(f"error: {error}\n")
-            return
         traceback.print_exception(type(error), error, own_frames(error.__traceback__, program))
 
 
@@ -160,8 +155,8 @@ def main() -> NoReturn:
 def _limit_threads(cores: int) -> None:
     for name in _THREAD_LIMITS:
         os.environ.setdefault(name, str(cores))
-    if cores == 1:
-        return  # what is loaded was loaded with one thread
+    if cores == 1 or "numpy" not in sys.modules:
+        return  # what is loaded was loaded with one thread, and nothing that has threads is
     try:
         import threadpoolctl
     except ImportError:

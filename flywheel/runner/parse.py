@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ def parse(text: str) -> Pipeline:
         )
     info = top.map("pipelineInfo").only("name", "displayName", "description")
     executors = {label: _executor(label, entry) for label, entry in top.map("deploymentSpec").maps("executors")}
+    for document in documents[1:]:
+        _add_timeouts(Map(document, "platforms"), executors)
     components = {name: _component(name, entry, executors) for name, entry in top.maps("components")}
     root = _component("root", top.map("root"), executors)
     if not isinstance(root.body, Dag):
@@ -106,7 +109,18 @@ def _compile(pipeline: Any) -> str:
     from google.protobuf import json_format
 
     documents = [json_format.MessageToDict(pipeline.pipeline_spec)]
-    return str(yaml.safe_dump_all(documents, sort_keys=True))
+    platforms = json_format.MessageToDict(pipeline.platform_spec)
+    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return str(yaml.dump_all(documents + [platforms] * bool(platforms), Dumper=dumper, sort_keys=True))
+
+
+def _add_timeouts(document: Map, executors: dict[str, Container | Importer]) -> None:
+    """Take what `kubernetes.set_timeout` says; the rest of a platform's settings is for the cluster alone."""
+    settings = document.map("platforms").map("kubernetes").map("deploymentSpec").map("executors")
+    for label, container in executors.items():
+        seconds = settings.map(label).number("activeDeadlineSeconds")
+        if seconds and isinstance(container, Container):
+            executors[label] = replace(container, timeout=seconds)
 
 
 def _executor(label: str, entry: Map) -> Container | Importer:

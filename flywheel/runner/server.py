@@ -225,5 +225,5 @@ def main() -> None:
     """Serve the socket that the first argument names by its descriptor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = Server(socket.socket(fileno=int(sys.argv[1])))
-    load([["kfp.dsl.executor", "kfp.dsl.utils"]], server.send)
+    load([["kfp.dsl.executor", "kfp.dsl.utils", "threadpoolctl"]], server.send)
     server.serve()
