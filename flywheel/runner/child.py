@@ -104,8 +104,13 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 
 def print_error(error: BaseException, program: str) -> None:
-    """Write the traceback to the log, from the component's own code on."""
+    """Write the traceback to the log, from the component's own code on; a user's mistake by its message alone."""
+    from flywheel.errors import FlywheelError
+
     with contextlib.suppress(OSError, ValueError):
+        if isinstance(error, FlywheelError) and error.__cause__ is None:
+            sys.stderr.write(f"error: {error}\n")
+            return
         traceback.print_exception(type(error), error, own_frames(error.__traceback__, program))
 
 

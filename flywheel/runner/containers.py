@@ -58,7 +58,7 @@ def container_job(
     if not engine:
         raise EngineError("no container engine answers", "start Docker.")
     name = "flywheel-" + hashlib.blake2b(f"{folder.path}/{task}".encode(), digest_size=10).hexdigest()
-    run = [engine, "run", "--rm", "--init", "--name", name, "--volume", f"{folder.path}:{folder.path}"]
+    run = [engine, "run", "--rm", "--name", name, "--volume", f"{folder.path}:{folder.path}"]
     for path in sorted(_inputs_outside(given, folder.path)):
         run += ["--volume", f"{path}:{path}:ro"]
     for key in container.env:

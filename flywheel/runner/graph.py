@@ -175,7 +175,7 @@ class Graph:
         if owner is None:
             self.outputs = outputs
             return
-        error = TaskError(f"{scope.failed!r} has failed") if scope.failed else None
+        error = _cause(scope)
         if owner.task.loop is None:
             self._end(owner, state, outputs, error)
             return
@@ -202,6 +202,16 @@ class Graph:
             "pipelineTaskName": guarded.task.name,
             "error": error,
         }
+
+
+def _cause(scope: Scope) -> TaskError | None:
+    """Return why a scope has failed: the error of the step at the bottom of it, not of the branches around that."""
+    if not scope.failed:
+        return None
+    failed = scope.nodes[scope.failed]
+    if failed.is_group and failed.error:
+        return failed.error
+    return TaskError(f"{scope.failed!r} has failed" + (f": {failed.error}" if failed.error else ""))
 
 
 def _items(node: Node, loop: Loop, job: Mapping[str, str]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 _STYLE = {SUCCEEDED: "green", CACHED: "cyan", FAILED: "bold red", SKIPPED: "dim", CANCELLED: "yellow", RUNNING: "blue"}
+_GROUP = re.compile(r"(exit-handler|condition|condition-branches)-\d+")
+"""How kfp names the groups that it makes of branches."""
 _MARK = {SUCCEEDED: "✓", CACHED: "≡", FAILED: "✗", SKIPPED: "–", CANCELLED: "■", RUNNING: "●"}
 
 
@@ -65,17 +68,27 @@ class Plain:
         self.stream.flush()
 
 
+def shown(task: str) -> str:
+    """Return the name of a task as its author knows it, without the branches that compiling made around it."""
+    return "/".join(part for part in task.split("/") if not _GROUP.fullmatch(part))
+
+
+def is_branch(task: str) -> bool:
+    """Return whether a task is a branch that compiling made, rather than something that its author named."""
+    return bool(_GROUP.fullmatch(task.rsplit("/", 1)[-1]))
+
+
 def describe(event: ev.Event, *, logs: bool = True) -> Iterable[str]:
     """Return an event as lines of text."""
     if isinstance(event, ev.RunStarted):
         return [f"run {event.run}"]
     if isinstance(event, ev.TaskStarted):
         again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
-        return [f"{event.task}: started{again}"]
+        return [f"{shown(event.task)}: started{again}"]
     if isinstance(event, ev.LogLine):
-        return [f"{event.task} | {event.line}"] if logs else []
+        return [f"{shown(event.task)} | {event.line}"] if logs else []
     if isinstance(event, ev.TaskRetried):
-        return [f"{event.task}: attempt {event.attempt} failed, again in {event.wait:g} s: {event.error}"]
+        return [f"{shown(event.task)}: attempt {event.attempt} failed, again in {event.wait:g} s: {event.error}"]
     if isinstance(event, ev.TaskFinished):
         return _finished(event, tail=not logs)
     if isinstance(event, ev.Cancelling):
@@ -86,10 +99,13 @@ def describe(event: ev.Event, *, logs: bool = True) -> Iterable[str]:
 
 
 def _finished(event: ev.TaskFinished, *, tail: bool) -> list[str]:
+    if is_branch(event.task):  # what is in it has been told
+        return [f"{event.task.rsplit('/', 1)[-1]}: {event.state}: {event.error}"] if event.state == SKIPPED else []
+    task = shown(event.task)
     seconds = f" in {event.seconds:.1f} s" if event.seconds else ""
-    lines = [f"{event.task}: {event.state}{seconds}" + (f": {event.error}" if event.error else "")]
+    lines = [f"{task}: {event.state}{seconds}" + (f": {event.error}" if event.error else "")]
     if tail and event.log:
-        lines += [f"{event.task} | {line}" for line in event.log.splitlines()]
+        lines += [f"{task} | {line}" for line in event.log.splitlines()]
     return lines
 
 
@@ -163,12 +179,16 @@ class Live:
             tree = Tree(Text(self._title, style="bold"))
             branches: dict[str, Tree] = {}
             for task in sorted(self.tasks, key=lambda task: self.tasks[task].since - self.tasks[task].seconds):
-                *groups, name = task.split("/")
+                if is_branch(task) and self.tasks[task].state != SKIPPED:
+                    continue
+                groups = [task[: end.start()] for end in re.finditer("/", task)]
+                name = task.rsplit("/", 1)[-1]
                 parent = tree
-                for depth, group in enumerate(groups):
-                    path = "/".join(groups[: depth + 1])
+                for path in groups:
+                    if is_branch(path):
+                        continue
                     if path not in branches:
-                        branches[path] = parent.add(self._label(path, group))
+                        branches[path] = parent.add(self._label(path, path.rsplit("/", 1)[-1]))
                     parent = branches[path]
                 if task not in branches:
                     branches[task] = parent.add(self._label(task, name))
