@@ -82,6 +82,9 @@ def main() -> int:
         except SetupError as error:
             print(f"setup: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("setup: interrupted; `make setup` starts over", file=sys.stderr)
+            return 130
         except subprocess.CalledProcessError as error:
             command = " ".join(map(str, error.cmd[:4]))
             print(f"setup: `{command} …` failed; its output is above. `make setup` starts over.", file=sys.stderr)
