@@ -10,15 +10,17 @@ fail() {
     exit 1
 }
 [ "$(id -u)" = 0 ] || fail "making a Debian root takes the rights of root: sudo make test-compat"
-for tool in debootstrap unshare tar git; do
+for tool in debootstrap unshare flock tar git; do
     command -v "$tool" >/dev/null || fail "no $tool: apt-get install debootstrap util-linux tar git"
 done
 
+mkdir -p .compat
+exec 9>.compat/lock
+flock --nonblock 9 || fail "another run is under way in this folder: wait for it"
 if [ ! -d "$root" ]; then
     echo "compat: making a Debian 13 root in .compat (once, a minute)"
-    mkdir -p .compat
     rm -rf "$root.partial"
-    debootstrap --variant=minbase --include=ca-certificates,g++,git,make,python3,python3-dev,python3-venv \
+    debootstrap --variant=minbase --include=ca-certificates,curl,g++,git,make,python3,python3-dev,python3-venv \
         trixie "$root.partial" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >.compat/debootstrap.log 2>&1 ||
         fail "debootstrap failed: see .compat/debootstrap.log (DEBIAN_MIRROR names another mirror)"
     mv "$root.partial" "$root"
