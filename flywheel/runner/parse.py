@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flywheel.runner.check import check
 from flywheel.runner.errors import PipelineError
+from flywheel.runner.executors import artifact_type, read_executors
 from flywheel.runner.reading import Map, check_name, read_documents
 from flywheel.runner.spec import (
     BOOLEAN,
@@ -91,9 +90,8 @@ def parse(text: str) -> Pipeline:
             f"schemaVersion {top.text('schemaVersion')!r} is not known", "compile with kfp 2.13 to 2.17."
         )
     info = top.map("pipelineInfo").only("name", "displayName", "description")
-    executors = {label: _executor(label, entry) for label, entry in top.map("deploymentSpec").maps("executors")}
-    for document in documents[1:]:
-        _add_timeouts(Map(document, "platforms"), executors)
+    platforms = [Map(document, "platforms") for document in documents[1:]]
+    executors = read_executors(top.map("deploymentSpec"), platforms)
     components = {name: _component(name, entry, executors) for name, entry in top.maps("components")}
     root = _component("root", top.map("root"), executors)
     if not isinstance(root.body, Dag):
@@ -112,63 +110,6 @@ def _compile(pipeline: Any) -> str:
     platforms = json_format.MessageToDict(pipeline.platform_spec)
     dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     return str(yaml.dump_all(documents + [platforms] * bool(platforms), Dumper=dumper, sort_keys=True))
-
-
-def _add_timeouts(document: Map, executors: dict[str, Container | Importer]) -> None:
-    """Take what `kubernetes.set_timeout` says; the rest of a platform's settings is for the cluster alone."""
-    settings = document.map("platforms").map("kubernetes").map("deploymentSpec").map("executors")
-    for label, container in executors.items():
-        seconds = settings.map(label).number("activeDeadlineSeconds")
-        if seconds and isinstance(container, Container):
-            executors[label] = replace(container, timeout=seconds)
-
-
-def _executor(label: str, entry: Map) -> Container | Importer:
-    entry.only("container", "importer", "resolver", "customJob")
-    if "container" in entry:
-        return _container(label, entry.map("container"))
-    if "importer" in entry:
-        return _importer(entry.map("importer"))
-    raise PipelineError(f"{entry.where}: only containers and importers run here, found {list(entry.value)}")
-
-
-def _container(label: str, entry: Map) -> Container:
-    entry.only("image", "command", "args", "lifecycle", "resources", "env", "imagePullPolicy")
-    resources = entry.map("resources")
-    accelerator = resources.map("accelerator")
-    return Container(
-        label=label,
-        image=entry.text("image"),
-        command=entry.texts("command"),
-        args=entry.texts("args"),
-        env={item.only("name", "value").text("name"): item.text("value") for item in entry.list_of_maps("env")},
-        cores=math.ceil(max(_cpu(resources, "cpuRequest"), _cpu(resources, "cpuLimit"))),
-        gpus=math.ceil(max(_amount(accelerator, "count"), _amount(accelerator, "resourceCount"))),
-    )
-
-
-def _cpu(resources: Map, key: str) -> float:
-    return max(_amount(resources, key), _amount(resources, f"resource{key[0].upper()}{key[1:]}"))
-
-
-def _amount(entry: Map, key: str) -> float:
-    """Return a quantity such as `2`, `"2"` or `"500m"`; 0 when it is only known at run time."""
-    value = entry.value.get(key, 0)
-    if isinstance(value, str) and ("{{" in value or not value):
-        return 0.0
-    if isinstance(value, str) and value.endswith("m"):
-        return Map({key: value[:-1]}, entry.where).number(key) / 1000
-    return entry.number(key)
-
-
-def _importer(entry: Map) -> Importer:
-    entry.only(
-        "artifactUri", "typeSchema", "properties", "customProperties", "metadata", "reimport", "downloadToWorkspace"
-    )
-    uri = entry.map("artifactUri").only("constant", "runtimeParameter")
-    return Importer(
-        slot=_artifact_type(entry.map("typeSchema")), uri=uri.text("constant"), metadata=entry.map("metadata").value
-    )
 
 
 def _component(name: str, entry: Map, executors: dict[str, Container | Importer]) -> Component:
@@ -207,14 +148,7 @@ def _artifact(entry: Map) -> ArtifactSlot:
     entry.only(
         "artifactType", "isArtifactList", "isOptional", "description", "properties", "customProperties", "metadata"
     )
-    return _artifact_type(entry.map("artifactType"), entry.flag("isOptional"), entry.flag("isArtifactList"))
-
-
-def _artifact_type(entry: Map, optional: bool = False, many: bool = False) -> ArtifactSlot:
-    entry.only("schemaTitle", "schemaVersion", "schemaUri", "instanceSchema")
-    return ArtifactSlot(
-        entry.text("schemaTitle", "system.Artifact"), entry.text("schemaVersion", "0.0.1"), optional, many
-    )
+    return artifact_type(entry.map("artifactType"), entry.flag("isOptional"), entry.flag("isArtifactList"))
 
 
 def _dag(entry: Map) -> Dag:

@@ -148,7 +148,7 @@ class Server:
             if step.cleanup:
                 subprocess.run(step.cleanup, capture_output=True, check=False)
             if step.discard:
-                shutil.rmtree(step.discard, ignore_errors=True)
+                _remove(step.discard)
         os._exit(0)
 
 
@@ -202,6 +202,16 @@ def _source_files() -> dict[str, int]:
             except OSError:
                 continue
     return files
+
+
+def _remove(folder: str) -> None:
+    """Remove a folder at once as far as others see: the run may already go on in another process."""
+    gone = f"{folder}.gone-{os.getpid()}"
+    try:
+        os.rename(folder, gone)
+    except OSError:
+        return
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _kill_group(pid: int, number: int) -> None:
