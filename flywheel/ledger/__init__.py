@@ -72,7 +72,7 @@ class Ledger:
             return row.run
         given = {f"flywheel.{key}": value for key, value in (tags or {}).items()}
         run = self.client.create_run(
-            self._experiment(name),
+            self.experiment(name),
             start_time=int(self.clock() * 1000),
             run_name=f"{span} {job[-8:]}",
             tags=given | {KIND: "ledger", SPAN: span, JOB: job},
@@ -147,7 +147,12 @@ class Ledger:
             if not token:
                 return rows
 
-    def _experiment(self, name: str) -> str:
+    def experiment(self, name: str) -> str:
+        """Return the MLflow experiment of flywheel `name`, made when it is not there.
+
+        Raises:
+            LedgerError: It was deleted.
+        """
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:

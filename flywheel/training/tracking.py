@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from flywheel.ledger.store import Client, Exists
+from flywheel.ledger import Ledger
+from flywheel.ledger.store import Client
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,12 @@ def training_run(
     Raises:
         LedgerError: The ledger cannot be used.
     """
-    client = Client(ledger)
-    run = client.create_run(_experiment(client, name), start_time=int(clock() * 1000), run_name="training", tags=tags)
+    book = Ledger(ledger)
+    client = book.client
+    run = client.create_run(book.experiment(name), start_time=int(clock() * 1000), run_name="training", tags=tags)
     tracker, status = Tracker(client, str(run.info.run_id), clock), "FAILED"
     try:
         yield tracker
         status = "FINISHED"
     finally:
         client.set_terminated(tracker.run, status, int(clock() * 1000))
-
-
-def _experiment(client: Client, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            location = f"{client.artifacts}/{name}" if client.artifacts else None
-            return str(client.create_experiment(name, artifact_location=location))
-        except Exists:  # another run of the same flywheel was quicker
-            found = client.get_experiment_by_name(name)
-    return str(found.experiment_id)
