@@ -132,21 +132,6 @@ class Ledger:
         """Return the version of `name` in service, if there is one."""
         return champion_of(self.client, name)
 
-    def _search(self, name: str, condition: str = "") -> list[Row]:
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is None:
-            return []
-        wanted = f"tags.`{KIND}` = 'ledger'" + (f" and {condition}" if condition else "")
-        rows, token = [], None
-        while True:
-            page = self.client.search_runs(
-                [experiment.experiment_id], wanted, order_by=["attributes.start_time ASC"], page_token=token
-            )
-            rows += [Row.of(run) for run in page]
-            token = page.token
-            if not token:
-                return rows
-
     def experiment(self, name: str) -> str:
         """Return the MLflow experiment of flywheel `name`, made when it is not there.
 
@@ -165,6 +150,21 @@ class Ledger:
                 "restore it with `mlflow experiments restore`, or choose another name in flywheel.yaml.",
             )
         return str(found.experiment_id)
+
+    def _search(self, name: str, condition: str = "") -> list[Row]:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            return []
+        wanted = f"tags.`{KIND}` = 'ledger'" + (f" and {condition}" if condition else "")
+        rows, token = [], None
+        while True:
+            page = self.client.search_runs(
+                [experiment.experiment_id], wanted, order_by=["attributes.start_time ASC"], page_token=token
+            )
+            rows += [Row.of(run) for run in page]
+            token = page.token
+            if not token:
+                return rows
 
     def _artifacts(self, name: str) -> str | None:
         return f"{self.client.artifacts}/{name}" if self.client.artifacts else None
