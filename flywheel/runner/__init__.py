@@ -2,9 +2,10 @@
 
 from flywheel.runner.api import rerun, resume, run, show
 from flywheel.runner.cache import Cache
-from flywheel.runner.folder import list_runs
+from flywheel.runner.folder import list_runs, remove_runs
 from flywheel.runner.result import Artifact, Result, TaskError, TaskResult
 
 __all__ = [
-    "Artifact", "Cache", "Result", "TaskError", "TaskResult", "list_runs", "rerun", "resume", "run", "show",
+    "Artifact", "Cache", "Result", "TaskError", "TaskResult", "list_runs", "remove_runs", "rerun", "resume",
+    "run", "show",
 ]  # fmt: skip

@@ -6,12 +6,14 @@ the modules that are no installed package (a library under development, the user
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import sys
 import sysconfig
 from collections.abc import Iterator
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from flywheel.runner.digest import digest_of
@@ -19,6 +21,8 @@ from flywheel.runner.program import imported_names
 
 _MOST = 2_000
 """Modules that are followed; beyond that something is odd, and what was found has to do."""
+_LARGEST = 2**20
+"""Bytes of a file that may be code, or belong to it."""
 
 
 class Code:
@@ -45,6 +49,8 @@ class Code:
             if _is_installed(place):
                 found[top] = _version(top, place)
                 continue
+            if (place / "__init__.py").is_file():
+                found[f"{top}/"] = self._digest_of_package(place)
             for path in _files(name, place):
                 found[os.path.relpath(path, place.parent)] = self._digest(path)
                 waiting += self._imports_of(path)
@@ -55,6 +61,15 @@ class Code:
             self._digests[path] = digest_of(path)
         return self._digests[path]
 
+    def _digest_of_package(self, place: Path) -> str:
+        """Return a digest of all that a package brings: modules may be loaded by name, and read files beside them."""
+        if place not in self._digests:
+            whole = hashlib.blake2b(digest_size=20)
+            for path in _small_files(place):
+                whole.update(f"{os.path.relpath(path, place)} {digest_of(path)}\n".encode(errors="surrogateescape"))
+            self._digests[place] = whole.hexdigest()
+        return self._digests[place]
+
     def _imports_of(self, path: Path) -> tuple[str, ...]:
         if path not in self._imports:
             try:
@@ -64,18 +79,29 @@ class Code:
         return self._imports[path]
 
 
+def _small_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a package in order, without caches, hidden ones, and what is too large to be code."""
+    for base, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
+        for name in sorted(files):
+            path = Path(base, name)
+            if not name.startswith(".") and path.is_file() and path.stat().st_size < _LARGEST:
+                yield path
+
+
 def _place(top: str) -> Path | None:
     """Return the file or folder of a top-level module without importing it; None for what is built in."""
     if top in sys.stdlib_module_names:
         return None
     try:
-        spec = importlib.util.find_spec(top)
+        here = PathFinder.find_spec(top, [os.getcwd(), *sys.path])  # a step has the working folder first on its path
+        spec = here or importlib.util.find_spec(top)
     except (ImportError, ValueError, AttributeError):
         return None
     if spec is None:
         return None
     if spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations)))
+        return next((Path(place) for place in spec.submodule_search_locations), None)
     return Path(spec.origin) if spec.origin and os.path.exists(spec.origin) else None
 
 

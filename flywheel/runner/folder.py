@@ -184,6 +184,22 @@ def list_runs(root: Path) -> list[RunFolder]:
     ]
 
 
+def remove_runs(root: Path, keep: int) -> list[str]:
+    """Remove all but the newest runs, and none that is running; return the names of those that are gone.
+
+    The cache keeps its own links to what they made, so equal steps of later runs still need not run.
+    """
+    gone = []
+    for folder in list_runs(root)[: -keep or None]:
+        try:
+            with folder.lock():
+                shutil.rmtree(folder.path, ignore_errors=True)
+                gone.append(folder.id)
+        except RunNotFound:
+            continue
+    return gone
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old text or the new one, never half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")

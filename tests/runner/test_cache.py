@@ -6,7 +6,7 @@ import time
 import pytest
 from kfp import dsl
 
-from flywheel.runner import Cache
+from flywheel.runner import Cache, list_runs, remove_runs
 
 from .components import SMALL, add, fail, read, report, say, write
 
@@ -101,12 +101,40 @@ def test_edited_code_of_the_user_makes_a_result_anew(run, tmp_path, monkeypatch)
     def using() -> int:
         return use().output
 
-    monkeypatch.syspath_prepend(str(tmp_path))
     numbers = [run(using).outputs["Output"] for _ in range(2)]
     module.write_text("def number():\n    return 22\n")
     numbers.append(run(using).outputs["Output"])
 
     assert numbers == [1, 1, 22]
+
+
+def test_an_edit_anywhere_in_a_package_of_the_user_counts_also_where_a_module_is_loaded_by_name(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "package_of_the_user"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import importlib\n\n"
+        "def load(name):\n    return importlib.import_module(f'package_of_the_user.{name}').NUMBER\n"
+    )
+    (package / "by_name.py").write_text("NUMBER = 1\n")
+
+    @dsl.component(**SMALL)
+    def use() -> int:
+        import package_of_the_user
+
+        return package_of_the_user.load("by_name")
+
+    @dsl.pipeline
+    def using() -> int:
+        return use().output
+
+    numbers = [run(using).outputs["Output"]]
+    (package / "by_name.py").write_text("NUMBER = 22\n")
+    numbers.append(run(using).outputs["Output"])
+
+    assert numbers == [1, 22]
 
 
 def test_what_was_used_least_recently_goes_first_when_the_cache_is_full(run, tmp_path):
@@ -134,6 +162,18 @@ def test_entries_can_be_listed_and_removed(run, tmp_path):
     assert cache.remove(entries["write"].key)
     assert not cache.remove(entries["write"].key)
     assert states(run(two, {"text": "a"})) == {"write": "SUCCEEDED", "read": "CACHED"}
+
+
+def test_old_runs_can_go_and_their_results_stay_in_the_cache(run, tmp_path):
+    runs = [run(two, {"text": text}) for text in "abc"]
+
+    gone = remove_runs(tmp_path / "root", keep=1)
+
+    assert gone == [result.id for result in runs[:2]]
+    assert [folder.id for folder in list_runs(tmp_path / "root")] == [runs[2].id]
+    again = run(two, {"text": "a"})
+    assert states(again) == {"write": "CACHED", "read": "CACHED"}
+    assert again.tasks["write"].artifacts["out"].path.read_text() == "a"
 
 
 def test_a_damaged_entry_is_no_entry(run, tmp_path):
