@@ -19,7 +19,7 @@ from flywheel.runner import boot, wire
 from flywheel.runner.errors import RunnerError
 
 _MOST = 8
-"""Generations at the same time; what more components need is loaded in the last."""
+"""Generations for one pipeline; what more components need is loaded in one last. Twice as many, and all start anew."""
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """What libraries read when they load: a pool of threads does not outlive a fork."""
 
@@ -79,7 +79,7 @@ class Warm:
         Args:
             needs: For each component, in the order in which the pipeline needs them, the modules that it imports.
         """
-        if Path.cwd() != self.cwd:
+        if Path.cwd() != self.cwd or len(self._generations) > 2 * _MOST:
             self.close()
             self.cwd = Path.cwd()
         self._drop_stale()

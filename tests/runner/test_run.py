@@ -1,3 +1,4 @@
+# ruff: noqa: T201
 """What `run` does with pipelines of every shape that the flywheel's own have."""
 
 import os
@@ -258,6 +259,60 @@ def test_ctrl_c_stops_steps_runs_the_exit_task_and_leaves_no_half_artifact(run, 
     assert told.read_text().splitlines()[1].startswith("CANCELLED exit-handler-1")
     [folder] = (tmp_path / "root" / "runs").iterdir()
     assert not (folder / "artifacts" / "exit-handler-1" / "half").exists()
+
+
+def test_a_second_ctrl_c_stops_at_once_even_the_exit_task(run, tmp_path):
+    @dsl.component(**SMALL)
+    def last(status: dsl.PipelineTaskFinalStatus, path: str):
+        import signal
+        import time
+
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with open(path, "a") as file:
+            file.write("exit task\n")
+        time.sleep(60)
+
+    @dsl.pipeline
+    def guarded(path: str):
+        with dsl.ExitHandler(last(path=path)):
+            say(text="hello")
+
+    told = tmp_path / "told"
+
+    def twice():
+        for _ in range(2):
+            _interrupt_when(told.exists)
+            time.sleep(0.3)
+
+    threading.Thread(target=twice, daemon=True).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(guarded, {"path": str(told)})
+
+    assert time.monotonic() - started < 10
+
+
+def test_an_error_of_the_one_who_watches_stops_the_steps_too(run, tmp_path):
+    @dsl.component(**SMALL)
+    def touch_later(path: str):
+        import time
+
+        print("now", flush=True)
+        time.sleep(1.5)
+        open(path, "w").close()
+
+    @dsl.pipeline
+    def touching(path: str):
+        touch_later(path=path)
+
+    def break_down(event):
+        if isinstance(event, ev.LogLine):
+            raise RuntimeError("the watcher broke down")
+
+    with pytest.raises(RuntimeError, match="watcher"):
+        run(touching, {"path": str(tmp_path / "touched")}, events=break_down)
+    time.sleep(2)
+    assert not (tmp_path / "touched").exists()
 
 
 def _interrupt_when(condition):
