@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,7 +72,7 @@ def find_machine(jobs: int | None, *, gpus_asked: bool) -> Machine:
         jobs: How many cores to use; all that this process may use when not given.
         gpus_asked: Whether any step asks for GPUs of its own; if not, they are shared.
     """
-    return Machine(max(1, jobs or _cores()), _gpus(), shares_gpus=not gpus_asked)
+    return Machine(max(1, jobs or _cores()), _gpus() if gpus_asked else (), shares_gpus=not gpus_asked)
 
 
 def _cores() -> int:
@@ -82,4 +84,17 @@ def _cores() -> int:
 def _gpus() -> tuple[str, ...]:
     if _VISIBLE in os.environ:
         return tuple(name.strip() for name in os.environ[_VISIBLE].split(",") if name.strip())
-    return tuple(str(number) for number, _ in enumerate(_NVIDIA.iterdir())) if _NVIDIA.is_dir() else ()
+    count = len(list(_NVIDIA.iterdir())) if _NVIDIA.is_dir() else _told_by_tool()
+    return tuple(str(number) for number in range(count))
+
+
+def _told_by_tool() -> int:
+    """Return how many GPUs NVIDIA's own tool lists: inside a container there is no folder that tells."""
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return 0
+    try:
+        done = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in done.stdout.splitlines())

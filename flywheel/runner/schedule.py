@@ -138,10 +138,11 @@ class Scheduler:
         """End a step that need not run; false if it has to."""
         if node.attempts:
             return False
-        result = None
+        result, node.started = None, time.monotonic()
         with contextlib.suppress(OSError):  # then it is made anew
             result = self.launcher.earlier_result(node)
         if result is None:
+            node.started = 0.0
             return False
         self.graph.end(node, *result)
         return True
