@@ -55,6 +55,8 @@ def _executor(label: str, entry: Map) -> Container | Importer:
 
 def _container(label: str, entry: Map) -> Container:
     entry.only("image", "command", "args", "lifecycle", "resources", "env", "imagePullPolicy")
+    if entry.text("image").startswith("-"):
+        raise PipelineError(f"{entry.where}.image: {entry.text('image')!r} is not the name of an image")
     resources = entry.map("resources")
     accelerator = resources.map("accelerator")
     return Container(

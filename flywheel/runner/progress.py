@@ -17,6 +17,8 @@ from flywheel.runner.result import CACHED, CANCELLED, FAILED, RUNNING, SKIPPED, 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
+_FEWEST = 10
+"""Tasks that the tree shows, however small the terminal is."""
 _STYLE = {SUCCEEDED: "green", CACHED: "cyan", FAILED: "bold red", SKIPPED: "dim", CANCELLED: "yellow", RUNNING: "blue"}
 _GROUP = re.compile(r"(exit-handler|condition|condition-branches)-\d+")
 """How kfp names the groups that it makes of branches."""
@@ -178,9 +180,7 @@ class Live:
         with self._lock:
             tree = Tree(Text(self._title, style="bold"))
             branches: dict[str, Tree] = {}
-            for task in sorted(self.tasks, key=lambda task: self.tasks[task].since - self.tasks[task].seconds):
-                if is_branch(task) and self.tasks[task].state != SKIPPED:
-                    continue
+            for task in self._visible():
                 groups = [task[: end.start()] for end in re.finditer("/", task)]
                 name = task.rsplit("/", 1)[-1]
                 parent = tree
@@ -193,6 +193,14 @@ class Live:
                 if task not in branches:
                     branches[task] = parent.add(self._label(task, name))
             return tree
+
+    def _visible(self) -> list[str]:
+        """Return the tasks to draw, in the order in which they began; where there are too many, not the oldest done."""
+        order = sorted(self.tasks, key=lambda task: self.tasks[task].since - self.tasks[task].seconds)
+        order = [task for task in order if not is_branch(task) or self.tasks[task].state == SKIPPED]
+        done = [task for task in order if self.tasks[task].state in (SUCCEEDED, CACHED, SKIPPED)]
+        hidden = set(done[: max(0, len(order) - max(_FEWEST, self.console.height - 5))])
+        return [task for task in order if task not in hidden]
 
     def _label(self, task: str, name: str) -> Any:
         from rich.text import Text

@@ -79,6 +79,25 @@ def test_the_tree_shows_tasks_in_their_loops_with_state_and_log_tail():
     assert text.index("for-loop-2.0") < text.index("✓ score")
 
 
+def test_of_very_many_tasks_the_tree_shows_those_that_run_and_fail_and_the_newest():
+    from rich.console import Console
+
+    live = Live(io.StringIO())
+    live.console = Console(file=io.StringIO(), height=15)
+    live(ev.TaskStarted("slow"))
+    live(ev.TaskFinished("bad", "FAILED", 0.1, "no"))
+    for number in range(100):
+        live(ev.TaskFinished(f"for-loop-1.{number}/score", "SUCCEEDED", 0.0))
+    out = Console(file=io.StringIO(), width=80, record=True)
+    out.print(live.tree())
+
+    text = out.export_text()
+    assert "slow" in text
+    assert "bad" in text
+    assert "for-loop-1.99" in text
+    assert "for-loop-1.50" not in text
+
+
 @pytest.mark.parametrize(
     ("options", "terminal", "kind"),
     [({}, True, Live), ({}, False, Plain), ({"plain": True}, True, Plain), ({"as_json": True}, True, Json)],

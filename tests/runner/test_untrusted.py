@@ -100,6 +100,7 @@ CONTAINER = ["deploymentSpec", "executors", "exec-total", "container"]
         ([*VALUES, "parameterType"], "COMPLEX", "'COMPLEX' is not a parameter type"),
         (["deploymentSpec", "executors", "exec-total"], {"customJob": {}}, "only containers and importers"),
         ([*CONTAINER, "command"], [1], "expected strings"),
+        ([*CONTAINER, "image"], "--privileged", "not the name of an image"),
         (["schemaVersion"], "9.0", "schemaVersion '9.0' is not known"),
         (["root", "dag", "tasks"], {}, "no tasks"),
     ],
