@@ -13,6 +13,7 @@ def extract(
     every: str,
     columns: list,
     maximum_bytes_billed: int,
+    state: str,
     examples: dsl.Output[dsl.Dataset],
 ):
     """Write the rows of each span as Examples, streamed from the warehouse.
@@ -24,6 +25,7 @@ def extract(
         every: How long a span is: hour, day, week or month.
         columns: Columns that the query has to give.
         maximum_bytes_billed: A query that would read more is refused; 0 for no limit.
+        state: What the warehouse's rows are like, from `plan`: a cache that knows it sees that they changed.
         examples: The rows, one or more Parquet shards a span.
     """
     from pathlib import Path

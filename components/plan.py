@@ -9,7 +9,14 @@ from flywheel import images
 
 @dsl.component(base_image=images.CPU, install_kfp_package=False)
 def plan(
-    name: str, span: str, every: str, window: int, judge: int, ledger: str, code: dsl.Input[dsl.Artifact], job: str
+    name: str,
+    span: str,
+    settings: dict,
+    warehouse: str,
+    query: str,
+    ledger: str,
+    code: dsl.Input[dsl.Artifact],
+    job: str,
 ) -> NamedTuple(
     "Plan",
     [
@@ -19,6 +26,7 @@ def plan(
         ("window", list),
         ("judge", list),
         ("champion", str),
+        ("state", str),
         ("run", str),
         ("reason", str),
     ],
@@ -28,9 +36,9 @@ def plan(
     Args:
         name: Name of the flywheel.
         span: Name of the span, as 2013-06-01; empty for the last one that is complete.
-        every: How long a span is: hour, day, week or month.
-        window: How many spans to train on.
-        judge: How many of the newest spans to judge on.
+        settings: `every`, `window` and `judge` as in `source` of flywheel.yaml.
+        warehouse: URL of the warehouse.
+        query: SQL that is going to be extracted.
         ledger: MLflow tracking URI.
         code: The project's archive; its digest goes to the ledger.
         job: Identity of this pipeline run.
@@ -39,4 +47,4 @@ def plan(
 
     from flywheel.steps.plan import plan
 
-    return plan(name, span, every, window, judge, ledger, Path(code.path), job)
+    return plan(name, span, settings, warehouse, query, ledger, Path(code.path), job)

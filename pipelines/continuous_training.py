@@ -33,9 +33,9 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
             planned = plan(
                 name=project.name,
                 span=span,
-                every=source.every,
-                window=source.window,
-                judge=source.judge,
+                settings=source.model_dump(mode="json", include={"every", "window", "judge"}),
+                warehouse=warehouse,
+                query=query,
                 ledger=ledger,
                 code=archive,
                 job=job,
@@ -49,6 +49,7 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
                     every=source.every,
                     columns=list(project.columns),
                     maximum_bytes_billed=int(source.maximum_bytes_billed or 0),
+                    state=to["state"],
                 )
                 fit = validate(
                     examples=data.output,

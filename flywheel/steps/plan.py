@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from flywheel import warehouse as warehouses
 from flywheel.ledger import Ledger, Row
 from flywheel.say import say
 from flywheel.spans import Every, Span, Windows
 
-PRELOAD = ("flywheel.ledger.engine",)
+PRELOAD = ("flywheel.ledger.engine", "duckdb")
 
 
 class Plan(NamedTuple):
@@ -24,6 +25,7 @@ class Plan(NamedTuple):
         window: Names of those to train on.
         judge: Names of those to judge on, the run's own last.
         champion: MLflow URI of the version in service; empty when there is none.
+        state: What the warehouse's rows are like now, for caches: another text when they may have changed.
         run: The run's row in the ledger; empty when there is nothing to do.
         reason: The decision in a sentence.
     """
@@ -34,6 +36,7 @@ class Plan(NamedTuple):
     window: list[str]
     judge: list[str]
     champion: str
+    state: str
     run: str
     reason: str
 
@@ -41,9 +44,9 @@ class Plan(NamedTuple):
 def plan(
     name: str,
     span: str,
-    every: Every,
-    window: int,
-    judge: int,
+    settings: Mapping[str, Any],
+    warehouse: str,
+    query: str,
     ledger: str,
     code_zip: Path,
     job: str,
@@ -58,31 +61,34 @@ def plan(
     Args:
         name: Name of the flywheel.
         span: Name of the span; empty for the last one that is complete by the clock.
-        every: How long a span is.
-        window: How many spans to train on.
-        judge: How many of the newest spans to judge on.
+        settings: `every`, how long a span is, and how many of them to train on, `window`, and to judge on, `judge`.
+        warehouse: URL of the warehouse.
+        query: SQL that is going to be extracted.
         ledger: MLflow tracking URI.
         code_zip: The project's archive, named by its digest.
         job: Identity of this pipeline run.
         clock: Gives the time, with its zone.
 
     Raises:
-        ConfigError: `span` names no such span.
+        ConfigError: `span` names no such span, or there is no such warehouse.
         LedgerError: The ledger cannot be reached.
     """
+    every: Every = settings["every"]
     chosen = Span.parse(span, every) if span else last_complete(every, clock())
-    windows = Windows.of(chosen, window, judge)
+    windows = Windows.of(chosen, int(settings["window"]), int(settings["judge"]))
     book = Ledger(ledger)
     champion = book.champion(name)
     earlier = [row for row in book.rows(name) if row.span == chosen.name and row.job != job]
     done = next((row for row in earlier if row.done), None)
-    run = ""
+    run = state = ""
     if done:
         reason = f"span {chosen} is done: {done.outcome} on {done.started:%Y-%m-%d at %H:%M} UTC ({done.why})"
     elif champion and chosen.name < champion.span:
         reason = f"span {chosen} is older than the champion's: version {champion.version} is of {champion.span}"
     else:
         _give_up(book, earlier)
+        with warehouses.open(warehouse) as source:
+            state = source.state(query)
         run = book.open(
             name,
             chosen.name,
@@ -104,6 +110,7 @@ def plan(
         window=[part.name for part in windows.train],
         judge=[part.name for part in windows.judge],
         champion=champion.uri if champion else "",
+        state=state,
         run=run,
         reason=reason,
     )

@@ -41,6 +41,10 @@ class Warehouse(AbstractContextManager["Warehouse"], Protocol):
         """
         ...
 
+    def state(self, query: str) -> str:
+        """Return a text that is another one whenever the rows of `query` may have changed; cheap to get."""
+        ...
+
     def extent(self, query: str) -> tuple[datetime, datetime] | None:
         """Return the first and last time for which `query` could find rows; None where that is not cheap to know."""
         ...

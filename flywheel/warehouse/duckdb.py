@@ -89,6 +89,11 @@ class DuckDB:
         with self._explained(query):
             yield from _reader(self._relation(query, span.start, span.end))
 
+    def state(self, query: str) -> str:
+        """Return size and time of change of the file, whatever the query reads of it."""
+        status = self._file.stat()
+        return f"{status.st_size}-{status.st_mtime_ns}"
+
     def extent(self, query: str) -> tuple[datetime, datetime] | None:
         """Return the first and last value of what `query` holds against @start, where that is one plain condition."""
         text = sql.extent(sql.translate(query))

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta, timezone
 
+import duckdb
 import pytest
 
 from flywheel.errors import ConfigError
@@ -17,9 +18,19 @@ def uri(tmp_path):
 
 
 @pytest.fixture
-def plan_for(uri, tmp_path):
+def warehouse(tmp_path):
+    file = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TABLE flights AS SELECT 1 AS late")
+    return file
+
+
+@pytest.fixture
+def plan_for(uri, tmp_path, warehouse):
     def call(span, job="job-1", **options):
-        return plan("flights", span, "day", 3, 2, uri, tmp_path / "0123abcd.zip", job, **options)
+        settings = {"every": "day", "window": 3, "judge": 2}
+        code = tmp_path / "0123abcd.zip"
+        return plan("flights", span, settings, f"duckdb:///{warehouse}", "SELECT 1", uri, code, job, **options)
 
     return call
 
@@ -42,6 +53,15 @@ def test_the_first_run_trains_before_what_it_judges_on_and_has_no_champion(plan_
     row = Ledger(uri).row(planned.run)
     assert row.tags["flywheel.code"] == "0123abcd"
     assert row.tags["flywheel.window"] == "2013-06-06 to 2013-06-08"
+
+
+def test_a_cache_can_see_that_rows_came_after_the_last_try(plan_for, warehouse):
+    before, same = plan_for("2013-06-10", "job-1").state, plan_for("2013-06-10", "job-2").state
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("INSERT INTO flights SELECT range FROM range(100000)")
+
+    assert before == same
+    assert plan_for("2013-06-10", "job-3").state not in ("", before)
 
 
 def test_the_fields_come_in_the_order_of_the_component():
