@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from flywheel.spans import Span
 
 if TYPE_CHECKING:
     from flywheel.runner import Result
-    from flywheel.runner.events import Events
     from flywheel.workspace import Workspace
 
 
@@ -21,12 +20,11 @@ class Flywheel:
 
     Args:
         workspace: What to run.
-        events: Told what happens, as it happens.
-        jobs: How many steps run at the same time; as many as there are cores by default.
+        launch: Runs a compiled pipeline; `flywheel.runner.run` by default.
     """
 
-    def __init__(self, workspace: Workspace, events: Events | None = None, jobs: int | None = None) -> None:
-        self.workspace, self._events, self._jobs = workspace, events, jobs
+    def __init__(self, workspace: Workspace, launch: Callable[..., Result] | None = None) -> None:
+        self.workspace, self._launch = workspace, launch
 
     def check(self, spans: Iterable[str] = ()) -> None:
         """Look for what is wrong with the input before anything is started.
@@ -59,9 +57,7 @@ class Flywheel:
             "ledger": here.ledger,
             "serving": str(here.serving),
         }
-        result = run(
-            pipeline, arguments, root=here.state, jobs=self._jobs, preload=here.trainer_imports(), events=self._events
-        )
+        result = (self._launch or run)(pipeline, arguments, root=here.state, preload=here.trainer_imports())
         row = _row(result, span)
         self._keep_reports(result, row)
         self._keep_schema(result)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flywheel import __version__
-from flywheel.cli import compile, run, serve, status
+from flywheel.cli import cache, compile, run, serve, show, status
 from flywheel.errors import FlywheelError
 
 app = typer.Typer(
@@ -21,7 +21,9 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
+app.command("show")(show.show)
 app.command("compile")(compile.compile)
+app.add_typer(cache.app, name="cache")
 
 
 @app.callback()

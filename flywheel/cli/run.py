@@ -1,27 +1,49 @@
-"""`flywheel run`: the whole way of the data on this machine."""
+"""`flywheel run`: a flywheel, or any compiled pipeline, on this machine."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flywheel.cli.arguments import Folder, Overrides, Profile
+from flywheel.cli.arguments import Overrides, Profile
+from flywheel.errors import ConfigError
 
 
 def run(
-    folder: Folder = Path(),
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER|PIPELINE.yaml",
+            help="Folder that holds flywheel.yaml, or a pipeline that kfp compiled.",
+            show_default="this folder",
+        ),
+    ] = Path(),
     spans: Annotated[
         list[str],
         typer.Option("--span", metavar="SPAN", help="Span to run for, as 2013-06-01; again for more, in that order."),
     ] = [],  # noqa: B006 - typer copies it
+    parameters: Annotated[
+        list[str], typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Argument of a compiled pipeline.")
+    ] = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006
     profile: Profile = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Steps at the same time.", show_default="cores")
+        int | None, typer.Option("--jobs", "-j", min=1, help="Cores that steps may take.", show_default="all")
     ] = None,
+    cache: Annotated[bool, typer.Option(help="Take results of earlier, equal steps.")] = True,
+    resume: Annotated[
+        str, typer.Option("--resume", metavar="RUN", help="Go on with a run: its id, or latest; finished steps stay.")
+    ] = "",
+    start: Annotated[str, typer.Option("--from", metavar="TASK", help="Rerun the latest run from this task on.")] = "",
+    only: Annotated[str, typer.Option("--only", metavar="TASK", help="Rerun this task of the latest run alone.")] = "",
+    debug: Annotated[
+        str, typer.Option("--debug", metavar="TASK", help="Run this task in this process, with pdb when it fails.")
+    ] = "",
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live tree.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One event a line, as JSON.")] = False,
     fail_unless_promoted: Annotated[
         bool, typer.Option("--fail-unless-promoted", help="Exit with 1 unless every run promoted its model.")
     ] = False,
@@ -31,20 +53,22 @@ def run(
     Without --span it runs for the last span that is complete by the clock. A span that is done is not done again.
     Reports are kept under .flywheel/reports, everything else that a run made under .flywheel/runs.
     """
-    from flywheel.cli.table import show
-    from flywheel.local import Flywheel
-    from flywheel.runner.progress import choose
-    from flywheel.workspace import Workspace
+    from flywheel.cli.running import Options, run_flywheel, run_pipeline
 
-    flywheel = Flywheel(Workspace.open(folder, profile, overrides), events=choose(plain=plain), jobs=jobs)
-    flywheel.check(spans)
-    rows = []
-    for span in spans or [""]:
-        rows.append(flywheel.run(span))
-        if rows[-1].outcome == "failed":
-            break
-    show(rows)
-    typer.echo(f"reports: {flywheel.reports}")
-    failed = any(row.outcome == "failed" for row in rows)
-    if failed or (fail_unless_promoted and any(row.outcome != "promoted" for row in rows)):
+    options = Options(jobs, cache, resume, start, only, debug, plain, as_json)
+    if target.is_file():
+        _refuse("a compiled pipeline", {"--span": spans, "--set": overrides, "--profile": profile})
+        _refuse("a compiled pipeline", {"--fail-unless-promoted": fail_unless_promoted})
+        ok = run_pipeline(target, parameters, options)
+    else:
+        _refuse("a flywheel", {"--parameter": parameters})
+        ok = run_flywheel(target, spans, overrides, profile, options, fail_unless_promoted=fail_unless_promoted)
+    if not ok:
         raise typer.Exit(1)
+
+
+def _refuse(what: str, options: Mapping[str, object]) -> None:
+    """Refuse options that mean nothing for what is run, rather than overlook them."""
+    for name, value in options.items():
+        if value:
+            raise ConfigError(f"{name} means nothing for {what}", "leave it out; `flywheel run --help` says what does.")
