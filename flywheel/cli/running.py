@@ -127,8 +127,10 @@ def run_flywheel(
 
 
 def _arguments(file: Path, parameters: Sequence[str]) -> dict[str, Any]:
-    """Return `name=value` texts as arguments: text for a parameter that is a string, JSON for any other."""
+    """Return `name=value` texts as arguments of the types that the pipeline declares."""
+    from flywheel.runner.errors import InputError
     from flywheel.runner.parse import load
+    from flywheel.runner.values import from_text
 
     declared = load(file).root.parameters
     arguments: dict[str, Any] = {}
@@ -136,11 +138,9 @@ def _arguments(file: Path, parameters: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--parameter {text!r} is not understood", "write it as name=value.")
-        if name in declared and declared[name].type == "STRING":
-            arguments[name] = value
-            continue
         try:
-            arguments[name] = json.loads(value)
-        except ValueError:
-            arguments[name] = value  # the runner says what it expected instead
+            # One that is not declared goes on as it is: the runner answers it with those that are.
+            arguments[name] = from_text(value, declared[name], f"--parameter {name}") if name in declared else value
+        except InputError as error:
+            raise ConfigError(error.message, error.remedy) from None
     return arguments

@@ -175,7 +175,7 @@ class Cache:
         size = sum(entry.size for entry in entries)
         gone = []
         for entry in entries:
-            if size <= limit:
+            if size <= limit and limit:  # nothing at all is asked for by 0, entries without files included
                 break
             if self.remove(entry.key):
                 size -= entry.size
