@@ -82,7 +82,7 @@ def _load_candidate(model: Model) -> Any:
     import mlflow
 
     try:
-        return mlflow.pyfunc.load_model(str(model.path))
+        return mlflow.pyfunc.load_model(str(model.path), suppress_warnings=True)
     except Exception as error:
         raise PredictionError(
             f"the candidate in {model.path} does not load: {type(error).__name__}: {error}",
@@ -96,7 +96,7 @@ def _load_champion(uri: str, ledger: str) -> Any:
     mlflow.set_tracking_uri(ledger)
     mlflow.set_registry_uri(ledger)
     try:
-        return mlflow.pyfunc.load_model(uri)
+        return mlflow.pyfunc.load_model(uri, suppress_warnings=True)
     except Exception as error:
         raise LedgerError(
             f"the champion {uri} does not load from {ledger}: {type(error).__name__}: {error}",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flywheel.training.tracking import Tracker
     from flywheel.transform.state import State
 
-PRELOAD = ("flywheel.ledger.engine", "mlflow.pyfunc", "pandas", "pyarrow.parquet", "pyarrow.compute")
+PRELOAD = ("flywheel.ledger.requirements", "mlflow.pyfunc", "pandas", "pyarrow.parquet", "pyarrow.compute")
 _EXAMPLE_ROWS = 5
 
 
