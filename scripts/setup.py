@@ -29,7 +29,7 @@ PYTHON = VENV / "bin" / "python"
 UV = VENV / "uv" / "bin" / "uv"
 STATE = VENV / "flywheel-setup.json"
 GIGABYTE = 10**9
-SPACE = 3.5 * GIGABYTE
+SPACE = 4.5 * GIGABYTE
 # What uv is told for each setting of pip, so that both look at the same index in the same way.
 UV_SETTINGS = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -111,7 +111,7 @@ def set_up() -> None:
     fresh = state.get("digest") is None or state.get("root") != str(ROOT) or state.get("lock") != lock
     check_space(SPACE if fresh else SPACE / 7)
     if fresh:
-        say(f"making .venv with Python {python.version} ({python.path}) from locks/{lock}: 3 GB, one or two minutes")
+        say(f"making .venv with Python {python.version} ({python.path}) from locks/{lock}: 4 GB, one to three minutes")
         shutil.rmtree(VENV, ignore_errors=True)
         VENV.mkdir()
         write_state({"root": str(ROOT)})
@@ -220,7 +220,7 @@ def install(lock: str) -> None:
     if has_uv(pip):
         environment = {**os.environ, **uv_environment(), "VIRTUAL_ENV": str(VENV)}
         quiet = [] if sys.stderr.isatty() else ["--quiet"]  # a bar for a person, not 300 names for a log
-        sync = ["sync", *quiet, "--require-hashes", "--build-constraints", LOCKS / "build.txt", LOCKS / lock]
+        sync = ["sync", *quiet, "--compile-bytecode", "--require-hashes", "--build-constraints", LOCKS / "build.txt", LOCKS / lock]
         if run([UV, "pip", *sync], env=environment, check=False) == 0:
             run([UV, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", "."], env=environment)
             return
@@ -306,7 +306,7 @@ def numbers(version: str) -> tuple[int, ...]:
 def digest(lock: str) -> str:
     """Return what the environment was made from: its lock, the project's metadata and the folder that it points to."""
     whole = hashlib.sha256(str(ROOT).encode())
-    for path in (LOCKS / lock, LOCKS / "build.txt", LOCKS / "uv.txt", ROOT / "pyproject.toml"):
+    for path in (LOCKS / lock, LOCKS / "build.txt", LOCKS / "uv.txt", ROOT / "pyproject.toml", Path(__file__)):
         whole.update(path.read_bytes() if path.exists() else b"")
     return whole.hexdigest()
 

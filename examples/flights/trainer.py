@@ -8,7 +8,7 @@ from flywheel.training.keras import EpochLog
 
 
 def train(context: TrainContext) -> keras.Model:
-    parameters = {"units": 64, "dropout": 0.2, "rate": 0.003, "epochs": 12, "batch": 512} | context.parameters
+    parameters = {"units": 64, "dropout": 0.2, "rate": 0.003, "epochs": 8, "batch": 1024} | context.parameters
     model = build(context, parameters["units"], parameters["dropout"])
     model.compile(keras.optimizers.Adam(parameters["rate"]), "binary_crossentropy")
     model.fit(
@@ -16,7 +16,7 @@ def train(context: TrainContext) -> keras.Model:
         validation_data=context.validation.arrays(),
         batch_size=parameters["batch"],
         epochs=parameters["epochs"],
-        callbacks=[keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True), EpochLog(context)],
+        callbacks=[keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True), EpochLog(context)],
         verbose=0,
     )
     return model
