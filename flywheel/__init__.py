@@ -1,8 +1,17 @@
 """Continuous training on Kubeflow Pipelines: retrain, judge, promote, serve, and start again."""
 
-from importlib.metadata import PackageNotFoundError, version
+from __future__ import annotations
 
-try:
-    __version__ = version("ai-flywheel")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
+__all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> str:
+    """Return `__version__`, looked up when it is asked for: the metadata of packages take longer than all else here."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("ai-flywheel")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from flywheel import __version__
 from flywheel.cli import cache, compile, run, serve, show, status
 from flywheel.errors import FlywheelError
 
@@ -26,17 +25,24 @@ app.command("compile")(compile.compile)
 app.add_typer(cache.app, name="cache")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from flywheel import __version__
+
+        typer.echo(f"flywheel {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """Continuous training: retrain, judge, promote, serve, and start again.
 
     Exit codes: 0 an outcome was reached, 1 a step failed, 2 wrong input, 130 interrupted.
     """
-    if version:
-        typer.echo(f"flywheel {__version__}")
-        raise typer.Exit
 
 
 def main() -> None:

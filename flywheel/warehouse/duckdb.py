@@ -126,10 +126,10 @@ class DuckDB:
             return self._no_table(missing["name"], query)
         if missing := re.search(r"(?:Referenced column|does not have a column named) \"(?P<name>[^\"]+)\"", text):
             return self._no_column(missing["name"], query)
-        if missing := re.search(r"Function with name \"?(?P<name>\w+)\"? does not exist", text):
+        if missing := re.search(r"Function with name \"?(?P<name>\w+)\"? (?:does not exist|is not in)", text):
             name = missing["name"].upper()
             return SQLError(
-                f"{name}{query.place(name)} cannot be translated: DuckDB has no such function",
+                f"{query.written(name)}{query.place(name)} cannot be translated: DuckDB has no such function",
                 "write it with functions that both have, or compute it in the trainer.",
             )
         return SQLError(f"the query does not run on DuckDB: {_first_line(error)}", "mend it; it is BigQuery's dialect.")

@@ -36,6 +36,14 @@ class Query:
         tables = [table for table in self.tree.find_all(exp.Table) if isinstance(table.this, exp.Identifier)]
         return [table for table in tables if table.db or table.name.lower() not in own]
 
+    def written(self, function: str) -> str:
+        """Return the name of a function with the family that the user wrote before it, as `NET.HOST`."""
+        words = [token.text for token in sqlglot.tokenize(self.text, read="bigquery")]
+        for before, dot, word in zip(words, words[1:], words[2:], strict=False):
+            if dot == "." and word.lower() == function.lower():
+                return f"{before}.{word}"
+        return function
+
     def place(self, word: str) -> str:
         """Return where `word` first stands, as ` at line 3, column 12`; empty when the user did not write it."""
         for token in sqlglot.tokenize(self.text, read="bigquery"):

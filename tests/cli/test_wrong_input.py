@@ -1,5 +1,6 @@
 """What a user gets for wrong input: a message with the cure, exit code 2, and nothing written."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -121,5 +122,10 @@ def test_help_names_every_command_and_exit_code():
     done = flywheel("--help")
 
     assert done.returncode == 0
-    for word in ("run", "status", "serve", "compile", "130 interrupted"):
-        assert word in done.stdout
+    said = " ".join(done.stdout.split())
+    for word in ("run", "status", "serve", "show", "cache", "compile", "130 interrupted"):
+        assert word in said
+
+
+def test_it_tells_its_version():
+    assert re.fullmatch(r"flywheel \d+\.\d+\.\d+\n", flywheel("--version").stdout)
