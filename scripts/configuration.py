@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from flywheel import config
 from flywheel.config import Project
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -21,7 +22,22 @@ def schema() -> dict[str, Any]:
         "additionalProperties": {"type": "object"},
         "description": "Name: keys that `--profile` lays over the others.",
     }
+    found = _plain(found)
     return found | {"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": "#/$defs/Project"}
+
+
+def _plain(node: Any) -> Any:
+    """Return the schema as every version of pydantic would have written it: they say the same in several ways."""
+    if isinstance(node, list):
+        return [_plain(part) for part in node]
+    if not isinstance(node, dict):
+        return int(node) if isinstance(node, float) and node.is_integer() else node
+    plain = {key: _plain(value) for key, value in node.items()}
+    if len(plain.get("allOf", ())) == 1:
+        plain |= plain.pop("allOf")[0]
+    if "const" in plain:
+        plain.pop("enum", None)
+    return dict(sorted(plain.items()))
 
 
 def reference(found: dict[str, Any]) -> str:
@@ -37,7 +53,7 @@ def reference(found: dict[str, Any]) -> str:
         model = found["$defs"][name]
         text += f"\n## {path or 'Top level'}\n\n{model.get('description', '')}\n\n"
         text += "| key | type | default | meaning |\n|---|---|---|---|\n"
-        for key, field in model["properties"].items():
+        for key, field in _in_order(name, model["properties"]):
             inner = _references(field)
             below = f"{path}.{key}".lstrip(".")
             waiting += [(f"{below} ({each})" if len(inner) > 1 else below, each) for each in inner]
@@ -46,6 +62,12 @@ def reference(found: dict[str, Any]) -> str:
                 default = ""
             text += f"| `{key}` | {_type(field)} | {default} | {field.get('description', '')} |\n"
     return text
+
+
+def _in_order(model: str, fields: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the fields as the source has them, what is required by no model last."""
+    declared = [field.alias or key for key, field in getattr(config, model).model_fields.items()]
+    return sorted(fields.items(), key=lambda item: declared.index(item[0]) if item[0] in declared else len(declared))
 
 
 def _references(field: Any) -> list[str]:

@@ -220,8 +220,16 @@ def install(lock: str) -> None:
     if has_uv(pip):
         environment = {**os.environ, **uv_environment(), "VIRTUAL_ENV": str(VENV)}
         quiet = [] if sys.stderr.isatty() else ["--quiet"]  # a bar for a person, not 300 names for a log
-        sync = ["sync", *quiet, "--compile-bytecode", "--require-hashes", "--build-constraints", LOCKS / "build.txt", LOCKS / lock]
-        if run([UV, "pip", *sync], env=environment, check=False) == 0:
+        sync = [
+            "sync",
+            *quiet,
+            "--compile-bytecode",
+            "--require-hashes",
+            "--build-constraints",
+            LOCKS / "build.txt",
+            LOCKS / lock,
+        ]
+        if run([UV, "pip", *sync, LOCKS / lock], env=environment, check=False) == 0:
             run([UV, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", "."], env=environment)
             return
         say("uv did not get through: trying pip, which takes several minutes")

@@ -2,7 +2,7 @@
 
 import json
 import os
-import stat
+import sys
 
 import pytest
 from kfp import dsl
@@ -112,10 +112,10 @@ def test_packages_and_pip_options_are_read_from_the_compiled_command():
 @pytest.fixture
 def engine(tmp_path, monkeypatch):
     """Put a container engine on the path that runs commands without a container, and notes what it was asked."""
-    script = tmp_path / "docker"
-    script.write_text(
-        f"""#!{os.sys.executable}
-import json, os, subprocess, sys
+    (tmp_path / "docker").write_text(f"#!/bin/sh\nexec '{sys.executable}' '{tmp_path}/engine.py' \"$@\"\n")
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "engine.py").write_text(
+        f"""import json, os, subprocess, sys
 words = sys.argv[1:]
 with open({str(tmp_path / "asked")!r}, "a") as file:
     file.write(json.dumps(words) + "\\n")
@@ -126,7 +126,6 @@ if words[0] == "run":
 print("{{}}")
 """
     )
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     containers.find_engine.cache_clear()
     yield lambda: [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines()]

@@ -1,6 +1,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -96,6 +97,7 @@ def test_a_prediction_is_had_by_the_open_inference_protocol(service):
     }
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 def test_the_curl_line_that_it_prints_works_as_it_stands(service):
     line = curl_line(service.serving, NAME, service.url)
 
