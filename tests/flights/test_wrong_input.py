@@ -4,19 +4,10 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
-
-
-@pytest.fixture(scope="module")
-def warehouse(tmp_path_factory):
-    """The flights year in a DuckDB file, made once."""
-    file = tmp_path_factory.mktemp("warehouse") / "warehouse.duckdb"
-    subprocess.run([sys.executable, FLIGHTS / "load.py", "--into", file], check=True, capture_output=True)
-    return file
+from tests.flights.conftest import FLIGHTS
 
 
 @pytest.fixture
