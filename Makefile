@@ -23,7 +23,7 @@ demo: setup  ## run the flights flywheel for three weeks and serve its champion
 	$(FLYWHEEL) serve demo --background
 
 test: setup  ## run the tests
-	$(PY) -m pytest tests
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile tests
 
 test-compat:  ## run the tests on the newer dependency family, in a Debian 13 root under .compat (as root)
 	sh scripts/compat.sh

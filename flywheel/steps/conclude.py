@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from flywheel.ledger import DONE, Ledger, Outcome, Row
 from flywheel.ledger.rows import KEPT_BACK_BY
 from flywheel.say import say
 
+_LONGEST = 500
 PRELOAD = ("flywheel.ledger.engine",)
 
 
@@ -31,7 +34,7 @@ def conclude(name: str, ledger: str, job: str, state: str, error: str) -> Row | 
         say(f"nothing to close: this run opened no row for {name}")
         return None
     ok = state == "SUCCEEDED"
-    why = _first_line(error) if state != "CANCELLED" else "interrupted"
+    why = _in_one_line(error) if state != "CANCELLED" else "interrupted"
     stands = row.outcome in DONE
     if not stands:
         book.settle(row.run, *_outcome(row, ok, why))
@@ -50,5 +53,7 @@ def _outcome(row: Row, ok: bool, error: str) -> tuple[Outcome, str]:
     return "not-needed", "the run ended without a decision"
 
 
-def _first_line(error: str) -> str:
-    return next((line.strip() for line in error.splitlines() if line.strip()), "failed without a message")
+def _in_one_line(error: str) -> str:
+    """Return an error with what to do about it; of a long one, as much as a table takes."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return textwrap.shorten("; ".join(lines), _LONGEST, placeholder=" …") or "failed without a message"

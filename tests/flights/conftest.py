@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
-SMALL = ["--set", "source.window=7", "--set", "source.judge=7", "--set", "train.parameters={epochs: 2}"]
+SMALL = ["--set", "source.window=7", "--set", "source.judge=7", "--set", "train.parameters={epochs: 4, batch: 128}"]
 
 
 @dataclass

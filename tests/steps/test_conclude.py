@@ -20,10 +20,10 @@ def close(ledger, state="SUCCEEDED", error="", job="job-1"):
     return conclude("flights", ledger.tracking_uri, job, state, error)
 
 
-def test_a_run_that_failed_is_closed_with_the_first_line_of_its_error(ledger, run):
+def test_a_run_that_failed_is_closed_with_its_error_in_one_line(ledger, run):
     row = close(ledger, "FAILED", "\n  label has nulls\n  remove them\n")
 
-    assert (row.outcome, row.why, row.status) == ("failed", "label has nulls", "failed")
+    assert (row.outcome, row.why, row.status) == ("failed", "label has nulls; remove them", "failed")
     assert row.seconds is not None
 
 
