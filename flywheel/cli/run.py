@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flywheel.cli.arguments import Overrides, Profile
 from flywheel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flywheel.cli.running import Options
 
 
 def run(
@@ -53,18 +56,36 @@ def run(
     Without --span it runs for the last span that is complete by the clock. A span that is done is not done again.
     Reports are kept under .flywheel/reports, everything else that a run made under .flywheel/runs.
     """
-    from flywheel.cli.running import Options, run_flywheel, run_pipeline
+    from flywheel.cli.running import Options
 
     options = Options(jobs, cache, resume, start, only, debug, plain, as_json)
+    try:
+        ok = _run(target, spans, parameters, overrides, profile, options, fail_unless_promoted)
+    except KeyboardInterrupt:
+        typer.secho("interrupted: --resume latest goes on from here.", fg="yellow", err=True)
+        raise typer.Exit(130) from None
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _run(
+    target: Path,
+    spans: list[str],
+    parameters: list[str],
+    overrides: list[str],
+    profile: str | None,
+    options: Options,
+    fail_unless_promoted: bool,
+) -> bool:
+    """Run what `target` is; return whether all went as was asked for."""
+    from flywheel.cli.running import run_flywheel, run_pipeline
+
     if target.is_file():
         _refuse("a compiled pipeline", {"--span": spans, "--set": overrides, "--profile": profile})
         _refuse("a compiled pipeline", {"--fail-unless-promoted": fail_unless_promoted})
-        ok = run_pipeline(target, parameters, options)
-    else:
-        _refuse("a flywheel", {"--parameter": parameters})
-        ok = run_flywheel(target, spans, overrides, profile, options, fail_unless_promoted=fail_unless_promoted)
-    if not ok:
-        raise typer.Exit(1)
+        return run_pipeline(target, parameters, options)
+    _refuse("a flywheel", {"--parameter": parameters})
+    return run_flywheel(target, spans, overrides, profile, options, fail_unless_promoted=fail_unless_promoted)
 
 
 def _refuse(what: str, options: Mapping[str, object]) -> None:

@@ -108,6 +108,7 @@ def test_interrupted_while_training_it_leaves_nothing_half_done_and_goes_on_late
     code, _, said = interrupt(running)
 
     assert code == 130, said
+    assert "--resume latest" in said
     assert "Traceback" not in said
     assert [(row["outcome"], row["why"]) for row in flywheel.rows()] == [("failed", "interrupted")]
     assert not (flywheel.folder / ".flywheel" / "serving").exists()
