@@ -24,7 +24,8 @@ from kfp.dsl import (
 
 SMALL = {"base_image": "python:3.11", "install_kfp_package": False}
 component = dsl.component(**SMALL)
-FLOATS = "ints become floats, so a step is given, or gives, the wrong type"
+GAPS = " (one of the gaps of kubeflow/pipelines issue 11793)"
+FLOATS = "ints become floats, so a step is given, or gives, the wrong type (kubeflow/pipelines issue 11004)"
 CASES: Dict[str, Dict[str, Any]] = {}  # noqa: UP006
 
 
@@ -191,13 +192,13 @@ def a_bool_stays_a_bool(flag: bool) -> str:
 @case(
     {"Output": "int float str bool NoneType dict"},
     arguments={"values": [1, 1.5, "a", True, None, {}]},
-    local="a null in a list is refused",
+    local="a null in a list is refused" + GAPS,
 )
 def a_list_keeps_the_types_of_its_items(values: list) -> str:
     return kinds_of_list(value=values).output
 
 
-@case({"Output": "a:int b:float c:list"}, local="constants in structs come as floats")
+@case({"Output": "a:int b:float c:list"}, local="constants in structs come as floats (kubeflow/pipelines issue 11004)")
 def a_dict_constant_keeps_the_types_of_its_values() -> str:
     return kinds_of_dict(value={"a": 1, "b": 1.5, "c": [1]}).output
 
@@ -207,17 +208,21 @@ def an_optional_input_that_is_not_given_is_left_to_the_component() -> str:
     return give_or_default().output
 
 
-@case({"Output": "None 7"}, local="an optional argument that is left out is an unknown value type")
+@case({"Output": "None 7"}, local="an optional argument that is left out is an unknown value type" + GAPS)
 def an_optional_argument_of_the_pipeline_may_be_left_out(value: Optional[str] = None) -> str:  # noqa: UP045
     return give_or_default(value=value).output
 
 
-@case({"Output": "a 5 and 2.5!"}, arguments={"n": 5}, local="an int in text becomes a float")
+@case(
+    {"Output": "a 5 and 2.5!"},
+    arguments={"n": 5},
+    local="an int in text becomes a float (kubeflow/pipelines issue 11004)",
+)
 def text_with_values_in_it(n: int) -> str:
     return text_of(value=f"{text_of(value='a').output} {n} and {float_of(value=2.5).output}!").output
 
 
-@case({"Output": '{"number":3}'}, local="?")
+@case({"Output": '{"number":3}'}, local="the int in it becomes a float (kubeflow/pipelines issue 11004)")
 def a_dict_in_text_is_json() -> str:
     return text_of(value=f"{dict_of(number=3).output}").output
 
@@ -328,7 +333,7 @@ def an_int_through_a_condition() -> str:
     return kind(value=dsl.OneOf(a.output, b.output)).output
 
 
-@case({"Output": "b"}, local="OneOf of artifacts fails")
+@case({"Output": "b"}, local="OneOf of artifacts fails (kubeflow/pipelines issue 13436)")
 def one_of_artifacts() -> str:
     with dsl.If(text_of(value="x").output == "y"):
         a = data(text="a")
@@ -385,7 +390,7 @@ def a_loop_over_dicts() -> str:
     return joined(values=dsl.Collected(each.output)).output
 
 
-@case({"Output": 0}, arguments={"items": []}, local="a loop over nothing has no outputs")
+@case({"Output": 0}, arguments={"items": []}, local="a loop over nothing has no outputs" + GAPS)
 def a_loop_over_nothing(items: List[int]) -> int:  # noqa: UP006
     with dsl.ParallelFor(items) as item:
         each = int_of(value=item)
@@ -409,7 +414,7 @@ def loops_in_loops() -> int:
     return nested_total(values=dsl.Collected(each.output)).output
 
 
-@case({"Output": 5}, local="a condition inside a loop fails it")
+@case({"Output": 5}, local="a condition inside a loop fails it" + GAPS)
 def a_condition_in_a_loop() -> int:
     with dsl.ParallelFor([1, 2, 3]) as item:
         with dsl.If(item > 1):
@@ -462,7 +467,7 @@ def inner_pipeline(n: int, text: Optional[str] = None, found: Optional[Input[Dat
     return give_or_default(value=text, number=n).output
 
 
-@case({"Output": "None 4"}, local="an optional input that is left out is an unknown value type")
+@case({"Output": "None 4"}, local="an optional input that is left out is an unknown value type" + GAPS)
 def a_pipeline_in_a_pipeline_with_optional_inputs() -> str:
     return inner_pipeline(n=int_of(value=4).output).output
 
