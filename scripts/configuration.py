@@ -23,6 +23,10 @@ def schema() -> dict[str, Any]:
         "description": "Name: keys that `--profile` lays over the others.",
     }
     found = _plain(found)
+    for name, model in found["$defs"].items():
+        for key, field in getattr(config, name).model_fields.items():
+            described = {"description": field.description} if field.description else {}
+            model["properties"][field.alias or key] = _plain(model["properties"][field.alias or key] | described)
     return found | {"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": "#/$defs/Project"}
 
 
@@ -37,6 +41,8 @@ def _plain(node: Any) -> Any:
         plain |= plain.pop("allOf")[0]
     if "const" in plain:
         plain.pop("enum", None)
+    if plain.get("additionalProperties") is True:
+        del plain["additionalProperties"]
     return dict(sorted(plain.items()))
 
 
