@@ -6,7 +6,11 @@ from typing import TypedDict
 
 
 class Figure(TypedDict):
-    """One measured number, beside its peer's of the same run and the bar that it has to clear."""
+    """One measured number, beside its peer's of the same run and the bar that it has to clear.
+
+    Lower is better unless the bar says otherwise. `ratio` is `value` over `peer_value`. A bar that is a number is the
+    largest `value` accepted; one that is text says what is.
+    """
 
     name: str
     value: float
@@ -14,7 +18,7 @@ class Figure(TypedDict):
     peer: str | None
     peer_value: float | None
     ratio: float | None
-    bar: float | None
+    bar: float | str | None
     ok: bool
 
 

@@ -79,7 +79,7 @@ def show(measured: list[Figure]) -> None:
             f"{each['value']:g} {each['unit']}",
             peer,
             f"{each['ratio']:g}" if each["ratio"] is not None else "",
-            f"≤ {each['bar']:g} {each['unit']}" if each["bar"] is not None else "",
+            each["bar"] if isinstance(each["bar"], str) else f"≤ {each['bar']:g} {each['unit']}" if each["bar"] else "",
             "[green]ok[/]" if each["ok"] else "[red]missed[/]",
         )
     Console().print(table)

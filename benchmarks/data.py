@@ -96,7 +96,7 @@ def _fastest(call: Callable[[], int], rounds: int = ROUNDS) -> tuple[float, int]
 
 
 def _figure(name: str, value: float, peer: str, peer_value: float, bar: float) -> dict[str, Any]:
-    """Return a figure in seconds; `ratio` is how many times as fast as its peer it is, at least `bar` is wanted."""
-    ratio = peer_value / value
+    """Return a figure in seconds that is to be at least `bar` times as fast as its peer."""
+    ratio = value / peer_value
     figure = {"name": name, "value": round(value, 3), "unit": "s", "peer": peer, "peer_value": round(peer_value, 3)}
-    return figure | {"ratio": round(ratio, 2), "bar": f"ratio {bar:.2g}", "ok": ratio >= bar}
+    return figure | {"ratio": round(ratio, 3), "bar": f"ratio {1 / bar:.2g}", "ok": ratio <= 1 / bar}

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from pathlib import Path
 
 from kfp import dsl
@@ -31,8 +30,9 @@ def trivial(value: int) -> int:
 
 @dsl.component(**SMALL)
 def one_second(number: int) -> int:
+    from time import sleep
 
-    time.sleep(1)
+    sleep(1)
     return number
 
 

@@ -56,7 +56,7 @@ def _figure(
     ok = value <= most if most is not None else ratio is not None and ratio <= bar
     return {"name": name, "value": round(value, 4), "unit": unit, "peer": peer, "peer_value": round(peer_value, 4)} | {
         "ratio": None if ratio is None else round(ratio, 3),
-        "bar": most if most is not None else bar,
+        "bar": most if most is not None else f"ratio {bar:g}",
         "ok": ok,
     }
 
