@@ -7,9 +7,10 @@ import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flywheel.errors import ConfigError
 from flywheel.spans import Every
@@ -96,7 +97,7 @@ class ModelGate(_Strict):
     no_worse_than: Literal["champion"] | None = Field(None, description="Compare with the model in service.")
     margin: float = Field(0.0, ge=0, description="How much worse is still accepted, in the metric's unit.")
     slices: tuple[str, ...] = Field((), description="Columns; a group of rows shown to be worse blocks.")
-    minimum_rows: int = Field(100, ge=1, description="Slices with fewer rows are reported, not judged.")
+    minimum_rows: int = Field(100, ge=1, description="With fewer rows a slice is not judged, and a bar is undecided.")
 
     @model_validator(mode="after")
     def _one_bar(self) -> ModelGate:
@@ -128,6 +129,15 @@ class Ledger(_Strict):
     tracking_uri: str = Field(
         "sqlite:///.flywheel/mlflow.db", description="MLflow server, or a SQLite file relative to this file."
     )
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _no_secrets(cls, uri: str) -> str:
+        """Refuse a password here: what stands in this file goes into compiled pipelines and logs."""
+        parts = urlsplit(uri)
+        if parts.password or parts.username:
+            raise ValueError("a user or password does not belong here; set MLFLOW_TRACKING_USERNAME and _PASSWORD")
+        return uri
 
 
 class Project(_Strict):
@@ -238,7 +248,8 @@ def _explain(fault: Mapping[str, Any], values: dict[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{key}: is missing; add it."
     message = fault["msg"].removeprefix("Value error, ")
-    return f"{key or FILE}: {message}" + ("" if isinstance(found, dict | list) else f"; found {found!r}")
+    secret = key == "ledger.tracking_uri"
+    return f"{key or FILE}: {message}" + ("" if secret or isinstance(found, dict | list) else f"; found {found!r}")
 
 
 def _locate(loc: tuple[Any, ...], values: Any) -> tuple[list[Any], Any]:

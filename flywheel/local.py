@@ -60,7 +60,7 @@ class Flywheel:
         result = (self._launch or run)(pipeline, arguments, root=here.state, preload=here.trainer_imports())
         row = _row(result, span)
         self._keep_reports(result, row)
-        self._keep_schema(result)
+        self._keep_schema(result, row)
         return row
 
     @property
@@ -73,19 +73,24 @@ class Flywheel:
         return self.reports / span
 
     def _keep_reports(self, result: Result, row: Row) -> None:
-        """Copy what people read out of the run's folder; a later run for the same span replaces it."""
-        for name, task in result.tasks.items():
-            report = task.artifacts.get("report")
-            if report is not None and report.path.is_file():
-                folder = self.reports_of(row.span)
-                folder.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(report.path, folder / f"{name.rsplit('/', 1)[-1]}.html")
+        """Copy what people read out of the run's folder, in place of what an earlier run for the span left there."""
+        made = {name: task.artifacts.get("report") for name, task in result.tasks.items()}
+        found = {name: report.path for name, report in made.items() if report is not None and report.path.is_file()}
+        folder = self.reports_of(row.span)
+        if found:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        for name, report in found.items():
+            shutil.copyfile(report, folder / f"{name.rsplit('/', 1)[-1]}.html")
 
-    def _keep_schema(self, result: Result) -> None:
-        """Put the schema that a first run inferred beside flywheel.yaml, for people to curate and commit."""
+    def _keep_schema(self, result: Result, row: Row) -> None:
+        """Put the schema that a first run inferred beside flywheel.yaml, unless its data was found bad or it failed."""
         found = [task.artifacts["schema"] for task in result.tasks.values() if "schema" in task.artifacts]
-        if found and not self.workspace.schema.exists() and result.ok:
-            shutil.copyfile(found[0].path / "schema.pbtxt", self.workspace.schema)
+        accepted = row.outcome in ("promoted", "kept-champion")
+        if found and accepted and not self.workspace.schema.exists():
+            partial = self.workspace.schema.with_name(f".{self.workspace.schema.name}.partial")
+            shutil.copyfile(found[0].path / "schema.pbtxt", partial)
+            partial.replace(self.workspace.schema)
 
 
 def _row(result: Result, span: str) -> Row:

@@ -76,6 +76,8 @@ class Workspace:
                 f"source.query names {self.project.source.query!r}, which is no file in {self.folder}",
                 f"write that file, or name another; SQL files there: {found}.",
             ) from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{file} is not UTF-8 text: {error}", "save it as UTF-8.") from None
         if not text.strip():
             raise ConfigError(f"{file} is empty", "write a SELECT with @start and @end.")
         return text

@@ -55,6 +55,9 @@ def main() -> None:
     except FlywheelError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        typer.secho(f"error: {error.strerror}: {error.filename!r}\n  give a path that can be used.", fg="red", err=True)
+        sys.exit(2)
     except BrokenPipeError:  # the reader, say `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

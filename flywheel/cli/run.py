@@ -38,7 +38,8 @@ def run(
     ] = None,
     cache: Annotated[bool, typer.Option(help="Take results of earlier, equal steps.")] = True,
     resume: Annotated[
-        str, typer.Option("--resume", metavar="RUN", help="Go on with a run: its id, or latest; finished steps stay.")
+        str,
+        typer.Option("--resume", metavar="RUN", help="Go on with a run as it began: its id, or latest."),
     ] = "",
     start: Annotated[str, typer.Option("--from", metavar="TASK", help="Rerun the latest run from this task on.")] = "",
     only: Annotated[str, typer.Option("--only", metavar="TASK", help="Rerun this task of the latest run alone.")] = "",

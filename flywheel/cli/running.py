@@ -106,15 +106,22 @@ def run_flywheel(
     from flywheel.workspace import Workspace
 
     options.check()
+    if options.resume or options.reruns:
+        given: dict[str, object] = {"--span": spans, "--set": overrides, "--profile": profile}
+        given["--fail-unless-promoted"] = fail_unless_promoted and options.reruns
+        if named := " and ".join(name for name, value in given.items() if value):
+            raise ConfigError(
+                f"{named} cannot be given to a run that has begun", "it keeps its span, settings and code."
+            )
     workspace = Workspace.open(folder, profile, overrides)
     flywheel = Flywheel(workspace, options.launch)
     flywheel.check(spans)
     if options.reruns:
         return options.launch(Path(), {}, root=workspace.state, preload=workspace.trainer_imports()).ok
-    rows = []
+    rows, inferred = [], not workspace.schema.exists()
     for span in spans or [""]:
         rows.append(flywheel.run(span))
-        if rows[-1].outcome == "failed":
+        if rows[-1].failed:
             break
     if options.as_json:
         for row in rows:
@@ -122,8 +129,9 @@ def run_flywheel(
     else:
         show(rows)
         typer.echo(f"reports: {flywheel.reports}")
-    wanted = [row.outcome == "promoted" if fail_unless_promoted else row.outcome != "failed" for row in rows]
-    return all(wanted)
+        if inferred and workspace.schema.exists():
+            typer.echo(f"{workspace.schema.name} was inferred from the data: read it, tighten it, commit it")
+    return not any(row.failed or (fail_unless_promoted and row.outcome != "promoted") for row in rows)
 
 
 def _arguments(file: Path, parameters: Sequence[str]) -> dict[str, Any]:

@@ -150,6 +150,12 @@ def _against_bar(tried: Trial) -> Check:
     value, gate = tried.estimate.value, tried.gate
     if not math.isfinite(value):
         return _undefined(tried)
+    if tried.rows < gate.minimum_rows:
+        return tried.check(
+            "undecided",
+            f"not enough data: {tried.rows} rows judge {gate.metric}, {gate.minimum_rows} are the least",
+            "judge on more spans (`source.judge`), or lower `minimum_rows`.",
+        )
     ok = value >= tried.bound if gate.at_least is not None else value <= tried.bound
     how = "clears" if ok else "is below" if gate.at_least is not None else "is above"
     reason = f"{gate.metric} {value:.4g} {how} the bar of {tried.bound:g}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import LedgerError
-from flywheel.ledger.registry import champion_of
+from flywheel.ledger.registry import PREVIOUS, aliased, champion_of
 from flywheel.ledger.rows import (
     DONE,
     JOB,
@@ -131,6 +131,10 @@ class Ledger:
     def champion(self, name: str) -> Champion | None:
         """Return the version of `name` in service, if there is one."""
         return champion_of(self.client, name)
+
+    def previous(self, name: str) -> Champion | None:
+        """Return the version of `name` that was in service before the champion, if there is one."""
+        return aliased(self.client, name, PREVIOUS)
 
     def experiment(self, name: str) -> str:
         """Return the MLflow experiment of flywheel `name`, made when it is not there.

@@ -22,8 +22,13 @@ _RUN, _SPAN, _DIGEST, _OWNER = "flywheel.run", "flywheel.span", "flywheel.digest
 
 def champion_of(client: Client, name: str) -> Champion | None:
     """Return the version that the alias `champion` of `name` points to, if there is one."""
+    return aliased(client, name, CHAMPION)
+
+
+def aliased(client: Client, name: str, alias: str) -> Champion | None:
+    """Return the version that `alias` of `name` points to, if there is one."""
     try:
-        return _version(client.get_model_version_by_alias(name, CHAMPION))
+        return _version(client.get_model_version_by_alias(name, alias))
     except Missing:
         return None
 

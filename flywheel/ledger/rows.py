@@ -146,6 +146,11 @@ class Row:
         return self.facts.get("champion_auc")
 
     @property
+    def failed(self) -> bool:
+        """Whether a step failed, be it after the outcome stood: a model that is promoted and could not be deployed."""
+        return self.outcome == "failed" or bool(self.unfinished)
+
+    @property
     def done(self) -> bool:
         """Whether nothing is left to do for this span: it has an outcome, and what follows from that happened."""
         if self.outcome == "promoted":

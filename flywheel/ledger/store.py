@@ -68,6 +68,9 @@ class Client:
         """
         from flywheel.ledger.engine import mlflow
 
+        if artifact_uri.startswith("models:/"):  # MLflow would look for it in a registry that it knows from elsewhere
+            name, version = artifact_uri.removeprefix("models:/").split("/")
+            artifact_uri = self._call(self._client.get_model_version_download_uri, name, version)
         options = {"artifact_uri": artifact_uri, "tracking_uri": self.uri}
         if into is not None:
             options["dst_path"] = str(into)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flywheel import warehouse as warehouses
-from flywheel.ledger import Ledger, Row
+from flywheel.ledger import Champion, Ledger, Row
 from flywheel.say import say
 from flywheel.spans import Every, Span, Windows
 
@@ -77,14 +77,20 @@ def plan(
     chosen = Span.parse(span, every) if span else last_complete(every, clock())
     windows = Windows.of(chosen, int(settings["window"]), int(settings["judge"]))
     book = Ledger(ledger)
-    champion = book.champion(name)
+    newest = book.champion(name)
+    # A span that is tried again after its promotion is compared with the champion of before, as it was the first time.
+    champion = book.previous(name) if newest and newest.span == chosen.name else newest
+    trained = _trained_until(book, champion)
+    judge = tuple(span for span in windows.judge if span.name > trained)
     earlier = [row for row in book.rows(name) if row.span == chosen.name and row.job != job]
     done = next((row for row in earlier if row.done), None)
     run = state = ""
     if done:
         reason = f"span {chosen} is done: {done.outcome} on {done.started:%Y-%m-%d at %H:%M} UTC ({done.why})"
-    elif champion and chosen.name < champion.span:
-        reason = f"span {chosen} is older than the champion's: version {champion.version} is of {champion.span}"
+    elif newest and chosen.name < newest.span:
+        reason = f"span {chosen} is older than the champion's: version {newest.version} is of {newest.span}"
+    elif not judge:
+        reason = f"the champion was trained on every span that would judge it, up to {trained}: take a later span"
     else:
         _give_up(book, earlier)
         with warehouses.open(warehouse) as source:
@@ -96,19 +102,19 @@ def plan(
             {
                 "code": code_zip.stem,
                 "window": _range(windows.train),
-                "judge": _range(windows.judge),
+                "judge": _range(judge),
                 "champion": champion.version if champion else "",
             },
         )
         against = f"against champion version {champion.version} of {champion.span}" if champion else "the first model"
-        reason = f"train for span {chosen} on {_range(windows.train)}, judge on {_range(windows.judge)}, {against}"
+        reason = f"train for span {chosen} on {_range(windows.train)}, judge on {_range(judge)}, {against}"
     say(reason if run else f"nothing to do: {reason}")
     return Plan(
         go=bool(run),
         span=chosen.name,
         spans=[part.name for part in windows.all],
         window=[part.name for part in windows.train],
-        judge=[part.name for part in windows.judge],
+        judge=[part.name for part in judge],
         champion=champion.uri if champion else "",
         state=state,
         run=run,
@@ -126,6 +132,16 @@ def last_complete(every: Every, now: datetime) -> Span:
     if every == "month":
         at = at.replace(day=1)
     return Span(at, every).shift(-1)
+
+
+def _trained_until(book: Ledger, champion: Champion | None) -> str:
+    """Return the last span that the champion was trained on, empty when that is not known: it must not judge it.
+
+    Windows follow one another, so it is one of the judge's only after `source.judge` was raised.
+    """
+    if champion is None or not champion.run:
+        return ""
+    return book.row(champion.run).tags.get("flywheel.window", "").rpartition(" to ")[2]
 
 
 def _give_up(book: Ledger, rows: list[Row]) -> None:

@@ -43,31 +43,38 @@ def promote(
     """
     book = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
     champion = book.champion(name)
-    _refuse_backward(champion, name, span, run, model.digest)
+    _refuse_backward(book, champion, name, span, run, model.digest)
     source = _uploaded(book, model, run)  # outside the lock: it is the only part that takes time
     with promoting(book.client, name, run, patience=patience, clock=book.clock, sleep=sleep) as still_ours:
         champion = book.champion(name)
-        _refuse_backward(champion, name, span, run, model.digest)
-        if champion and _is_this(champion, span, run, model.digest):
-            version = champion.version
+        _refuse_backward(book, champion, name, span, run, model.digest)
+        digest = model.digest
+        if champion and _stands(book, champion, span, run, model.digest):
+            version, digest = champion.version, champion.digest
         else:
             version = find_version(book.client, name, run, model.digest) or register(
                 book.client, name, source, run, {"span": span, "digest": model.digest}
             )
             still_ours()
             move_champion(book.client, name, version)
-    book.settle(run, "promoted", f"version {version} is champion", version=version, model=model.digest)
+    book.settle(run, "promoted", f"version {version} is champion", version=version, model=digest)
     say(f"version {version} of {name} is champion, for span {span}")
     return version
 
 
-def _is_this(champion: Champion, span: str, run: str, digest: str) -> bool:
-    """Whether the champion is what this run promotes: by its own hand, or the same model of the same span."""
-    return champion.run == run or (champion.span == span and champion.digest == digest)
+def _stands(book: Ledger, champion: Champion, span: str, run: str, digest: str) -> bool:
+    """Whether the champion is already what this run is to promote.
+
+    So it is when it is the same model, by this run's own hand or of the same span; and when it was promoted for the
+    same span by a run that failed afterwards: that one's promotion stands, and this run finishes what it left.
+    """
+    if champion.digest == digest:
+        return champion.run == run or champion.span == span
+    return champion.span == span and champion.run not in ("", run) and book.row(champion.run).failed
 
 
-def _refuse_backward(champion: Champion | None, name: str, span: str, run: str, digest: str) -> None:
-    if champion and span <= champion.span and not _is_this(champion, span, run, digest):
+def _refuse_backward(book: Ledger, champion: Champion | None, name: str, span: str, run: str, digest: str) -> None:
+    if champion and span <= champion.span and not _stands(book, champion, span, run, digest):
         raise LedgerError(
             f"{name} is not promoted for span {span!r}: its champion, version {champion.version}, is of span "
             f"{champion.span!r} already",

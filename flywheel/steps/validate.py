@@ -72,6 +72,7 @@ def validate(
     if "before" in found:
         anomalies, moved = stats.distances(expected, drift, found["newest"], found["before"])
         checks += _drift_checks(anomalies, moved, newest, groups["before"][0])
+        checks += [_unmeasured(column) for column in drift if column not in moved]
     elif drift:
         checks.append(Check("drift", "warn", reason=f"no span before {newest} has rows: drift is not judged"))
     facts = {"rows": examples.rows, "schema": "inferred" if given is None else "schema.pbtxt", "drift": moved}
@@ -191,6 +192,15 @@ _REMEDIES = {
     "FEATURE_TYPE_LOW_FRACTION_PRESENT": "find where the values got lost, or lower min_fraction in schema.pbtxt.",
     "FEATURE_TYPE_NOT_PRESENT": "find where the values got lost: not one row has any.",
 }
+
+
+def _unmeasured(column: str) -> Check:
+    return Check(
+        f"drift of {column}",
+        "fail",
+        reason=f"the drift of {column} has a bar and was not measured: the schema does not know the column",
+        remedy="add it to schema.pbtxt; without that file, the next run infers one with all columns.",
+    )
 
 
 def _drift_checks(anomalies: Any, moved: Mapping[str, float], newest: str, before: str) -> list[Check]:

@@ -120,6 +120,24 @@ def test_interrupted_while_training_it_leaves_nothing_half_done_and_goes_on_late
     assert [row["outcome"] for row in flywheel.rows()] == ["failed", "promoted"]
 
 
+def test_a_champion_that_could_not_be_deployed_fails_the_run_and_is_deployed_by_the_next(make_project):
+    flywheel = make_project()
+    in_the_way = flywheel.folder / ".flywheel" / "serving"
+    in_the_way.write_text("not a folder")
+    failed = flywheel("run", "--span", "2013-03-01", *SMALL)
+
+    assert failed.returncode == 1, failed.stderr
+    assert "promoted v1" in failed.stdout
+    assert "serving" in failed.stdout
+
+    in_the_way.unlink()
+    again = flywheel("run", "--span", "2013-03-01", *SMALL)
+
+    assert again.returncode == 0, again.stderr
+    assert "promoted v1" in again.stdout
+    assert (in_the_way / "flight-delays" / "current").resolve().name == "1"
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [

@@ -74,6 +74,9 @@ def test_a_mistake_in_a_file_is_named_with_its_cure(project, file, old, new, sai
         (["--set", "source.warehouse=postgres://x"], "duckdb"),
         (["--set", "source.warehouse=duckdb:///nowhere.duckdb"], "nowhere.duckdb"),
         (["--jobs", "0"], "--jobs"),
+        (["--parameter", "a=1"], "--parameter means nothing for a flywheel"),
+        (["--resume", "latest", "--span", "2013-06-01"], "--span cannot be given to a run that has begun"),
+        (["--from", "train", "--fail-unless-promoted"], "--fail-unless-promoted cannot be given"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_named_with_its_cure(project, arguments, said):

@@ -145,6 +145,14 @@ def test_a_first_model_that_no_absolute_bar_judges_is_kept_back(judged):
     assert "at_least" in verdict.failed[0].remedy
 
 
+def test_a_handful_of_rows_clears_no_bar(judged):
+    verdict = judged([AT_LEAST], size=4, champion=False)
+
+    assert not verdict.ok
+    assert "100 are the least" in verdict.why
+    assert "minimum_rows" in verdict.undecided[0].remedy
+
+
 def test_without_gates_nothing_is_promoted(judged):
     verdict = judged([])
 

@@ -27,8 +27,8 @@ def warehouse(tmp_path):
 
 @pytest.fixture
 def plan_for(uri, tmp_path, warehouse):
-    def call(span, job="job-1", **options):
-        settings = {"every": "day", "window": 3, "judge": 2}
+    def call(span, job="job-1", settings=None, **options):
+        settings = settings or {"every": "day", "window": 3, "judge": 2}
         code = tmp_path / "0123abcd.zip"
         return plan("flights", span, settings, f"duckdb:///{warehouse}", "SELECT 1", uri, code, job, **options)
 
@@ -94,6 +94,20 @@ def test_a_span_that_failed_is_tried_again(plan_for, uri):
     assert plan_for("2013-06-10", "job-2").go
 
 
+def test_spans_that_the_champion_was_trained_on_never_judge_it(plan_for, uri, tmp_path):
+    first = plan_for("2013-06-10", "job-1")  # trains on the 6th to the 8th
+    promote(model_in(tmp_path / "model"), "flights", "2013-06-10", uri, first.run)
+    conclude("flights", uri, "job-1", "SUCCEEDED", "")
+    wider = {"every": "day", "window": 3, "judge": 6}
+
+    later = plan_for("2013-06-12", "job-2", settings=wider)
+    too_soon = plan_for("2013-06-11", "job-3", settings={**wider, "judge": 3})
+
+    assert later.judge == ["2013-06-09", "2013-06-10", "2013-06-11", "2013-06-12"]
+    assert later.window == ["2013-06-04", "2013-06-05", "2013-06-06"]
+    assert too_soon.judge == ["2013-06-09", "2013-06-10", "2013-06-11"]
+
+
 def test_a_try_whose_process_is_gone_is_given_up_and_tried_again(plan_for, uri):
     lost = plan_for("2013-06-10", "job-1")
 
@@ -118,7 +132,10 @@ def test_a_promotion_that_was_never_deployed_because_the_run_failed_is_tried_aga
     promote(model_in(tmp_path / "model"), "flights", "2013-06-10", uri, first.run)
     conclude("flights", uri, "job-1", "FAILED", "the disk is full")
 
-    assert plan_for("2013-06-10", "job-2").go
+    again = plan_for("2013-06-10", "job-2")
+
+    assert again.go
+    assert again.champion == first.champion == ""  # as the first time: not against what it has promoted itself
 
 
 def test_a_span_older_than_the_champions_is_refused_and_a_later_one_meets_the_champion(plan_for, uri, tmp_path):

@@ -87,6 +87,34 @@ def test_promoting_the_same_run_twice_changes_nothing(ledger, candidate):
     assert registry(ledger) == before
 
 
+def test_another_model_of_a_run_that_has_promoted_one_is_refused(ledger, candidate, tmp_path):
+    _, *rest = candidate("2013-06-01")
+    promote(model_in(tmp_path / "one", "one"), *rest)
+
+    with pytest.raises(LedgerError, match="run a later span"):
+        promote(model_in(tmp_path / "other", "other"), *rest)
+
+
+def test_a_promotion_whose_run_failed_afterwards_stands_and_the_next_run_goes_on_from_it(ledger, candidate, tmp_path):
+    _, name, span, book, run = candidate("2013-06-01", job="job-1")
+    promote(model_in(tmp_path / "one", "one"), name, span, book, run)
+    ledger.close(run, ok=False, unfinished="the disk of the server is full")
+    _, *again = candidate("2013-06-01", job="job-2")
+
+    assert promote(model_in(tmp_path / "other", "other"), *again) == "1"
+    assert ledger.champion(name).version == "1"
+    assert ledger.row(again[-1]).tags["flywheel.model"] == ledger.champion(name).digest
+
+
+def test_a_version_is_had_from_the_registry_of_this_ledger(ledger, candidate, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = candidate("2013-06-01")
+    version = promote(*given)
+
+    assert type(given[0]).open(ledger.client.download(f"models:/flights/{version}")).digest == given[0].digest
+    assert not (tmp_path / "mlflow.db").exists()
+
+
 def test_the_same_model_of_the_same_span_is_not_registered_twice(ledger, candidate):
     promote(*candidate("2013-06-01", job="job-1"))
 

@@ -133,6 +133,13 @@ def test_a_column_that_the_schema_does_not_know_is_a_warning(examples, judge, cu
     assert {check.name for check in verdict.warned} == {"schema of extra"}
 
 
+def test_a_bar_for_a_column_that_the_schema_does_not_know_is_not_overlooked(examples, judge, curated):
+    verdict = judge(examples(every={"extra": lambda row: row}), schema=curated, drift={"extra": 0.1})
+
+    assert [check.name for check in verdict.failed] == ["drift of extra"]
+    assert "add it to schema.pbtxt" in verdict.failed[0].remedy
+
+
 def test_drift_is_judged_by_the_thresholds_given(examples, judge):
     data = examples(newest={"device": lambda row: "phone", "pages": lambda row: 100.0 + row})
     verdict = judge(data, drift={"device": 0.3, "pages": 0.3})
