@@ -3,6 +3,7 @@
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
+from flywheel import images
 from flywheel.components import analyze, conclude, decide, deploy, extract, plan, promote, train, transform, validate
 from flywheel.config import Project
 
@@ -105,3 +106,4 @@ def _ask_for(task: dsl.PipelineTask, project: Project) -> None:
         task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
     if resources.gpu:
         task.set_accelerator_type(resources.gpu_kind).set_accelerator_limit(resources.gpu)
+        task.set_container_image(images.GPU)

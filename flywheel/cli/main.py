@@ -55,12 +55,15 @@ def main() -> None:
     except FlywheelError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        typer.secho(f"error: {error.strerror}: {error.filename!r}\n  give a path that can be used.", fg="red", err=True)
-        sys.exit(2)
     except BrokenPipeError:  # the reader, say `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        wrong_path = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | PermissionError)
+        remedy = "give a path that can be used." if wrong_path else "mend that, then run the same command again."
+        where = f": {error.filename!r}" if error.filename else ""
+        typer.secho(f"error: {error.strerror or error}{where}\n  {remedy}", fg="red", err=True)
+        sys.exit(2 if wrong_path else 1)
 
 
 if __name__ == "__main__":

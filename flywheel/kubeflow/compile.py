@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from flywheel.config import Project
-from flywheel.errors import MissingExtra
+from flywheel.errors import ConfigError, MissingExtra
 
 
 def compile_to(project: Project, query: str, path: Path) -> Path:
@@ -18,6 +18,7 @@ def compile_to(project: Project, query: str, path: Path) -> Path:
 
     Raises:
         MissingExtra: kfp is not installed.
+        ConfigError: `path` is a folder.
     """
     try:
         from kfp import compiler
@@ -27,6 +28,8 @@ def compile_to(project: Project, query: str, path: Path) -> Path:
         ) from None
     from flywheel.pipelines.continuous_training import continuous_training
 
+    if path.is_dir():
+        raise ConfigError(f"{str(path)!r} is a folder", "give the file to write, as pipeline.yaml.")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}.{path.stem}.yaml")
     try:

@@ -97,6 +97,13 @@ def test_a_folder_without_a_flywheel_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_is_no_file_to_compile_to(project, tmp_path):
+    done = flywheel("compile", project, "-o", tmp_path)
+
+    assert done.returncode == 2
+    assert "give the file to write" in done.stderr
+
+
 def test_serving_before_anything_was_promoted_says_what_to_do(project):
     done = flywheel("serve", project)
 

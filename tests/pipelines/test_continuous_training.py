@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flywheel import config
+from flywheel import config, images
 from flywheel.kubeflow.compile import compile_to, compiled
 
 kfp = pytest.importorskip("kfp")
@@ -101,8 +101,10 @@ def test_steps_do_not_install_anything_when_they_start(flights, tmp_path):
 def test_resources_of_training_stand_in_the_compiled_form(tmp_path):
     project = config.load(FLIGHTS, overrides=["train.resources={gpu: 2, memory: 16Gi, cpu: '4'}"])
     spec = yaml.safe_load(compile_to(project, "SELECT 1", tmp_path / "p.yaml").read_text())
-    resources = spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
+    container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
+    resources = container["resources"]
 
+    assert container["image"] == images.GPU
     assert resources["accelerator"]["resourceCount"] == "2"
     assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
     assert resources["resourceMemoryLimit"] == "16Gi"
