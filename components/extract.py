@@ -10,9 +10,8 @@ def extract(
     query: str,
     warehouse: str,
     spans: list,
-    every: str,
     columns: list,
-    maximum_bytes_billed: int,
+    source: dict,
     state: str,
     examples: dsl.Output[dsl.Dataset],
 ):
@@ -22,9 +21,8 @@ def extract(
         query: SQL in BigQuery's dialect with @start and @end.
         warehouse: URL of the warehouse.
         spans: Names of the spans, oldest first.
-        every: How long a span is: hour, day, week or month.
         columns: Columns that the query has to give.
-        maximum_bytes_billed: A query that would read more is refused; 0 for no limit.
+        source: As `source` in flywheel.yaml: `every`, and `sample`, `split`, `maximum_bytes_billed`, `bigquery` if any.
         state: What the warehouse's rows are like, from `plan`: a cache that knows it sees that they changed.
         examples: The rows, one or more Parquet shards a span.
     """
@@ -32,5 +30,5 @@ def extract(
 
     from flywheel.steps.extract import extract
 
-    found = extract(query, warehouse, spans, every, columns, maximum_bytes_billed or None, Path(examples.path))
+    found = extract(query, warehouse, spans, columns, source, state, Path(examples.path))
     examples.metadata.update(rows=found.rows, spans=len(found.spans), digest=found.digest)

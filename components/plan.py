@@ -11,7 +11,7 @@ from flywheel import images
 def plan(
     name: str,
     span: str,
-    settings: dict,
+    source: dict,
     warehouse: str,
     query: str,
     ledger: str,
@@ -36,7 +36,7 @@ def plan(
     Args:
         name: Name of the flywheel.
         span: Name of the span, as 2013-06-01; empty for the last one that is complete.
-        settings: `every`, `window` and `judge` as in `source` of flywheel.yaml.
+        source: As `source` in flywheel.yaml.
         warehouse: URL of the warehouse.
         query: SQL that is going to be extracted.
         ledger: MLflow tracking URI.
@@ -47,4 +47,4 @@ def plan(
 
     from flywheel.steps.plan import plan
 
-    return plan(name, span, settings, warehouse, query, ledger, Path(code.path), job)
+    return plan(name, span, source, warehouse, query, ledger, Path(code.path), job)

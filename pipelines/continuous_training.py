@@ -16,6 +16,7 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
         query: Text of the SQL file that it names.
     """
     source, label = project.source, project.label
+    asked = source.model_dump(mode="json", exclude={"warehouse", "query", "serving"}, exclude_none=True)
     features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
 
@@ -34,7 +35,7 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
             planned = plan(
                 name=project.name,
                 span=span,
-                settings=source.model_dump(mode="json", include={"every", "window", "judge"}),
+                source=asked,
                 warehouse=warehouse,
                 query=query,
                 ledger=ledger,
@@ -47,9 +48,8 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
                     query=query,
                     warehouse=warehouse,
                     spans=to["spans"],
-                    every=source.every,
                     columns=list(project.columns),
-                    maximum_bytes_billed=int(source.maximum_bytes_billed or 0),
+                    source=asked,
                     state=to["state"],
                 )
                 fit = validate(

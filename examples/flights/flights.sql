@@ -19,7 +19,9 @@ SELECT
   w.wind_speed,
   w.precip,
   w.pressure,
-  w.visib
+  w.visib,
+  f.flight,
+  f.time_hour AS departs
 FROM flights AS f
 LEFT JOIN planes AS p ON p.tailnum = f.tailnum
 LEFT JOIN weather AS w ON w.origin = f.origin AND w.time_hour = f.time_hour

@@ -20,6 +20,9 @@ class Check:
         remedy: What to do about it, as a sentence; empty when passed.
         interval: Lower and upper bound of `observed`, if it has any.
         rows: How many rows it rests on, if that is known.
+        column: Which column, if it is about one.
+        span: Which span, if it is about one.
+        usual: Lower and upper end of where `observed` usually is, if a history says so.
     """
 
     name: str
@@ -31,6 +34,9 @@ class Check:
     remedy: str = ""
     interval: tuple[float, float] | None = None
     rows: int | None = None
+    column: str = ""
+    span: str = ""
+    usual: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,5 +93,6 @@ class Verdict:
         """Return the verdict that `to_dict` gave."""
         checks = [dict(check) for check in values["checks"]]
         for check in checks:
-            check["interval"] = tuple(check["interval"]) if check["interval"] else None
+            for pair in ("interval", "usual"):
+                check[pair] = tuple(check[pair]) if check.get(pair) else None
         return cls(values["gate"], tuple(Check(**check) for check in checks), values["facts"])

@@ -5,16 +5,16 @@ from __future__ import annotations
 import difflib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flywheel import warehouse as warehouses
 from flywheel.artifacts import Examples
 from flywheel.errors import ConfigError, DataError
 from flywheel.say import say
-from flywheel.spans import Every, Span
+from flywheel.spans import Span
 from flywheel.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def extract(
     query: str,
     warehouse: str,
     spans: Sequence[str],
-    every: Every,
     columns: Sequence[str],
-    maximum_bytes_billed: int | None,
+    source: Mapping[str, Any],
+    state: str,
     path: Path,
 ) -> Examples:
     """Write the rows of each span as Examples at `path`; memory does not grow with the data.
@@ -44,9 +44,9 @@ def extract(
         query: SQL in BigQuery's dialect with @start and @end.
         warehouse: URL of the warehouse.
         spans: Names of the spans, oldest first.
-        every: How long a span is.
         columns: Columns that the query has to give; what else it gives is kept too.
-        maximum_bytes_billed: A query that would read more is refused; DuckDB bills nothing and ignores it.
+        source: As `source` in flywheel.yaml: `every`, `sample`, `split`, `maximum_bytes_billed`, `bigquery`.
+        state: What the warehouse's rows are like, from `plan`: those are extracted, where it keeps its past.
         path: Folder to write; nothing is left there when the step fails.
 
     Raises:
@@ -54,15 +54,15 @@ def extract(
         ConfigError: It does not give a column that is asked for, or there is no such warehouse.
         DataError: There are no rows at all, or none in the newest span.
     """
-    wanted = [Span.parse(name, every) for name in spans]
+    wanted = [Span.parse(name, source["every"]) for name in spans]
     started = time.monotonic()
-    with warehouses.open(warehouse, maximum_bytes_billed) as source:
-        schema = source.schema(query)
+    with warehouses.open(warehouse, warehouses.Options.of(source)) as rows_of:
+        schema = rows_of.schema(query)
         _require(columns, schema.names)
         say(f"extracting {len(wanted)} spans, {wanted[0]} to {wanted[-1]}, from {warehouse}")
         with Examples.writer(path, schema, producer="extract") as writer:
-            rows = _copy(source, query, wanted, writer)
-            _refuse_empty(rows, wanted, query, source)
+            rows = _copy(rows_of, query, wanted, state, writer)
+            _refuse_empty(rows, wanted, query, rows_of)
     seconds = time.monotonic() - started
     empty = [name for name, count in rows.items() if not count]
     say(f"{sum(rows.values()):,} rows in {seconds:.1f} s" + (f"; none in {_list(empty)}" if empty else ""))
@@ -80,12 +80,12 @@ def check(query: str, warehouse: str, columns: Sequence[str]) -> None:
         _require(columns, source.schema(query).names)
 
 
-def _copy(source: Warehouse, query: str, spans: Sequence[Span], writer: ExamplesWriter) -> dict[str, int]:
+def _copy(source: Warehouse, query: str, spans: Sequence[Span], state: str, writer: ExamplesWriter) -> dict[str, int]:
     """Write every span, several at a time, and return how many rows each has."""
     progress = _Progress(len(spans))
 
     def copy(span: Span) -> int:
-        rows = writer.write(span.name, progress.count(source.batches(query, span)))
+        rows = writer.write(span.name, progress.count(source.batches(query, span, state)))
         progress.finish()
         return rows
 

@@ -44,7 +44,7 @@ class Plan(NamedTuple):
 def plan(
     name: str,
     span: str,
-    settings: Mapping[str, Any],
+    source: Mapping[str, Any],
     warehouse: str,
     query: str,
     ledger: str,
@@ -61,7 +61,8 @@ def plan(
     Args:
         name: Name of the flywheel.
         span: Name of the span; empty for the last one that is complete by the clock.
-        settings: `every`, how long a span is, and how many of them to train on, `window`, and to judge on, `judge`.
+        source: As `source` in flywheel.yaml: `every`, how long a span is, how many to train on, `window`, and to judge
+            on, `judge`.
         warehouse: URL of the warehouse.
         query: SQL that is going to be extracted.
         ledger: MLflow tracking URI.
@@ -73,9 +74,9 @@ def plan(
         ConfigError: `span` names no such span, or there is no such warehouse.
         LedgerError: The ledger cannot be reached.
     """
-    every: Every = settings["every"]
+    every: Every = source["every"]
     chosen = Span.parse(span, every) if span else last_complete(every, clock())
-    windows = Windows.of(chosen, int(settings["window"]), int(settings["judge"]))
+    windows = Windows.of(chosen, int(source["window"]), int(source["judge"]))
     book = Ledger(ledger)
     newest = book.champion(name)
     # A span that is tried again after its promotion is compared with the champion of before, as it was the first time.
@@ -93,8 +94,8 @@ def plan(
         reason = f"the champion was trained on every span that would judge it, up to {trained}: take a later span"
     else:
         _give_up(book, earlier)
-        with warehouses.open(warehouse) as source:
-            state = source.state(query)
+        with warehouses.open(warehouse, warehouses.Options.of(source)) as rows:
+            state = rows.state(query)
         run = book.open(
             name,
             chosen.name,

@@ -7,10 +7,11 @@ it, in UTC; they may be compared with a TIMESTAMP, a DATETIME or a DATE alike.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flywheel.errors import ConfigError, MissingExtra
 from flywheel.spans import Span
@@ -19,7 +20,43 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PARAMETERS = ("start", "end")
-_MODULES = {"duckdb": "flywheel.warehouse.duckdb"}
+_MODULES = {
+    "duckdb": "flywheel.warehouse.duckdb",
+    "parquet": "flywheel.warehouse.duckdb",
+    "csv": "flywheel.warehouse.duckdb",
+    "bigquery": "flywheel.warehouse.bigquery",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a warehouse is asked; one that has no use for a setting does not look at it.
+
+    Attributes:
+        maximum_bytes_billed: Refuse a query that would read more; None for no limit.
+        location: Where jobs run.
+        labels: Labels of every job.
+        timeout: Seconds that a query may take.
+        priority: `interactive` or `batch`.
+        storage_api: Whether results come by the Storage Read API rather than by REST.
+        export: Folder, as gs://bucket/path, for results too large to stream; empty for none.
+        export_over: Bytes from which on results go through `export`.
+    """
+
+    maximum_bytes_billed: int | None = None
+    location: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 3600.0
+    priority: str = "interactive"
+    storage_api: bool = True
+    export: str = ""
+    export_over: int = 20 * 1000**3
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> Options:
+        """Return what `source` of flywheel.yaml says, as JSON values."""
+        asked = {key: value for key, value in source.get("bigquery", {}).items() if value is not None}
+        return cls(maximum_bytes_billed=source.get("maximum_bytes_billed"), **asked)
 
 
 class Warehouse(AbstractContextManager["Warehouse"], Protocol):
@@ -33,11 +70,29 @@ class Warehouse(AbstractContextManager["Warehouse"], Protocol):
         """
         ...
 
-    def batches(self, query: str, span: Span) -> Iterator[pa.RecordBatch]:
+    def batches(self, query: str, span: Span, state: str = "") -> Iterator[pa.RecordBatch]:
         """Yield the rows of one span as record batches of `schema(query)`, as they come.
 
+        Args:
+            query: SQL with @start and @end.
+            span: Which rows.
+            state: What `state(query)` was: rows as they were then, where the warehouse keeps its past; empty for now.
+
         Raises:
-            SQLError: As `schema` does, or the query fails while it runs.
+            SQLError: As `schema` does, or the query fails while it runs, or would read more than is allowed.
+            DataError: The warehouse no longer keeps the rows of `state`.
+        """
+        ...
+
+    def count(self, query: str, span: Span) -> int:
+        """Return how many rows `batches` would give; as cheap as the warehouse can."""
+        ...
+
+    def watermark(self, query: str) -> datetime | None:
+        """Return the one time that `query`, SQL without parameters, gives: UTC, without zone; None when it is null.
+
+        Raises:
+            SQLError: It does not run, or does not give one time (TIMESTAMP, DATETIME or DATE).
         """
         ...
 
@@ -50,12 +105,13 @@ class Warehouse(AbstractContextManager["Warehouse"], Protocol):
         ...
 
 
-def open(url: str, maximum_bytes_billed: int | None = None) -> Warehouse:
+def open(url: str, options: Options | None = None) -> Warehouse:
     """Return the warehouse at `url`; a `with` block closes it.
 
     Args:
-        url: As `duckdb:///folder/file.duckdb`, relative to the working folder, or `duckdb:////absolute/file.duckdb`.
-        maximum_bytes_billed: Refuse a query that would read more, in warehouses that bill what they read.
+        url: As `bigquery://project/dataset`, `duckdb:///folder/file.duckdb`, relative to the working folder,
+            `duckdb:////absolute/file.duckdb`, or `parquet:///folder/*.parquet` and `csv:///…` alike.
+        options: How it is asked.
 
     Raises:
         ConfigError: No warehouse is known by that scheme, or there is none at that place.
@@ -67,7 +123,7 @@ def open(url: str, maximum_bytes_billed: int | None = None) -> Warehouse:
         raise ConfigError(f"warehouse {url!r} is of no known kind", f"known here: {known}")
     try:
         module = importlib.import_module(_MODULES[scheme])
-        warehouse: Warehouse = module.connect(url, maximum_bytes_billed)
+        warehouse: Warehouse = module.connect(url, options or Options())
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"warehouse {url!r} needs {error.name!r}, which is not installed", "pip install 'ai-flywheel[local]'"

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from flywheel.errors import ConfigError, SQLError
 from flywheel.spans import Span
-from flywheel.warehouse import sql
+from flywheel.warehouse import Options, sql
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,13 +37,13 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def connect(url: str, maximum_bytes_billed: int | None = None) -> DuckDB:
+def connect(url: str, options: Options) -> DuckDB:
     """Return the warehouse in the file that `url` names; nothing is billed here, so nothing is refused for it.
 
     Raises:
         ConfigError: There is no such file, it is no DuckDB file, or someone is writing to it.
     """
-    del maximum_bytes_billed
+    del options
     return DuckDB(Path(url.removeprefix("duckdb://").removeprefix("/")))
 
 
@@ -84,7 +84,7 @@ class DuckDB:
             reader = _reader(self._relation(query, _ANY, _ANY).limit(0))
         return reader.schema
 
-    def batches(self, query: str, span: Span) -> Iterator[pa.RecordBatch]:
+    def batches(self, query: str, span: Span, state: str = "") -> Iterator[pa.RecordBatch]:
         """Yield the rows of one span; a cursor of its own for each call, so threads may call it side by side."""
         with self._explained(query):
             yield from _reader(self._relation(query, span.start, span.end))

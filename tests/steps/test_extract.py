@@ -27,7 +27,7 @@ def warehouse(tmp_path):
 
 
 def run(warehouse, path, spans=DAYS, query=QUERY, columns=("clicked",)):
-    return extract(query, warehouse, spans, "day", list(columns), None, path)
+    return extract(query, warehouse, spans, list(columns), {"every": "day"}, "", path)
 
 
 def test_each_row_stands_in_its_span(warehouse, tmp_path):
@@ -101,7 +101,7 @@ def test_hours_are_cut_at_the_hour(tmp_path):
     spans = [span.name for span in Span.parse("2024-03-01T04", "hour").back(5)]
     query = "SELECT seen FROM ticks WHERE seen >= @start AND seen < @end"
 
-    examples = extract(query, f"duckdb:///{file}", spans, "hour", [], None, tmp_path / "examples")
+    examples = extract(query, f"duckdb:///{file}", spans, [], {"every": "hour"}, "", tmp_path / "examples")
 
     assert [examples.rows_of([span]) for span in spans] == [60] * 5
     assert Examples.open(tmp_path / "examples").digest == examples.digest

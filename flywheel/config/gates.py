@@ -1,0 +1,90 @@
+"""`statistics` and `gates`: how data and models are measured, and what keeps bad ones out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from flywheel.config.strict import Duration, Strict
+
+
+class Statistics(Strict):
+    """How the data is counted."""
+
+    engine: Literal["auto", "local", "beam"] = Field("auto", description="In process, or by Beam; auto by size.")
+    weight: str | None = Field(None, description="Column with the weight of a row.")
+    slices: tuple[str, ...] = Field((), description="Columns; statistics for each of their values too.")
+    beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
+
+
+class ColumnGate(Strict):
+    """What is asked of one column, in place of what its history says."""
+
+    severity: Literal["block", "warn", "off"] = Field("block", description="What an alarm of this column does.")
+    nulls_at_most: float | None = Field(None, ge=0, le=1, description="Largest share of rows without a value.")
+    distance_at_most: float | None = Field(None, gt=0, description="Largest distance from comparable spans, 0 to 1.")
+
+
+class Fresh(Strict):
+    """How old the newest row of a span may be."""
+
+    column: str = Field(description="Column with the time of a row.")
+    within: Duration = Field(description="How long before the end of its span the newest row may be, as 2h.")
+
+
+class DataGate(Strict):
+    """When new data is too strange to train on."""
+
+    false_alarms: float = Field(
+        0.01,
+        gt=0,
+        lt=0.5,
+        description="How often a normal span may be blocked by bars from history.",
+    )
+    drift: dict[str, float] = Field({}, description="Column: largest distance from the span before (L-infinity or JS).")
+    skew: dict[str, float] = Field({}, description="Column: largest distance from logged requests (as drift).")
+    columns: dict[str, ColumnGate] = Field({}, description="Column: what is asked of it.")
+    key: tuple[str, ...] = Field((), description="Columns that together name a row: no two rows share them.")
+    fresh: Fresh | None = Field(None, description="How old the newest row may be.")
+    rows_at_least: int = Field(1, ge=1, description="Fewest rows of a span.")
+    calendar: tuple[str, ...] = Field(
+        (), description="Unusual spans, as 2013-07-04 or 2013-12-20 to 2014-01-02: bars from history only warn there."
+    )
+    leave_out: float = Field(
+        0.25,
+        ge=0,
+        lt=1,
+        description="Largest share of older spans left out for bad data before it blocks.",
+    )
+
+
+class ModelGate(Strict):
+    """One bar that a candidate has to clear."""
+
+    metric: Literal["auc", "accuracy", "log_loss", "brier", "precision", "recall"] = Field(
+        description="What is measured."
+    )
+    at_least: float | None = Field(None, description="Absolute bar, higher is better.")
+    at_most: float | None = Field(None, description="Absolute bar, lower is better.")
+    no_worse_than: Literal["champion"] | None = Field(None, description="Compare with the model in service.")
+    margin: float = Field(0.0, ge=0, description="How much worse is still accepted, in the metric's unit.")
+    slices: tuple[str, ...] = Field((), description="Columns; a group of rows shown to be worse blocks.")
+    minimum_rows: int = Field(100, ge=1, description="With fewer rows a slice is not judged, and a bar is undecided.")
+
+    @model_validator(mode="after")
+    def _one_bar(self) -> ModelGate:
+        bars = [bar for bar in ("at_least", "at_most", "no_worse_than") if getattr(self, bar) is not None]
+        if len(bars) != 1:
+            found = " and ".join(bars) or "none"
+            raise ValueError(f"a gate needs one of at_least, at_most, no_worse_than; found {found}")
+        if self.no_worse_than and not self.margin:
+            raise ValueError("no_worse_than needs a margin above 0: how much worse is still accepted")
+        return self
+
+
+class Gates(Strict):
+    """What keeps bad data and worse models out."""
+
+    data: DataGate = Field(DataGate(), description="Bars for the data.")
+    model: tuple[ModelGate, ...] = Field((), description="Bars for the model; none, and nothing is promoted.")
