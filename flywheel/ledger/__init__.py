@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import LedgerError
@@ -25,11 +26,19 @@ from flywheel.ledger.rows import (
     Row,
 )
 from flywheel.ledger.store import Client, Exists
+from flywheel.ledger.waivers import WAIVER, Waiver
+from flywheel.ledger.waivers import tags as tags_of_waiver
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from flywheel.artifacts import Verdict
 
-__all__ = ["DONE", "Champion", "Decision", "Ledger", "Outcome", "Row"]
+__all__ = ["DONE", "HISTORY", "Champion", "Decision", "Ledger", "Outcome", "Row", "Waiver"]
+
+HISTORY = "history.jsonl.gz"
+"""The file that the data gate hands from run to run."""
+_KEPT = "flywheel.kept."
 
 
 class Ledger:
@@ -128,6 +137,49 @@ class Ledger:
         found = self._search(name, f"tags.`{JOB}` = '{job}'")
         return found[-1] if found else None
 
+    def waive(self, name: str, span: str, reason: str, who: str = "", checks: Sequence[str] = ()) -> Waiver:
+        """Record that `span` may be trained on whatever the data gate finds, and return that; the newest counts.
+
+        Args:
+            name: The flywheel's.
+            span: Which span.
+            reason: Why its data is good enough.
+            who: Who says so.
+            checks: Names of checks, or columns, that this is about; none for whatever is found.
+
+        Raises:
+            ConfigError: There is no reason, or a very long one.
+        """
+        given = tags_of_waiver(span, reason, who, checks) | {KIND: WAIVER}
+        now = int(self.clock() * 1000)
+        made = self.client.create_run(self.experiment(name), now, given, run_name=f"waiver {span}")
+        self.client.set_terminated(made.info.run_id, "FINISHED", now)
+        return Waiver.of(made)
+
+    def waivers(self, name: str) -> dict[str, Waiver]:
+        """Return the newest waiver of each span of flywheel `name` that has one."""
+        return {waiver.span: waiver for waiver in map(Waiver.of, self._runs(name, WAIVER))}
+
+    def keep(self, run: str, file: Path) -> None:
+        """Keep `file` beside the row, under its own name; one of that name is replaced."""
+        self.client.log_artifact(run, str(file))
+        self._tag(run, {_KEPT + file.name: file.stat().st_size})
+
+    def history(self, name: str, span: str, into: Path) -> Path | None:
+        """Copy the `history.jsonl.gz` of the newest span up to `span` into folder `into`; None when there is none.
+
+        Of several rows for that span it is the last one's. What became of the rows does not matter.
+
+        Raises:
+            LedgerError: It was kept and is no longer there.
+        """
+        kept = [row for row in self._search(name, f"tags.`{_KEPT}{HISTORY}` LIKE '%'") if row.span <= span]
+        if not kept:
+            return None
+        newest = max(kept, key=lambda row: (row.span, row.started))
+        into.mkdir(parents=True, exist_ok=True)
+        return self.client.download(f"{self.client.get_run(newest.run).info.artifact_uri}/{HISTORY}", into)
+
     def champion(self, name: str) -> Champion | None:
         """Return the version of `name` in service, if there is one."""
         return champion_of(self.client, name)
@@ -156,19 +208,23 @@ class Ledger:
         return str(found.experiment_id)
 
     def _search(self, name: str, condition: str = "") -> list[Row]:
+        return [Row.of(run) for run in self._runs(name, "ledger", condition)]
+
+    def _runs(self, name: str, kind: str, condition: str = "") -> Iterator[Run]:
+        """Yield the runs of one kind, oldest first."""
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
-            return []
-        wanted = f"tags.`{KIND}` = 'ledger'" + (f" and {condition}" if condition else "")
-        rows, token = [], None
+            return
+        wanted = f"tags.`{KIND}` = '{kind}'" + (f" and {condition}" if condition else "")
+        token = None
         while True:
             page = self.client.search_runs(
                 [experiment.experiment_id], wanted, order_by=["attributes.start_time ASC"], page_token=token
             )
-            rows += [Row.of(run) for run in page]
+            yield from page
             token = page.token
             if not token:
-                return rows
+                return
 
     def _artifacts(self, name: str) -> str | None:
         return f"{self.client.artifacts}/{name}" if self.client.artifacts else None
