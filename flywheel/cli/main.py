@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli import cache, compile, run, serve, show, status
+from flywheel.cli import cache, compile, run, serve, show, status, waive
 from flywheel.errors import FlywheelError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("show")(show.show)
+app.command("waive")(waive.waive)
 app.command("compile")(compile.compile)
 app.add_typer(cache.app, name="cache")
 

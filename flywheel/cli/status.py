@@ -15,7 +15,7 @@ def status(
     profile: Profile = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,
 ) -> None:
-    """Show every run of the ledger, oldest first, and the champion."""
+    """Show every run of the ledger, oldest first, what was waived, and the champion."""
     import json
 
     from flywheel.cli.table import show
@@ -29,9 +29,13 @@ def status(
         for row in rows:
             typer.echo(json.dumps(row.to_dict()))
         return
-    if not rows:
+    if rows:
+        show(rows)
+    else:
         typer.echo(f"{workspace.project.name} has not run yet: `flywheel run {folder}`")
+    for waiver in ledger.waivers(workspace.project.name).values():
+        typer.echo(f"waived: {waiver.span} by {waiver.who}, {waiver.at:%Y-%m-%d}: {waiver.reason}")
+    if not rows:
         return
-    show(rows)
     champion = ledger.champion(workspace.project.name)
     typer.echo(f"\nchampion: version {champion.version} of span {champion.span}" if champion else "\nno champion yet")

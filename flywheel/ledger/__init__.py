@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -105,6 +107,18 @@ class Ledger:
             self.settle(run, outcome, verdict.why)
         elif outcome and self.row(run).outcome == outcome:  # a step that is tried again takes back what it said
             self._tag(run, {OUTCOME: "", WHY: ""})
+
+    def verdict(self, run: str, gate: str) -> Verdict:
+        """Return the whole verdict that `record` stored.
+
+        Raises:
+            LedgerError: There is none.
+        """
+        from flywheel.artifacts import Verdict
+
+        with tempfile.TemporaryDirectory() as folder:
+            uri = f"{self.client.get_run(run).info.artifact_uri}/verdicts/{gate}.json"
+            return Verdict.from_dict(json.loads(self.client.download(uri, Path(folder)).read_text()))
 
     def settle(self, run: str, outcome: Outcome, why: str, **notes: str) -> None:
         """Give the row its outcome, why in a sentence, and notes as `note` does, in one write."""
