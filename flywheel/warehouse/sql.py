@@ -60,15 +60,15 @@ def translate(text: str) -> Query:
         SQLError: It does not parse, is something else than one query, takes other parameters than @start and @end or
             neither, or has a construct that DuckDB cannot express.
     """
-    tree = _parse(text)
-    parameters = _parameters(tree)
+    tree = parse(text)
+    taken = parameters(tree)
     try:
         duckdb = _repair(tree).sql(dialect="duckdb", unsupported_level=ErrorLevel.RAISE)
     except UnsupportedError as error:
         raise SQLError(
             f"the query cannot be translated for DuckDB: {error}", "write that part in another way."
         ) from None
-    return Query(text, tree, duckdb, frozenset(parameters))
+    return Query(text, tree, duckdb, taken)
 
 
 def extent(query: Query) -> str | None:
@@ -93,7 +93,12 @@ def extent(query: Query) -> str | None:
     return None if select.find(exp.Parameter) else _repair(select).sql(dialect="duckdb")
 
 
-def _parse(text: str) -> exp.Query:
+def parse(text: str) -> exp.Query:
+    """Return what `text`, one SELECT in BigQuery's dialect, means.
+
+    Raises:
+        SQLError: It does not parse, or is something else than one query.
+    """
     try:
         statements = [tree for tree in sqlglot.parse(text, read="bigquery") if tree is not None]
     except ParseError as error:
@@ -125,7 +130,12 @@ def _unclosed(text: str) -> int:
     return closed + 1
 
 
-def _parameters(tree: exp.Query) -> set[str]:
+def parameters(tree: exp.Query) -> frozenset[str]:
+    """Return which of `start` and `end` a query takes, both written small in `tree` from now on.
+
+    Raises:
+        SQLError: It takes another parameter, or neither.
+    """
     found = set()
     for parameter in tree.find_all(exp.Parameter):
         parameter.this.set("this", parameter.name.lower())
@@ -138,7 +148,7 @@ def _parameters(tree: exp.Query) -> set[str]:
             "the query takes neither @start nor @end: every span would have the same rows",
             "limit it to a span, as in `WHERE time >= @start AND time < @end`.",
         )
-    return found
+    return frozenset(found)
 
 
 def _repair(tree: exp.Query) -> exp.Query:
