@@ -1,0 +1,265 @@
+"""How far a span is from others, in scalars whose usual spread a history can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flywheel.profiles.profile import Column, Floats, Profile
+
+UPWARDS = frozenset({"unseen", "distance", "links", "repeated rows", "rows of the span before", "drift"})
+"""Measures that are only strange when they are large; of the others, both sides are."""
+
+_BINS = 20
+_LINKED = 0.15
+_MOST_KNOWN = 20_000
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One scalar that says how far a span is from its references.
+
+    Attributes:
+        value: The change, on a scale on which its spread is about the same wherever it lies.
+        observed: What was found, in its own unit.
+        reference: The same of the references.
+        scale: `angle` of shares, `log` of counts, `square` for roots of distances, `plain`.
+    """
+
+    value: float
+    observed: float
+    reference: float
+    scale: str
+
+    def natural(self, value: float) -> float:
+        """Return what would have been observed at `value`."""
+        if self.scale == "angle":
+            return float(np.sin(np.clip(_angle(self.reference) + value, 0, np.pi / 2)) ** 2)
+        if self.scale == "log":
+            return float(self.reference * np.exp(np.clip(value, -50, 50)))
+        return float(max(value, 0.0) ** 2 if self.scale == "square" else self.reference + value)
+
+
+def measures(
+    profile: Profile, references: Sequence[Profile], before: Profile | None, known: Known, label: str
+) -> dict[str, Measure]:
+    """Return every measure of a span, named `<check> of <column>`; those without a column by the check alone.
+
+    What cannot be measured, because a side has no values, is left out.
+
+    Args:
+        profile: The span.
+        references: Comparable earlier spans, at least one.
+        before: The span right before, if there is one.
+        known: All values that were ever usual.
+        label: Column to predict.
+    """
+    rows = float(np.mean([each.rows for each in references]))
+    found = {"rows": _log_ratio(profile.rows, rows), "repeated rows": _root(profile.repeated)}
+    if before is not None:
+        found["rows of the span before"] = _root(_overlap(profile, before))
+    rate = float(np.mean([each.label_rate for each in references]))
+    if not np.isnan(profile.label_rate + rate):
+        found["label rate"] = _share(profile.label_rate, rate)
+    for name, column in profile.columns.items():
+        others = [each.columns[name] for each in references if name in each.columns]
+        weights = [float(each.rows) for each in references if name in each.columns]
+        if others and others[0].kind == column.kind:
+            found |= {f"{check} of {name}": value for check, value in _of_column(column, others, weights).items()}
+            if (unseen := known.unseen(name, column)) is not None:
+                found[f"unseen of {name}"] = _root(unseen)
+    return found | _of_links(profile, references, label)
+
+
+def drifts(newest: Sequence[Profile], earlier: Sequence[Profile]) -> dict[str, Measure]:
+    """Return how far the newest spans together are from earlier ones, `drift of <column>`: a slow change adds up."""
+    found = {}
+    for name, column in newest[-1].columns.items():
+        sides = []
+        for spans in (newest, earlier):
+            having = [each for each in spans if name in each.columns and each.columns[name].kind == column.kind]
+            sides.append(pool([each.columns[name] for each in having], [float(each.rows) for each in having]))
+        left, right = sides
+        if left is not None and right is not None:
+            found[f"drift of {name}"] = _root(distance(left, right))
+    return found
+
+
+class Known:
+    """All values that words and whole-numbered codes had in usual spans, and how far numbers reached."""
+
+    def __init__(self, profiles: Iterable[Profile] = ()) -> None:
+        self.words: dict[str, set[str]] = {}
+        self.numbers: dict[str, Floats | None] = {}
+        for profile in profiles:
+            self.add(profile)
+
+    def add(self, profile: Profile) -> None:
+        """Take in a usual span."""
+        for name, column in profile.columns.items():
+            if column.kind == "word":
+                words = self.words.setdefault(name, set())
+                words.update(column.values if len(words) < _MOST_KNOWN else ())
+            elif column.kind == "number":
+                before = self.numbers.get(name, np.empty(0))
+                few = before is not None and column.distinct == len(column.points) and len(before) < _MOST_KNOWN
+                self.numbers[name] = np.union1d(before, column.points) if few else None  # type: ignore[arg-type]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        numbers = {name: None if points is None else points.tolist() for name, points in self.numbers.items()}
+        return {"words": {name: sorted(words) for name, words in self.words.items()}, "numbers": numbers}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Known:
+        """Return what `to_json` gave."""
+        known = cls()
+        known.words = {name: set(words) for name, words in values["words"].items()}
+        known.numbers = {
+            name: None if points is None else np.asarray(points, float) for name, points in values["numbers"].items()
+        }
+        return known
+
+    def unseen(self, name: str, column: Column) -> float | None:
+        """Return the share of values that were never there before; None where that cannot be told."""
+        if column.kind == "word" and name in self.words:
+            return sum(share for word, share in column.values.items() if word not in self.words[name])
+        points = self.numbers.get(name)
+        if column.kind == "number" and points is not None and column.distinct == len(column.points):
+            return float(column.masses[~np.isin(column.points, points)].sum())
+        return None
+
+
+def pool(columns: Sequence[Column], weights: Sequence[float]) -> Column | None:
+    """Return the distribution of several spans together, each by its weight; None when none has values."""
+    filled = [(column, weight * (1 - column.nulls)) for column, weight in zip(columns, weights, strict=True)]
+    total = sum(weight for _, weight in filled)
+    if not total:
+        return None
+    kind = columns[0].kind
+    if kind == "word":
+        shares: dict[str, float] = {}
+        for column, weight in filled:
+            for word, share in column.values.items():
+                shares[word] = shares.get(word, 0.0) + share * weight / total
+        return Column("word", 0.0, values=shares)
+    points = np.concatenate([column.points for column, _ in filled])
+    masses = np.concatenate([column.masses * weight / total for column, weight in filled])
+    order = np.argsort(points, kind="stable")
+    return Column(kind, 0.0, points=points[order], masses=masses[order])
+
+
+def distance(left: Column, right: Column) -> float:
+    """Return the Jensen-Shannon divergence of two distributions, 0 (same) to 1; numbers in bins of `right`'s quantiles.
+
+    Lin 1991, logarithms to base 2, as TFDV has it.
+    """
+    if right.kind == "word":
+        words = list({**left.values, **right.values})
+        p, q = (np.array([side.values.get(word, 0.0) for word in words]) for side in (left, right))
+        p, q = (np.append(shares, max(0.0, 1 - shares.sum())) for shares in (p, q))
+    else:
+        edges = _edges(right)
+        p, q = (_masses(side, edges) for side in (left, right))
+    middle = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = [np.where(side > 0, side * np.log2(side / middle), 0.0).sum() for side in (p, q)]
+    return float(np.clip(sum(terms) / 2, 0.0, 1.0))
+
+
+def shift(left: Column, right: Column) -> float:
+    """Return the chance that a number of `left` is above one of `right`, less a half: Mann and Whitney's U."""
+    below = np.searchsorted(right.points, left.points, "left")
+    upto = np.searchsorted(right.points, left.points, "right")
+    risen = np.append(0.0, np.cumsum(right.masses))
+    return float((left.masses * (risen[below] + risen[upto]) / 2).sum() / (left.masses.sum() * risen[-1]) - 0.5)
+
+
+def _edges(column: Column) -> Floats:
+    risen = np.cumsum(column.masses)
+    at = np.searchsorted(risen, np.arange(1, _BINS) / _BINS * risen[-1])
+    return np.unique(column.points[np.minimum(at, len(column.points) - 1)])
+
+
+def _masses(column: Column, edges: Floats) -> Floats:
+    """Return the share of values up to each edge and above the last, atoms on an edge apart from what is between."""
+    places = np.searchsorted(edges, column.points, "left") + np.searchsorted(edges, column.points, "right")
+    counted = np.bincount(places, column.masses, minlength=2 * len(edges) + 1)
+    return np.asarray(counted / counted.sum())
+
+
+def _of_column(column: Column, others: Sequence[Column], weights: Sequence[float]) -> dict[str, Measure]:
+    found = {"nulls": _share(column.nulls, _mean(others, weights, "nulls"))}
+    pooled = pool(others, weights)
+    if column.nulls == 1 or pooled is None:
+        return found
+    if column.kind != "time":
+        for share in ("zeros", "whole"):
+            found[share] = _share(getattr(column, share), _mean(others, weights, share))
+    found["distinct"] = _log_ratio(column.distinct, float(np.mean([each.distinct for each in others])))
+    found["distance"] = _root(distance(column, pooled))
+    if column.kind == "word":
+        found["length"] = _log_ratio(column.length, _mean(others, weights, "length"))
+    else:
+        moved = shift(column, pooled)
+        found["shift"] = Measure(moved, moved, 0.0, "plain")
+    return found
+
+
+def _of_links(profile: Profile, references: Sequence[Profile], label: str) -> dict[str, Measure]:
+    """Return how the links of each column have changed: the root of the mean square over what it is linked with."""
+    same = [each.links for each in references if each.names == profile.names]
+    if not same:
+        return {}
+    with np.errstate(all="ignore"):
+        counted = np.isfinite(same).sum(0)
+        usual = np.where(counted, np.nansum(same, 0) / counted, np.nan)
+    change = profile.links - usual
+    strong = np.isfinite(change) & ((np.abs(usual) >= _LINKED) | (np.abs(profile.links) >= 2 * _LINKED))
+    found = {}
+    for index, name in enumerate(profile.names):
+        if name == label:
+            continue
+        partners = [other for other in np.flatnonzero(strong[index]) if profile.names[other] != label]
+        if partners:
+            moved = float(np.sqrt(np.mean(change[index][partners] ** 2)))
+            found[f"links of {name}"] = Measure(moved, moved, 0.0, "plain")
+        if label in profile.columns:
+            told = profile.names.index(label)
+            if np.isfinite(change[index][told]):
+                link, before = float(profile.links[index][told]), float(usual[index][told])
+                found[f"link with the label of {name}"] = Measure(link - before, link, before, "plain")
+    return found
+
+
+def _mean(columns: Sequence[Column], weights: Sequence[float], name: str) -> float:
+    return float(np.average([getattr(column, name) for column in columns], weights=weights))
+
+
+def _share(share: float, usual: float) -> Measure:
+    """Return the change of a share as an angle, whose spread is the same everywhere (Freeman, Tukey 1950)."""
+    return Measure(_angle(share) - _angle(usual), share, usual, "angle")
+
+
+def _angle(share: float) -> float:
+    return float(np.arcsin(np.sqrt(np.clip(share, 0.0, 1.0))))
+
+
+def _log_ratio(value: float, usual: float) -> Measure:
+    return Measure(float(np.log((value + 0.5) / (usual + 0.5))), value, usual, "log")
+
+
+def _root(share: float) -> Measure:
+    return Measure(float(np.sqrt(share)), share, 0.0, "square")
+
+
+def _overlap(profile: Profile, before: Profile) -> float:
+    """Return the share of rows that stand in the span before too, by the smallest hashes of both (Broder 1997)."""
+    if not len(profile.hashes) or not len(before.hashes):
+        return 0.0
+    bound = min(profile.hashes[-1], before.hashes[-1])
+    mine = profile.hashes[profile.hashes <= bound]
+    return float(np.isin(mine, before.hashes).mean()) if len(mine) else 0.0

@@ -1,0 +1,160 @@
+"""A project's past: what its spans looked like, how far each was from the usual, and which of them were normal.
+
+It travels from run to run as one file of JSON lines, gzipped: a line a span, whose profile is left out once it is too
+old to be compared with, and a last line with every value that was ever usual.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flywheel.errors import ArtifactError
+from flywheel.profiles.compare import Known
+from flywheel.profiles.profile import Profile
+from flywheel.spans import Every, Span
+
+FILE = "history.jsonl.gz"
+_CYCLE = {"hour": 168, "day": 7, "week": 1, "month": 1}
+_REFERENCES = 4
+_LEAST_REFERENCES = 2
+_PROFILES = {"hour": 720, "day": 70, "week": 30, "month": 24}
+_SPANS = 400
+_RECENT = {"hour": (24, 72), "day": (7, 28), "week": (3, 9), "month": (2, 6)}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is kept of a span.
+
+    Attributes:
+        span: Its name.
+        digest: Of its rows; another one, and it is another span.
+        normal: Whether it may teach what is usual: it passed, and is in no calendar of unusual spans.
+        failed: Why it was found bad, a sentence a check; empty when it was not.
+        measures: How far it was from its references, by measure; empty when it had none.
+        profile: What it looked like; None once it is too old.
+    """
+
+    span: str
+    digest: str
+    normal: bool
+    failed: tuple[str, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
+    profile: Profile | None = None
+
+
+class History:
+    """Spans in their order, and what follows from them.
+
+    Args:
+        every: How long a span is.
+    """
+
+    def __init__(self, every: Every = "day") -> None:
+        self.every: Every = every
+        self.known = Known()
+        self._entries: dict[str, Entry] = {}
+
+    def __contains__(self, span: str) -> bool:
+        return span in self._entries
+
+    def __getitem__(self, span: str) -> Entry:
+        return self._entries[span]
+
+    @property
+    def spans(self) -> list[str]:
+        """Names of its spans, oldest first."""
+        return sorted(self._entries)
+
+    def add(self, entry: Entry) -> None:
+        """Take a span in, in place of what was known of it before."""
+        self._entries[entry.span] = entry
+        if entry.normal and entry.profile is not None:
+            self.known.add(entry.profile)
+        for span in self.spans[: -_PROFILES[self.every]]:
+            self._entries[span] = replace(self._entries[span], profile=None)
+        for span in self.spans[:-_SPANS]:
+            del self._entries[span]
+
+    def past(self, span: str) -> list[Mapping[str, float]]:
+        """Return the measures of the normal spans before `span`, oldest first."""
+        return [entry.measures for entry in self._normal(span) if entry.measures]
+
+    def comparable(self, span: str) -> list[Entry]:
+        """Return the last four normal spans at the same place of the week; fewer than two, and there are none."""
+        here, found = Span.parse(span, self.every), []
+        for count in range(1, 2 * _REFERENCES + 1):
+            entry = self._entries.get(here.shift(-count * _CYCLE[self.every]).name)
+            if entry is not None and entry.normal and entry.profile is not None:
+                found.append(entry)
+        return found[:_REFERENCES] if len(found) >= _LEAST_REFERENCES else []
+
+    def nearest(self, span: str) -> list[Entry]:
+        """Return the last normal spans before `span`, a week of them at most."""
+        return [entry for entry in self._normal(span) if entry.profile is not None][-7:]
+
+    def before(self, span: str) -> Entry | None:
+        """Return the span right before, whether or not it was normal."""
+        return self._entries.get(Span.parse(span, self.every).shift(-1).name)
+
+    def earlier(self, span: str, count: int) -> list[Entry]:
+        """Return the last `count` spans before `span` that still have a profile, normal or not, newest first."""
+        found = [self._entries[each] for each in reversed(self.spans) if each < span]
+        return [entry for entry in found[:count] if entry.profile is not None]
+
+    def lately(self, span: str) -> tuple[list[Profile], list[Profile]]:
+        """Return the profiles of the normal spans just before `span`, and of those that slow drift is measured from."""
+        new, old = _RECENT[self.every]
+        profiles = [entry.profile for entry in self._normal(span) if entry.profile is not None][-(new - 1 + old) :]
+        return (profiles[old:], profiles[:old]) if len(profiles) == new - 1 + old else ([], [])
+
+    def _normal(self, span: str) -> Sequence[Entry]:
+        return [self._entries[each] for each in self.spans if each < span and self._entries[each].normal]
+
+    def save(self, file: Path) -> None:
+        """Write it to `file`; equal histories give equal bytes."""
+        lines = [_line(self._entries[span]) for span in self.spans]
+        lines.append({"every": self.every, "known": self.known.to_json()})
+        text = "\n".join(json.dumps(line, sort_keys=True) for line in lines) + "\n"
+        partial = file.with_name(f".{file.name}.partial")
+        partial.write_bytes(gzip.compress(text.encode(), 6, mtime=0))
+        partial.replace(file)
+
+    @classmethod
+    def load(cls, file: Path) -> History:
+        """Return what `save` wrote.
+
+        Raises:
+            ArtifactError: The file is no history.
+        """
+        try:
+            lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode().splitlines()]
+            history = cls(lines[-1]["every"])
+            history._entries = {line["span"]: _entry(line) for line in lines[:-1]}
+            history.known = Known.from_json(lines[-1]["known"])
+        except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise ArtifactError(
+                f"{file} is no history of a flywheel: {error}", "delete it: the next run begins a new one."
+            ) from None
+        return history
+
+
+def _line(entry: Entry) -> dict[str, Any]:
+    return {
+        "span": entry.span,
+        "digest": entry.digest,
+        "normal": entry.normal,
+        "failed": list(entry.failed),
+        "measures": {name: float(f"{value:.6g}") for name, value in entry.measures.items()},
+        "profile": entry.profile.to_json() if entry.profile else None,
+    }
+
+
+def _entry(line: Mapping[str, Any]) -> Entry:
+    profile = Profile.from_json(line["profile"]) if line["profile"] else None
+    return Entry(line["span"], line["digest"], line["normal"], tuple(line["failed"]), line["measures"], profile)
