@@ -72,6 +72,10 @@ class Examples(Artifact):
         found = ((name.split("/")[0].removeprefix("span="), name) for name in sorted(self.manifest.files))
         return [(span, self.path / name) for span, name in found if span in chosen]
 
+    def check(self, shard: Path) -> None:
+        """Raise an ArtifactError unless `shard` is what was written, to the byte."""
+        self._verify(shard.relative_to(self.path).as_posix(), content=True)
+
     def batches(
         self, spans: Iterable[str] | None = None, columns: Sequence[str] | None = None, rows: int = 64 * 1024
     ) -> Iterator[tuple[str, pa.RecordBatch]]:
@@ -83,7 +87,7 @@ class Examples(Artifact):
         import pyarrow.parquet as pq
 
         for span, shard in self.shards(spans):
-            self._verify(str(shard.relative_to(self.path)), content=True)
+            self.check(shard)
             with pq.ParquetFile(shard) as file:
                 for batch in file.iter_batches(rows, columns=list(columns) if columns is not None else None):
                     yield span, batch

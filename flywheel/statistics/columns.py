@@ -112,7 +112,9 @@ def _number_or_bytes(name: str, array: pa.Array) -> pa.Array:
         return array.cast(pa.float64())
     if pa.types.is_date32(kind) or pa.types.is_time32(kind):
         return array.cast(pa.int32()).cast(pa.int64())
-    if any(check(kind) for check in (pa.types.is_timestamp, pa.types.is_date64, pa.types.is_time, pa.types.is_duration)):
+    if any(
+        check(kind) for check in (pa.types.is_timestamp, pa.types.is_date64, pa.types.is_time, pa.types.is_duration)
+    ):
         return array.cast(pa.int64())
     raise DataError(
         f"no statistics can be made of column {name!r}, whose type is {kind}", "cast it to text in the query."
