@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.fault import PARTS, RANKS, declared_in, fault, three
-from tests.faults.tables import carrier, flights, planes, weather
+from tests.faults.tables import carrier, carriers, flights, planes, weather
 
 
 @fault("one carrier has another code", ("carrier",), RANKS, "rank of the carrier")
@@ -52,8 +52,7 @@ def destination_explodes(connection, first, last, share):
 )
 def carrier_dictionary_off(connection, first, last, count):
     days = flights(connection, first, last)
-    codes = [carrier(connection, first, last, 100 - rank) for rank in range(100)]
-    codes = list(dict.fromkeys(codes))[: int(count)]
+    codes = carriers(connection, first, last)[::-1][: int(count)]
     cases = " ".join(f"WHEN '{old}' THEN '{new}'" for old, new in zip(codes, codes[1:] + codes[:1], strict=True))
     days.update(f"carrier = CASE carrier {cases} ELSE carrier END")
 

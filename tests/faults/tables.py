@@ -124,13 +124,19 @@ def planes(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> Ro
     return Rows(connection, "planes", first, last)
 
 
-def carrier(connection: duckdb.DuckDBPyConnection, first: date, last: date, rank: float) -> str:
-    """Return the code of a carrier by its number of flights on those days; the busiest is 1."""
+def carriers(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> list[str]:
+    """Return the codes of the carriers on those days, the busiest first."""
     days = flights(connection, first, last)
     found = connection.execute(
         f"SELECT carrier FROM flights WHERE {days.condition} GROUP BY 1 ORDER BY count(*) DESC, 1"
     ).fetchall()
-    return str(found[min(int(rank), len(found)) - 1][0])
+    return [row[0] for row in found]
+
+
+def carrier(connection: duckdb.DuckDBPyConnection, first: date, last: date, rank: float) -> str:
+    """Return the code of a carrier by its number of flights on those days; the busiest is 1."""
+    codes = carriers(connection, first, last)
+    return codes[min(int(rank), len(codes)) - 1]
 
 
 def normal(key: str) -> str:
