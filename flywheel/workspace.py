@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import glob
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,8 @@ class Workspace:
         scheme, separator, path = url.partition(":///")
         if not separator or path.startswith("/"):
             return url
+        if scheme in ("parquet", "csv"):  # their paths are patterns, this folder's own name is not
+            return f"{scheme}:///{glob.escape(str(self.folder))}/{path}"
         return f"{scheme}:///{self.folder / path}"
 
 

@@ -1,3 +1,5 @@
+import glob
+
 import pytest
 import yaml
 
@@ -25,6 +27,16 @@ def test_addresses_are_absolute_and_state_is_hidden(folder):
 @pytest.mark.parametrize("url", ["duckdb:////data/w.duckdb", "bigquery://my-project"])
 def test_an_address_that_is_absolute_stays_as_it_is(folder, url):
     assert Workspace.open(folder, overrides=[f"source.warehouse={url}"]).warehouse == url
+
+
+def test_a_pattern_of_files_matches_below_a_folder_of_any_name(tmp_path):
+    folder = tmp_path / "project [1]"
+    (folder / "data").mkdir(parents=True)
+    (folder / "flywheel.yaml").write_text(yaml.safe_dump(FLIGHTS))
+    (folder / "data" / "flights.parquet").touch()
+    pattern = Workspace.open(folder, overrides=["source.warehouse=parquet:///data/*.parquet"]).warehouse
+
+    assert glob.glob(pattern.removeprefix("parquet:///")) == [str(folder / "data" / "flights.parquet")]
 
 
 def test_a_missing_query_is_answered_with_those_there_are(folder):

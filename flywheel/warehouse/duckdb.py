@@ -1,10 +1,10 @@
-"""The embedded warehouse: a DuckDB file, read only, that answers BigQuery's SQL with BigQuery's types."""
+"""The embedded warehouse: DuckDB over its own file, Parquet or CSV; read only, BigQuery's SQL, BigQuery's types."""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterator, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,63 +12,69 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+from duckdb.sqltypes import BIGINT, BLOB, VARCHAR
+from sqlglot import exp
 
 from flywheel.errors import ConfigError, SQLError
 from flywheel.spans import Span
-from flywheel.warehouse import Options, sql
+from flywheel.warehouse import Options, explain, fingerprint, sql, types
+from flywheel.warehouse.files import Folder
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 ROWS = 128 * 1024
 _ANY = datetime(2000, 1, 1)
-_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
-_CANONICAL = dict.fromkeys(_WHOLE, "BIGINT") | {
-    "FLOAT": "DOUBLE", "ENUM": "VARCHAR", "UUID": "VARCHAR", "JSON": "VARCHAR", "BIT": "VARCHAR",
-    "TIMESTAMP_S": "TIMESTAMP", "TIMESTAMP_MS": "TIMESTAMP", "TIMESTAMP_NS": "TIMESTAMP",
-}  # fmt: skip
-"""Types that BigQuery does not have, and those that it gives for the same SQL: its only whole number is INT64."""
 
 _SETTINGS: dict[str, Any] = {
     "threads": 1,  # a query on one thread gives its rows in the same order each time; spans run side by side instead
-    "enable_external_access": False,  # a query reads this database and nothing else
+    "memory_limit": "128MB",  # DuckDB keeps what it has read up to this; a query that needs more spills, or gets more
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
 }
 
 
 def connect(url: str, options: Options) -> DuckDB:
-    """Return the warehouse in the file that `url` names; nothing is billed here, so nothing is refused for it.
+    """Return the warehouse in the file or files that `url` names; nothing is billed here, so nothing is refused for it.
 
     Raises:
-        ConfigError: There is no such file, it is no DuckDB file, or someone is writing to it.
+        ConfigError: There is no such file, it is no DuckDB, Parquet or CSV file, or someone is writing to it.
     """
     del options
-    return DuckDB(Path(url.removeprefix("duckdb://").removeprefix("/")))
+    kind, _, rest = url.partition("://")
+    path = rest.removeprefix("/")
+    if kind != "duckdb":
+        folder = Folder.find(kind, path)
+        return DuckDB(path, lambda query: folder.state({table.name.lower() for table in query.tables()}), folder)
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(
+            f"there is no warehouse at {str(file.absolute())!r}",
+            "fill it first (the example has load.py for that), or mend `source.warehouse`.",
+        )
+    return DuckDB(path, lambda _: _state(file))
 
 
 class DuckDB:
-    """A DuckDB file, opened read only: several processes may read it, none while one writes.
+    """DuckDB, opened read only: several processes may read its file, none while one writes.
 
     Args:
-        file: The database.
+        path: The database, or the pattern of `folder`.
+        state: Says what the rows of a query are like.
+        folder: Files to read as tables, in place of a database.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._canonical: dict[str, str] = {}
-        if not file.is_file():
-            raise ConfigError(
-                f"there is no warehouse at {str(file.absolute())!r}",
-                "fill it first (the example has load.py for that), or mend `source.warehouse`.",
-            )
+    def __init__(self, path: str, state: Callable[[sql.Query], str], folder: Folder | None = None) -> None:
+        self._path, self._state, self._folder = path, state, folder
+        self._canonical: dict[str, tuple[str, pa.Schema]] = {}
+        self._spill = tempfile.mkdtemp(prefix="flywheel-duckdb-")
         try:
-            self._connection = duckdb.connect(str(file), read_only=True, config=_SETTINGS)
-            self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            self._connection = self._connect()
         except duckdb.Error as error:
+            shutil.rmtree(self._spill, ignore_errors=True)
             busy = "lock" in str(error).lower()
             remedy = "wait until its writer has closed it." if busy else "make it anew, or mend `source.warehouse`."
-            raise ConfigError(f"the warehouse {str(file)!r} does not open: {_first_line(error)}", remedy) from None
+            raise ConfigError(f"the warehouse {path!r} does not open: {explain.first_line(error)}", remedy) from None
 
     def __enter__(self) -> DuckDB:
         return self
@@ -77,113 +83,126 @@ class DuckDB:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
+        shutil.rmtree(self._spill, ignore_errors=True)
 
     def schema(self, query: str) -> pa.Schema:
         """Return the columns that `query` gives, with BigQuery's types."""
         with self._explained(query):
-            reader = _reader(self._relation(query, _ANY, _ANY).limit(0))
-        return reader.schema
+            return self._prepared(query)[1]
 
     def batches(self, query: str, span: Span, state: str = "") -> Iterator[pa.RecordBatch]:
         """Yield the rows of one span; a cursor of its own for each call, so threads may call it side by side."""
         with self._explained(query):
-            yield from _reader(self._relation(query, span.start, span.end))
+            _, schema = self._prepared(query)
+            started = False
+            try:
+                for batch in self._read(query, span):
+                    started = True
+                    yield types.cast(batch, schema)
+            except (duckdb.Error, pa.ArrowException) as error:
+                if started or "out of memory" not in str(error).lower():
+                    raise
+                self._connection.execute("RESET GLOBAL memory_limit")  # to DuckDB's own, most of what there is
+                yield from (types.cast(batch, schema) for batch in self._read(query, span))
+
+    def count(self, query: str, span: Span) -> int:
+        """Return how many rows a span has."""
+        with self._explained(query):
+            text = f"SELECT COUNT(*) FROM ({self._translated(query).duckdb})"
+            rows = self._connection.cursor().execute(text, self._values(query, span.start, span.end) or None)
+            return int(rows.fetchall()[0][0])
+
+    def watermark(self, query: str) -> datetime | None:
+        """Return the one time that `query` gives: UTC, without zone; None when it is null."""
+        with self._explained(query, bound=False):
+            text = self._translated(query, bound=False).duckdb
+            rows = self._connection.cursor().execute(text).fetchmany(2)
+        return explain.one_time(rows)
 
     def state(self, query: str) -> str:
-        """Return size and time of change of the file, whatever the query reads of it."""
-        status = self._file.stat()
-        return f"{status.st_size}-{status.st_mtime_ns}"
+        """Return what changes with the rows of `query`: size and time of the database's last change.
+
+        Of Parquet and CSV it is that of all files of the tables that the query reads.
+        """
+        return self._state(self._translated(query))
 
     def extent(self, query: str) -> tuple[datetime, datetime] | None:
         """Return the first and last value of what `query` holds against @start, where that is one plain condition."""
-        text = sql.extent(sql.translate(query))
+        text = sql.extent(self._translated(query), datasets=self._folder is None)
         try:
             rows = self._rows(text) if text else []
         except duckdb.Error:
             return None  # a nicety for an error message: not worth another error
         return (rows[0][0], rows[0][1]) if rows and rows[0][0] is not None else None
 
-    def _relation(self, query: str, start: datetime, end: datetime) -> Any:
-        """Return what `query` gives for a span, every column cast to a type that BigQuery has."""
-        cursor = self._connection.cursor()
-        parameters = sql.translate(query).parameters
-        values = {name: value for name, value in (("start", start), ("end", end)) if name in parameters}
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection through which a query reads the warehouse and nothing else."""
+        config = _SETTINGS | {"temp_directory": self._spill}
+        if self._folder is None:
+            connection = duckdb.connect(self._path, read_only=True, config=config)
+        else:
+            connection = duckdb.connect(config=config)
+            self._folder.create(connection)
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        connection.create_function("farm_fingerprint", fingerprint.of_text, [VARCHAR], BIGINT)
+        connection.create_function("farm_fingerprint_of_bytes", fingerprint.of_bytes, [BLOB], BIGINT)
+        connection.execute("SET GLOBAL enable_external_access = false")
+        return connection
+
+    def _translated(self, query: str, *, bound: bool = True) -> sql.Query:
+        return sql.translate(query, bound=bound, datasets=self._folder is None)
+
+    def _values(self, query: str, start: datetime, end: datetime) -> dict[str, datetime]:
+        taken = self._translated(query).parameters
+        return {name: value for name, value in (("start", start), ("end", end)) if name in taken}
+
+    def _prepared(self, query: str) -> tuple[str, pa.Schema]:
+        """Return `query` for DuckDB, every column cast to a type that BigQuery has, and those types."""
         if query not in self._canonical:
-            self._canonical[query] = _with_casts(cursor, sql.translate(query).duckdb, values)
-        return cursor.sql(self._canonical[query], params=values)
+            translated = self._translated(query)
+            values = self._values(query, _ANY, _ANY)
+            plain = self._connection.cursor().sql(translated.duckdb, params=values)
+            if name := types.twice(plain.columns):
+                raise SQLError(f"the query gives two columns named {name!r}", "name one of them otherwise, by AS.")
+            products = translated.tree.find(exp.Mul) is not None
+            kinds = [
+                types.canonical(*each, products=products) for each in zip(plain.columns, plain.dtypes, strict=True)
+            ]
+            names = [types.quoted(name) for name in plain.columns]
+            columns = [types.casted(name, kind) for name, kind in zip(names, kinds, strict=True)]
+            schema = pa.schema([(name, type) for name, (_, type) in zip(plain.columns, kinds, strict=True)])
+            self._canonical[query] = f"SELECT {', '.join(columns)} FROM ({translated.duckdb})", schema
+        return self._canonical[query]
+
+    def _read(self, query: str, span: Span) -> pa.RecordBatchReader:
+        """Return the rows of a span as they come; the call has another name before DuckDB 1.5."""
+        text, _ = self._prepared(query)
+        relation = self._connection.cursor().sql(text, params=self._values(query, span.start, span.end))
+        read = relation.to_arrow_reader if hasattr(type(relation), "to_arrow_reader") else relation.fetch_record_batch
+        reader: pa.RecordBatchReader = read(ROWS)
+        return reader
 
     @contextmanager
-    def _explained(self, query: str) -> Iterator[None]:
+    def _explained(self, query: str, *, bound: bool = True) -> Iterator[None]:
         """Turn DuckDB's errors into ones that speak of the user's query."""
         try:
             yield
         except (duckdb.Error, pa.ArrowException) as error:
-            raise self._explain(error, sql.translate(query)) from None
+            raise explain.explain(error, self._translated(query, bound=bound), self._path, self._names) from None
 
-    def _explain(self, error: Exception, query: sql.Query) -> SQLError:
-        text = str(error)
-        if missing := re.search(r"Table with name \"?(?P<name>[^\s\"]+)\"? does not exist", text):
-            return self._no_table(missing["name"], query)
-        if missing := re.search(r"(?:Referenced column|does not have a column named) \"(?P<name>[^\"]+)\"", text):
-            return self._no_column(missing["name"], query)
-        if missing := re.search(r"Function with name \"?(?P<name>\w+)\"? (?:does not exist|is not in)", text):
-            name = missing["name"].upper()
-            return SQLError(
-                f"{query.written(name)}{query.place(name)} cannot be translated: DuckDB has no such function",
-                "write it with functions that both have, or compute it in the trainer.",
-            )
-        return SQLError(f"the query does not run on DuckDB: {_first_line(error)}", "mend it; it is BigQuery's dialect.")
-
-    def _no_table(self, name: str, query: sql.Query) -> SQLError:
-        tables = self._names("SELECT table_name FROM information_schema.tables")
-        place = query.place(name.split(".")[-1])
-        found = f"the warehouse {str(self._file)!r} has no table {name!r}" + (f", read{place}" if place else "")
-        return SQLError(found, _suggest(name.split(".")[-1], tables))
-
-    def _no_column(self, name: str, query: sql.Query) -> SQLError:
-        tables = sorted({table.name for table in query.tables()})
-        known = "SELECT column_name FROM information_schema.columns WHERE list_contains($tables, table_name)"
-        found = f"there is no column {name!r}{query.place(name)} in {', '.join(tables) or 'what the query reads'}"
-        return SQLError(found, _suggest(name, self._names(known, tables=tables)))
-
-    def _names(self, query: str, **values: object) -> list[str]:
-        return sorted({row[0] for row in self._rows(query, **values)})
+    def _names(self, tables: list[str] | None) -> list[str]:
+        """Return the names of all tables, or of the columns that `tables` have."""
+        if tables is None:
+            rows = self._rows("SELECT table_name FROM information_schema.tables")
+        else:
+            known = "SELECT column_name FROM information_schema.columns WHERE list_contains($tables, lower(table_name))"
+            rows = self._rows(known, tables=[table.lower() for table in tables])
+        return sorted({row[0] for row in rows})
 
     def _rows(self, query: str, **values: object) -> list[tuple[Any, ...]]:
         return list(self._connection.cursor().execute(query, values or None).fetchall())
 
 
-def _reader(relation: Any) -> pa.RecordBatchReader:
-    """Return the rows of a relation as they come; the call has another name before DuckDB 1.5."""
-    read = relation.to_arrow_reader if hasattr(type(relation), "to_arrow_reader") else relation.fetch_record_batch
-    reader: pa.RecordBatchReader = read(ROWS)
-    return reader
-
-
-def _with_casts(cursor: duckdb.DuckDBPyConnection, query: str, values: dict[str, datetime]) -> str:
-    """Return `query` with its columns cast where BigQuery does not have their type."""
-    plain = cursor.sql(query, params=values)
-    names: list[str] = plain.columns
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SQLError(f"the query gives two columns named {twice[0]!r}", "name one of them otherwise, by AS.")
-    kinds = [_CANONICAL.get(str(kind).split("(")[0]) for kind in plain.dtypes]
-    if not any(kinds):
-        return query
-    columns = ", ".join(_cast(name, kind) for name, kind in zip(names, kinds, strict=True))
-    return f"SELECT {columns} FROM ({query})"
-
-
-def _suggest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), [each.lower() for each in known], n=1)
-    there = f"it has {', '.join(known)}." if known else "it has none."
-    return f"did you mean {near[0]!r}? {there}" if near else there
-
-
-def _cast(name: str, kind: str | None) -> str:
-    quoted = '"' + name.replace('"', '""') + '"'
-    return f"CAST({quoted} AS {kind}) AS {quoted}" if kind else quoted
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def _state(file: Path) -> str:
+    status = file.stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlglot
@@ -12,6 +11,7 @@ from sqlglot.errors import ErrorLevel, ParseError, TokenError, UnsupportedError
 
 from flywheel.errors import SQLError
 from flywheel.warehouse import PARAMETERS
+from flywheel.warehouse.repairs import repair
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,22 @@ class Query:
 
 
 @functools.lru_cache(maxsize=32)
-def translate(text: str) -> Query:
+def translate(text: str, *, bound: bool = True, datasets: bool = True) -> Query:
     """Return `text`, one SELECT in BigQuery's dialect, in both dialects.
+
+    Args:
+        text: What the user wrote.
+        bound: Whether it takes @start or @end or both; false for neither.
+        datasets: Whether tables stand in datasets; false, and a dataset before a table's name is left out.
 
     Raises:
         SQLError: It does not parse, is something else than one query, takes other parameters than @start and @end or
             neither, or has a construct that DuckDB cannot express.
     """
     tree = parse(text)
-    taken = parameters(tree)
+    taken = parameters(tree, bound=bound)
     try:
-        duckdb = _repair(tree).sql(dialect="duckdb", unsupported_level=ErrorLevel.RAISE)
+        duckdb = repair(tree, datasets=datasets).sql(dialect="duckdb", unsupported_level=ErrorLevel.RAISE)
     except UnsupportedError as error:
         raise SQLError(
             f"the query cannot be translated for DuckDB: {error}", "write that part in another way."
@@ -71,7 +76,7 @@ def translate(text: str) -> Query:
     return Query(text, tree, duckdb, taken)
 
 
-def extent(query: Query) -> str | None:
+def extent(query: Query, *, datasets: bool = True) -> str | None:
     """Return SQL for DuckDB that finds the first and last value of what `query` holds against @start.
 
     None when that is not plainly one condition in the WHERE of its outermost SELECT.
@@ -90,7 +95,7 @@ def extent(query: Query) -> str | None:
     for clause in ("group", "having", "qualify", "order", "limit", "distinct"):
         select.set(clause, None)
     select.set("expressions", [exp.Min(this=starts[0].copy()), exp.Max(this=starts[0].copy())])
-    return None if select.find(exp.Parameter) else _repair(select).sql(dialect="duckdb")
+    return None if select.find(exp.Parameter) else repair(select, datasets=datasets).sql(dialect="duckdb")
 
 
 def parse(text: str) -> exp.Query:
@@ -130,11 +135,11 @@ def _unclosed(text: str) -> int:
     return closed + 1
 
 
-def parameters(tree: exp.Query) -> frozenset[str]:
+def parameters(tree: exp.Query, *, bound: bool = True) -> frozenset[str]:
     """Return which of `start` and `end` a query takes, both written small in `tree` from now on.
 
     Raises:
-        SQLError: It takes another parameter, or neither.
+        SQLError: It takes another parameter, or neither of them while `bound`, or one while not.
     """
     found = set()
     for parameter in tree.find_all(exp.Parameter):
@@ -143,50 +148,11 @@ def parameters(tree: exp.Query) -> frozenset[str]:
     unknown = sorted(found - set(PARAMETERS))
     if unknown:
         raise SQLError(f"the query takes the parameter @{unknown[0]}", "only @start and @end are given.")
-    if not found:
+    if found and not bound:
+        raise SQLError(f"the query takes the parameter @{min(found)}", "it is asked without a span: take none.")
+    if bound and not found:
         raise SQLError(
             "the query takes neither @start nor @end: every span would have the same rows",
             "limit it to a span, as in `WHERE time >= @start AND time < @end`.",
         )
     return frozenset(found)
-
-
-def _repair(tree: exp.Query) -> exp.Query:
-    """Return `tree` with those constructs rewritten to which DuckDB, and SQLGlot with it, gives another meaning."""
-    repaired = tree.copy()
-    for table in repaired.find_all(exp.Table):
-        table.set("catalog", None)  # a BigQuery project; an embedded warehouse is one
-    nodes: list[exp.Expression] = list(repaired.find_all(*_REPAIRS))
-    for node in reversed(nodes):  # the innermost first
-        node.replace(_REPAIRS[type(node)](node.copy()))
-    return repaired
-
-
-def _extract(node: exp.Extract) -> exp.Expression:
-    part = node.this.name.upper()
-    if part == "DAYOFWEEK":  # Sunday is 1 in BigQuery, 0 in DuckDB
-        return exp.paren(exp.Add(this=node, expression=exp.Literal.number(1)))
-    if part == "ISOWEEK":
-        node.set("this", exp.Var(this="WEEK"))
-    elif part.startswith("WEEK"):
-        raise SQLError(
-            f"EXTRACT({part} …) cannot be translated for DuckDB, whose weeks are ISO's", "take EXTRACT(ISOWEEK …)."
-        )
-    return node
-
-
-def _whole_units(node: exp.TimestampDiff) -> exp.Expression:
-    """Count hours that have passed, as BigQuery does here, not strokes of the clock."""
-    unit = exp.Literal.string(node.text("unit") or "SECOND")
-    return exp.Anonymous(this="DATE_SUB", expressions=[unit, node.expression, node.this])
-
-
-def _printf(node: exp.Format) -> exp.Expression:
-    return exp.Anonymous(this="PRINTF", expressions=[node.this, *node.expressions])
-
-
-_REPAIRS: dict[type, Callable[..., exp.Expression]] = {
-    exp.Extract: _extract,
-    exp.TimestampDiff: _whole_units,
-    exp.Format: _printf,
-}

@@ -73,7 +73,7 @@ def test_whole_numbers_are_int64_and_times_are_utc_as_in_bigquery(warehouse):
 @pytest.mark.parametrize(
     ("query", "said", "remedy"),
     [
-        ("SELECT FARM_FINGERPRINT(device) FROM visits\nWHERE seen > @start", "FARM_FINGERPRINT at line 1", "both have"),
+        ("SELECT IEEE_DIVIDE(1, 0) FROM visits\nWHERE seen > @start", "IEEE_DIVIDE at line 1", "both have"),
         ("SELECT id,\n  devise FROM visits WHERE seen > @start", "'devise' at line 2, column 3 in visits", "'device'"),
         ("SELECT v.devise FROM visits v WHERE seen > @start", "'devise'", "did you mean 'device'"),
         ("SELECT id FROM visit WHERE seen > @start", "no table 'visit', read at line 1", "'visits'"),
@@ -122,7 +122,7 @@ def test_rows_are_streamed_in_batches(tmp_path):
 @pytest.mark.parametrize(
     ("url", "remedy"),
     [
-        ("bigquery://my-project", r"known here: duckdb://"),
+        ("snowflake://my-project", r"known here: duckdb://"),
         ("warehouse.duckdb", r"known here: duckdb://"),
         ("duckdb:///nowhere.duckdb", "fill it first"),
     ],
