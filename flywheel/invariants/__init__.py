@@ -7,7 +7,9 @@ column cannot: a dictionary remapped, a join gone wrong, a unit changed for part
 from flywheel.invariants.columns import FILE
 from flywheel.invariants.file import dump, load, parse, read
 from flywheel.invariants.known import Known
+from flywheel.invariants.propose import propose
 from flywheel.invariants.rules import Determines, Invariant, Ordered, Sum, Unique, Violation
+from flywheel.invariants.search import Proposal
 
 __all__ = [
     "FILE",
@@ -15,11 +17,13 @@ __all__ = [
     "Invariant",
     "Known",
     "Ordered",
+    "Proposal",
     "Sum",
     "Unique",
     "Violation",
     "dump",
     "load",
     "parse",
+    "propose",
     "read",
 ]
