@@ -4,7 +4,7 @@ from flywheel.statistics.distance import distances, skew
 from flywheel.statistics.gathered import Gathered, gather, summarize_spans
 from flywheel.statistics.local import summarize
 from flywheel.statistics.options import Options
-from flywheel.statistics.reading import bins, common, features, shares
+from flywheel.statistics.reading import bins, by_column, common, features, shares
 from flywheel.statistics.schema import SCHEMA_FILE, SERVING, TRAINING, for_one_span, infer_schema, read_schema
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Gathered",
     "Options",
     "bins",
+    "by_column",
     "common",
     "distances",
     "features",

@@ -17,8 +17,8 @@ def canonical(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return the same rows in the form that TFDV's generators take.
 
     Times, dates and booleans become whole numbers (a time in the unit of its type), exact decimals floating ones, texts
-    bytes. A struct becomes a column for each of its fields, `address.city`; a list of structs lists of fields; a map
-    the lists `tags.key` and `tags.value`. A null inside a list is left out of it.
+    bytes. A struct becomes a column for each of its fields, `address/city`; a list of structs lists of fields; a map
+    the lists `tags/key` and `tags/value`. A null inside a list is left out of it.
 
     Raises:
         DataError: A column has a type that cannot be counted, or two columns would have one name.
@@ -37,19 +37,20 @@ def canonical(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _plain(name: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
     """Yield (name, array) of each column that `array` is made of, structs taken apart."""
+    # Not with a dot between: TFDV puts names with dots in quotes, and its anomalies would be of other columns.
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_struct(array.type):
         for field, child in zip(array.type, array.flatten(), strict=True):
-            yield from _plain(f"{name}.{field.name}", child)
+            yield from _plain(f"{name}/{field.name}", child)
     elif pa.types.is_map(array.type):
         lengths = _lengths(array)
         starts = np.asarray(array.offsets)[:-1]
         chosen = pa.array(np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum()))
         for part, values in (("key", array.keys), ("value", array.items)):
-            for path, child in _plain(f"{name}.{part}", values.take(chosen)):
+            for path, child in _plain(f"{name}/{part}", values.take(chosen)):
                 yield path, _listed(array, lengths, child)
     elif _is_list(array.type) or pa.types.is_fixed_size_list(array.type):
         lengths = _lengths(array)

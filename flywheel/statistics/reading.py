@@ -32,3 +32,8 @@ def bins(feature: Any) -> list[tuple[float, float, float]]:
     buckets = standard.buckets if standard else ()
     total = sum(bucket.sample_count for bucket in buckets) or 1
     return [(bucket.low_value, bucket.high_value, bucket.sample_count / total) for bucket in buckets]
+
+
+def by_column(anomalies: Any) -> dict[str, Any]:
+    """Return what TFDV says of each column that has an anomaly; it quotes some names itself, as those with dots."""
+    return {info.path.step[0] if info.path.step else name: info for name, info in anomalies.anomaly_info.items()}
