@@ -97,6 +97,7 @@ def test_a_lock_is_within_the_ranges(lock):
         *project["dependencies"],
         *project["optional-dependencies"]["local"],
         *project["optional-dependencies"]["kubeflow"],
+        *project["optional-dependencies"]["bigquery"],
         *PROJECT["dependency-groups"]["dev"],
         *PROJECT["dependency-groups"]["docs"],
     ]
