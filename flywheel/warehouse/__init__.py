@@ -125,7 +125,8 @@ def open(url: str, options: Options | None = None) -> Warehouse:
         module = importlib.import_module(_MODULES[scheme])
         warehouse: Warehouse = module.connect(url, options or Options())
     except ModuleNotFoundError as error:
+        extra = "bigquery" if scheme == "bigquery" else "local"
         raise MissingExtra(
-            f"warehouse {url!r} needs {error.name!r}, which is not installed", "pip install 'ai-flywheel[local]'"
+            f"warehouse {url!r} needs {error.name!r}, which is not installed", f"pip install 'ai-flywheel[{extra}]'"
         ) from None
     return warehouse
