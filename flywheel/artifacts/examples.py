@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROW_GROUP = 128 * 1024
+VALIDATION = "flywheel_validation"
+"""Column that `source.split` adds: whether a row is held back for validation. No feature, and not in statistics."""
 
 
 class Examples(Artifact):
@@ -54,6 +57,11 @@ class Examples(Artifact):
         import pyarrow as pa
 
         return pa.ipc.read_schema(pa.BufferReader(bytes.fromhex(self.manifest.facts["schema"])))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that came from the query."""
+        return tuple(name for name in self.schema.names if name != VALIDATION)
 
     def shards(self, spans: Iterable[str] | None = None) -> list[tuple[str, Path]]:
         """Return (span, Parquet file) of `spans`, oldest first; all spans by default.
@@ -101,39 +109,72 @@ class Examples(Artifact):
 
 
 class ExamplesWriter:
-    """Writes record batches to the shards of a draft, span by span."""
+    """Writes record batches to the shards of a draft, span by span; several threads may write different shards."""
 
     def __init__(self, draft: Draft, schema: pa.Schema) -> None:
         self._draft, self._schema = draft, schema
-        self._rows: dict[str, int] = {}
+        self._rows: dict[tuple[str, int], int] = {}
 
     def write(self, span: str, batches: Iterable[pa.RecordBatch], part: int = 0) -> int:
         """Write `batches` as one shard of `span` and return how many rows they had; no rows, no file."""
         import pyarrow.parquet as pq
 
-        self._rows.setdefault(span, 0)
         file, writer, rows = self._draft.path / f"span={span}" / f"part-{part:05d}.parquet", None, 0
         try:
-            for batch in batches:
-                if writer is None and batch.num_rows:
-                    file.parent.mkdir(exist_ok=True)
-                    writer = pq.ParquetWriter(file, self._schema, compression="zstd")
-                if writer is not None:
-                    writer.write_batch(batch, ROW_GROUP)
-                rows += batch.num_rows
+            for group in _groups(batches):
+                if writer is None:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    writer = pq.ParquetWriter(
+                        file, self._schema, compression="zstd", use_dictionary=_texts(self._schema)
+                    )
+                writer.write_table(group, ROW_GROUP)
+                rows += group.num_rows
         finally:
             if writer is not None:
                 writer.close()
-        self._rows[span] += rows
+        self._rows[span, part] = rows
         return rows
+
+    def drop(self, span: str) -> None:
+        """Take back what was written of `span`."""
+        shutil.rmtree(self._draft.path / f"span={span}", ignore_errors=True)
+        for key in [key for key in list(self._rows) if key[0] == span]:
+            del self._rows[key]
 
     def __enter__(self) -> ExamplesWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._draft.spans = sorted(self._rows)
-        self._draft.counts["rows"] = sum(self._rows.values())
-        self._draft.facts |= {"rows": self._rows, "schema": self._schema.serialize().to_pybytes().hex()}
+        rows: dict[str, int] = dict.fromkeys(sorted({span for span, _ in self._rows}), 0)
+        for (span, _part), count in self._rows.items():
+            rows[span] += count
+        self._draft.spans = list(rows)
+        self._draft.counts["rows"] = sum(rows.values())
+        self._draft.facts |= {"rows": rows, "schema": self._schema.serialize().to_pybytes().hex()}
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield the rows of `batches`, however they are cut, as tables of `ROW_GROUP` rows; the last one has fewer."""
+    import pyarrow as pa
+
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        while rows >= ROW_GROUP:
+            table = pa.Table.from_batches(held)
+            yield table.slice(0, ROW_GROUP)
+            held, rows = table.slice(ROW_GROUP).to_batches(), rows - ROW_GROUP
+    if rows:
+        yield pa.Table.from_batches(held)
+
+
+def _texts(schema: pa.Schema) -> list[str]:
+    """Return the columns whose values recur; a dictionary of any others takes twice the time and saves nothing."""
+    import pyarrow as pa
+
+    return [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
 
 
 def _short(names: Sequence[str]) -> str:

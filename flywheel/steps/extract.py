@@ -5,17 +5,20 @@ from __future__ import annotations
 import difflib
 import os
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel import warehouse as warehouses
 from flywheel.artifacts import Examples
+from flywheel.artifacts.examples import ROW_GROUP
 from flywheel.errors import ConfigError, DataError
 from flywheel.say import say
 from flywheel.spans import Span
-from flywheel.warehouse import Warehouse
+from flywheel.warehouse import ReadAgain, Warehouse
+from flywheel.warehouse.narrow import narrowed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 PRELOAD = ("duckdb", "pyarrow.parquet", "sqlglot.dialects.bigquery", "sqlglot.dialects.duckdb")
 _SAID_EVERY = 5.0
 _AT_ONCE = 4
+SHARD = 16 * 2**20
+"""Bytes of rows in memory that make a file: several are written at the same time."""
 
 
 def extract(
@@ -57,11 +62,10 @@ def extract(
     wanted = [Span.parse(name, source["every"]) for name in spans]
     started = time.monotonic()
     with warehouses.open(warehouse, warehouses.Options.of(source)) as rows_of:
-        schema = rows_of.schema(query)
-        _require(columns, schema.names)
+        asked = _asked(query, rows_of, columns, source)
         say(f"extracting {len(wanted)} spans, {wanted[0]} to {wanted[-1]}, from {warehouse}")
-        with Examples.writer(path, schema, producer="extract") as writer:
-            rows = _copy(rows_of, query, wanted, state, writer)
+        with Examples.writer(path, rows_of.schema(asked), producer="extract") as writer:
+            rows = _copy(rows_of, asked, wanted, state, writer)
             _refuse_empty(rows, wanted, query, rows_of)
     seconds = time.monotonic() - started
     empty = [name for name, count in rows.items() if not count]
@@ -69,33 +73,82 @@ def extract(
     return Examples.open(path)
 
 
-def check(query: str, warehouse: str, columns: Sequence[str]) -> None:
-    """Look, without reading any rows, whether the query gives `columns`.
+def check(query: str, warehouse: str, columns: Sequence[str], source: Mapping[str, Any] | None = None) -> None:
+    """Look, without reading any rows, whether the query gives `columns` and what `sample` and `split` need.
+
+    Args:
+        query: SQL in BigQuery's dialect with @start and @end.
+        warehouse: URL of the warehouse.
+        columns: Columns that the query has to give.
+        source: As `source` in flywheel.yaml.
 
     Raises:
         SQLError: The query does not parse or cannot be translated, or a table or column of it is not there.
         ConfigError: It does not give a column that is asked for, or there is no such warehouse.
     """
-    with warehouses.open(warehouse) as source:
-        _require(columns, source.schema(query).names)
+    with warehouses.open(warehouse, warehouses.Options.of(source or {})) as rows_of:
+        _asked(query, rows_of, columns, source or {})
+
+
+def _asked(query: str, rows_of: Warehouse, columns: Sequence[str], source: Mapping[str, Any]) -> str:
+    """Return what the warehouse is asked: the user's query, sampled and split as `source` says."""
+    schema = rows_of.schema(query)
+    _require(columns, schema.names)
+    return narrowed(query, schema, source)
 
 
 def _copy(source: Warehouse, query: str, spans: Sequence[Span], state: str, writer: ExamplesWriter) -> dict[str, int]:
-    """Write every span, several at a time, and return how many rows each has."""
+    """Write every span, several at a time, and return how many rows each has.
+
+    A span is read by one thread, so that its rows come in one order, and cut into shards by their size alone. So equal
+    rows give equal files, whichever of the writers were busy.
+    """
     progress = _Progress(len(spans))
+    cores = int(os.environ.get("OMP_NUM_THREADS", 2))
+    with ThreadPoolExecutor(cores) as writers, ThreadPoolExecutor(min(_AT_ONCE, cores + 1)) as readers:
 
-    def copy(span: Span) -> int:
-        rows = writer.write(span.name, progress.count(source.batches(query, span, state)))
-        progress.finish()
-        return rows
+        def copy(span: Span) -> int:
+            try:
+                rows = write(span)
+            except ReadAgain as error:
+                say(f"  {span}: {error.message}")
+                writer.drop(span.name)
+                rows = write(span)
+            progress.finish()
+            return rows
 
-    with ThreadPoolExecutor(min(_AT_ONCE, int(os.environ.get("OMP_NUM_THREADS", 2)) + 1)) as pool:
-        copies = {span.name: pool.submit(copy, span) for span in spans}
+        def write(span: Span) -> int:
+            rows, written = 0, deque[Future[int]]()
+            shards = _shards(progress.count(source.batches(query, span, state)))
+            try:
+                for part, batches in enumerate(shards):
+                    written.append(writers.submit(writer.write, span.name, batches, part))
+                    if len(written) > cores:  # no more of a span in memory than is being written
+                        rows += written.popleft().result()
+            finally:
+                wait(written)
+            return rows + sum(each.result() for each in written)
+
+        copies = {span.name: readers.submit(copy, span) for span in spans}
         try:
             return {name: future.result() for name, future in copies.items()}
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # the first error is told; what has not begun need not
+            readers.shutdown(cancel_futures=True)  # the first error is told; what has not begun need not
             raise
+
+
+def _shards(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Yield batches in lists of `SHARD` bytes and a row group at least; one list without any when there are none."""
+    held: list[pa.RecordBatch] = []
+    size, rows, first = 0, 0, True
+    for batch in batches:
+        held.append(batch)
+        size, rows = size + batch.nbytes, rows + batch.num_rows
+        if size >= SHARD and rows >= ROW_GROUP:
+            yield held
+            held, size, rows, first = [], 0, 0, False
+    if held or first:
+        yield held
 
 
 class _Progress:

@@ -108,7 +108,7 @@ def _parameters(context: TrainContext, settings: dict[str, Any], champion: str) 
         "seed": settings["seed"],
         "champion": champion or "none",
         "window": f"{min(context.train.spans)} to {max(*context.train.spans, *held)}",
-        "validation": ", ".join(held),
+        "validation": str(context.validation),
         "rows": len(context.train),
     } | {f"parameters.{key}": value for key, value in context.parameters.items()}
 

@@ -32,7 +32,8 @@ def transform(
         label: Column to predict, 0 or 1.
         window: Names of the spans to learn from, oldest first.
         state: Where the TransformState goes.
-        transformed: Where the rows go: one column a feature (float32 or int32), and the label as float32.
+        transformed: Where the rows go: one column a feature (float32 or int32), the label as float32, and the column of
+            `source.split` if there is one.
 
     Raises:
         DataError: A column is missing or of a type that its kind of feature cannot read, the window has no rows, or the
@@ -54,7 +55,7 @@ def transform(
         learned = State.read(file)
         kept.counts |= {"rows": learned.rows, "features": len(learned.features)}
         beam.apply(examples.path, window, file, rows.path)
-        with ExamplesWriter(rows, learned.schema) as writer:
+        with ExamplesWriter(rows, beam.written(learned, examples)) as writer:
             for span in window:
                 writer.write(span, [])
         # The shards were written by Beam's workers, row for row: the counts are those of the raw rows.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from flywheel.artifacts import Draft, Examples, ExamplesWriter
+from flywheel.artifacts import VALIDATION, Draft, Examples, ExamplesWriter
 from flywheel.transform.analysis import Analysis
 from flywheel.transform.state import State
 
@@ -117,19 +117,29 @@ class ApplySpan(beam.DoFn):  # type: ignore[misc]
 
     def process(self, span: str) -> Iterator[int]:
         """Write the shard of `span`; yield how many rows it has."""
-        schema, label = self._state.schema, self._state.label
-        raw = self._examples.batches([span], [*self._state.columns, label])
+        schema = written(self._state, self._examples)
+        kept = [name for name in schema.names if name == VALIDATION]
+        raw = self._examples.batches([span], [*dict.fromkeys([*self._state.columns, self._state.label]), *kept])
         batches = (transformed(batch, self._state, schema) for _, batch in raw)
         yield ExamplesWriter(Draft(Path(self._target), [span]), schema).write(span, batches)
 
 
+def written(state: State, examples: Examples) -> pa.Schema:
+    """Return the columns of transformed rows: inputs, label, and which are held back if `examples` say so."""
+    import pyarrow as pa
+
+    split = VALIDATION in examples.schema.names
+    return state.schema.append(pa.field(VALIDATION, pa.bool_())) if split else state.schema
+
+
 def transformed(batch: pa.RecordBatch, state: State, schema: pa.Schema) -> pa.RecordBatch:
-    """Return raw rows as the model sees them, the label with them."""
+    """Return raw rows as the model sees them; after its inputs the label, and what else `schema` names, as it is."""
     import pyarrow as pa
 
     inputs = [pa.array(values) for values in state.apply_batch(batch).values()]
     label = batch.column(batch.schema.get_field_index(state.label)).cast(pa.float64()).cast(pa.float32())
-    return pa.RecordBatch.from_arrays([*inputs, label], schema=schema)
+    rest = [batch.column(batch.schema.get_field_index(name)) for name in schema.names[len(inputs) + 1 :]]
+    return pa.RecordBatch.from_arrays([*inputs, label, *rest], schema=schema)
 
 
 def _pipeline() -> beam.Pipeline:

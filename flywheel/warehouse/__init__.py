@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flywheel.errors import ConfigError, MissingExtra
+from flywheel.errors import ConfigError, MissingExtra, SQLError
 from flywheel.spans import Span
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ class Options:
         return cls(maximum_bytes_billed=source.get("maximum_bytes_billed"), **asked)
 
 
+class ReadAgain(SQLError):
+    """Reading broke off for a reason that is gone: what came of the span is to be dropped, and all of it read again."""
+
+
 class Warehouse(AbstractContextManager["Warehouse"], Protocol):
     """A source of rows that answers BigQuery's SQL; may be read from several threads at once."""
 
@@ -81,6 +85,7 @@ class Warehouse(AbstractContextManager["Warehouse"], Protocol):
         Raises:
             SQLError: As `schema` does, or the query fails while it runs, or would read more than is allowed.
             DataError: The warehouse no longer keeps the rows of `state`.
+            ReadAgain: The rows broke off; another call gives them all.
         """
         ...
 

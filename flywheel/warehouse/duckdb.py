@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,7 +18,7 @@ from sqlglot import exp
 
 from flywheel.errors import ConfigError, SQLError
 from flywheel.spans import Span
-from flywheel.warehouse import Options, explain, fingerprint, sql, types
+from flywheel.warehouse import Options, ReadAgain, explain, fingerprint, sql, types
 from flywheel.warehouse.files import Folder
 
 if TYPE_CHECKING:
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
 
 ROWS = 128 * 1024
 _ANY = datetime(2000, 1, 1)
+_ERRORS = (duckdb.Error, pa.ArrowException, OSError)  # Arrow has an OSError for what breaks while rows are read
 
+# DuckDB keeps what it has read of its own file up to its limit, so that memory would grow with the file. What a query
+# needs beyond it is spilled to disk, and where that does not do the limit is lifted.
+_FILE_MEMORY, _FOLDER_MEMORY = "64MB", "256MB"
 _SETTINGS: dict[str, Any] = {
     "threads": 1,  # a query on one thread gives its rows in the same order each time; spans run side by side instead
-    "memory_limit": "128MB",  # DuckDB keeps what it has read up to this; a query that needs more spills, or gets more
+    "enable_external_file_cache": False,  # each file is read once
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
 }
@@ -67,12 +72,13 @@ class DuckDB:
     def __init__(self, path: str, state: Callable[[sql.Query], str], folder: Folder | None = None) -> None:
         self._path, self._state, self._folder = path, state, folder
         self._canonical: dict[str, tuple[str, pa.Schema]] = {}
+        self._lock, self._roomy = threading.Lock(), False
         self._spill = tempfile.mkdtemp(prefix="flywheel-duckdb-")
         try:
             self._connection = self._connect()
         except duckdb.Error as error:
             shutil.rmtree(self._spill, ignore_errors=True)
-            busy = "lock" in str(error).lower()
+            busy = "set lock on file" in str(error).lower()
             remedy = "wait until its writer has closed it." if busy else "make it anew, or mend `source.warehouse`."
             raise ConfigError(f"the warehouse {path!r} does not open: {explain.first_line(error)}", remedy) from None
 
@@ -94,15 +100,17 @@ class DuckDB:
         """Yield the rows of one span; a cursor of its own for each call, so threads may call it side by side."""
         with self._explained(query):
             _, schema = self._prepared(query)
-            started = False
+            roomy, started = self._roomy, False
             try:
                 for batch in self._read(query, span):
                     started = True
                     yield types.cast(batch, schema)
-            except (duckdb.Error, pa.ArrowException) as error:
-                if started or "out of memory" not in str(error).lower():
+            except _ERRORS as error:
+                if roomy or not explain.out_of_memory(error):
                     raise
-                self._connection.execute("RESET GLOBAL memory_limit")  # to DuckDB's own, most of what there is
+                self._take_more_memory()
+                if started:  # with more memory a join may give its rows in another order: not to be mixed
+                    raise ReadAgain("the query needs more memory than it had", "read the span again.") from None
                 yield from (types.cast(batch, schema) for batch in self._read(query, span))
 
     def count(self, query: str, span: Span) -> int:
@@ -139,15 +147,22 @@ class DuckDB:
         """Return a connection through which a query reads the warehouse and nothing else."""
         config = _SETTINGS | {"temp_directory": self._spill}
         if self._folder is None:
-            connection = duckdb.connect(self._path, read_only=True, config=config)
+            connection = duckdb.connect(self._path, read_only=True, config=config | {"memory_limit": _FILE_MEMORY})
         else:
-            connection = duckdb.connect(config=config)
+            connection = duckdb.connect(config=config | {"memory_limit": _FOLDER_MEMORY})
             self._folder.create(connection)
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         connection.create_function("farm_fingerprint", fingerprint.of_text, [VARCHAR], BIGINT)
         connection.create_function("farm_fingerprint_of_bytes", fingerprint.of_bytes, [BLOB], BIGINT)
         connection.execute("SET GLOBAL enable_external_access = false")
         return connection
+
+    def _take_more_memory(self) -> None:
+        """Lift the limit to DuckDB's own, most of what the machine or container has."""
+        with self._lock:
+            if not self._roomy:
+                self._connection.execute("RESET GLOBAL memory_limit")
+                self._roomy = True
 
     def _translated(self, query: str, *, bound: bool = True) -> sql.Query:
         return sql.translate(query, bound=bound, datasets=self._folder is None)
@@ -187,7 +202,7 @@ class DuckDB:
         """Turn DuckDB's errors into ones that speak of the user's query."""
         try:
             yield
-        except (duckdb.Error, pa.ArrowException) as error:
+        except _ERRORS as error:
             raise explain.explain(error, self._translated(query, bound=bound), self._path, self._names) from None
 
     def _names(self, tables: list[str] | None) -> list[str]:

@@ -34,7 +34,7 @@ def explain(error: Exception, query: Query, warehouse: str, names: Names) -> SQL
             f"{query.written(name)}{query.place(name)} cannot be translated: DuckDB has no such function",
             "write it with functions that both have, or compute it in the trainer.",
         )
-    if "out of memory" in text.lower():
+    if out_of_memory(error):
         return SQLError(
             f"the query needs more memory than there is: {first_line(error)}",
             "give the step more memory, or take shorter spans or fewer columns.",
@@ -59,6 +59,11 @@ def one_time(rows: Sequence[Sequence[Any]]) -> datetime | None:
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)
     raise SQLError(f"the watermark's query gives {value!r}", "let it give a TIMESTAMP, a DATETIME or a DATE.")
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Return whether that is what DuckDB says, itself or through Arrow."""
+    return "out of memory" in str(error).lower()
 
 
 def first_line(error: Exception) -> str:

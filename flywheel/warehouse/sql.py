@@ -105,7 +105,8 @@ def parse(text: str) -> exp.Query:
         SQLError: It does not parse, or is something else than one query.
     """
     try:
-        statements = [tree for tree in sqlglot.parse(text, read="bigquery") if tree is not None]
+        parsed = sqlglot.parse(text, read="bigquery")
+        statements = [tree for tree in parsed if tree is not None and not isinstance(tree, exp.Semicolon)]
     except ParseError as error:
         fault = error.errors[0] if error.errors else {}
         found = f" near {fault['highlight']!r}" if fault.get("highlight") else ""

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from flywheel.artifacts import Examples
+from flywheel.artifacts import VALIDATION, Examples
+from flywheel.errors import DataError
 from flywheel.training.rows import Rows, split
 
 SCHEMA = pa.schema([("x", pa.float32()), ("label", pa.float32())])
@@ -78,6 +79,39 @@ def test_no_more_than_a_buffer_is_shuffled_at_once(tmp_path):
     x = np.concatenate([part["x"] for part, _ in rows.minibatches(5, shuffle=True, buffer=20)])
 
     assert set(x[:20]) == set(range(20))
+
+
+def split_by_key(folder, held):
+    """Two spans of transformed rows, with a column that says which are held back."""
+    schema = SCHEMA.append(pa.field(VALIDATION, pa.bool_()))
+    with Examples.writer(folder, schema, producer="transform") as writer:
+        for number in range(2):
+            x = np.arange(10 * number, 10 * number + 10, dtype=np.float32)
+            columns = [pa.array(x), pa.array(x % 2, pa.float32()), pa.array([bool(each) for each in held(x)])]
+            writer.write(f"2013-05-0{number + 1}", [pa.RecordBatch.from_arrays(columns, schema=schema)])
+    return Examples.open(folder)
+
+
+def test_a_split_by_key_holds_rows_of_every_span_back_and_hides_its_column(tmp_path):
+    train, validation = split(split_by_key(tmp_path / "e", lambda x: x % 5 == 0), "label", seed=0)
+    columns, labels = validation.arrays()
+
+    assert columns.keys() == {"x"}
+    assert columns["x"].tolist() == [0, 5, 10, 15]
+    assert labels.tolist() == [0, 1, 0, 1]
+    assert (len(train), len(validation)) == (16, 4)
+    assert train.spans == validation.spans == ("2013-05-01", "2013-05-02")
+    assert train.pandas().columns.tolist() == ["x", "label"]
+    assert sum(len(labels) for _, labels in train.minibatches(3, shuffle=True)) == 16
+    assert str(validation) == "rows by key in 2013-05-01 to 2013-05-02"
+
+
+@pytest.mark.parametrize("all_or_none", [True, False])
+def test_a_split_that_leaves_one_side_empty_is_refused(tmp_path, all_or_none):
+    examples = split_by_key(tmp_path / "e", lambda x: [all_or_none] * len(x))
+
+    with pytest.raises(DataError, match="take a key with more values"):
+        split(examples, "label", seed=0)
 
 
 @pytest.mark.slow
