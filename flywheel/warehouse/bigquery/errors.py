@@ -20,7 +20,10 @@ RETRYABLE = frozenset(
 )
 """Reasons for which the same job may well succeed when it is sent again."""
 
-_ROLES = "BigQuery Job User on the project, BigQuery Data Viewer on what the query reads"
+_ROLES = (
+    "BigQuery Job User on the project, BigQuery Data Viewer on what the query reads, and Storage Object User on the "
+    "bucket of `source.bigquery.export` where there is one"
+)
 _PAST = re.compile(r"snapshot time|time travel|cannot read before", re.I)
 
 
@@ -51,7 +54,7 @@ def explain(reason: str, message: str) -> FlywheelError:
             "wait until the quota is renewed, or have it raised in the Google Cloud console.",
         )
     if reason in ("accessDenied", "forbidden", "responseForbidden"):
-        return ConfigError(f"BigQuery denies access: {found}", f"grant the account {_ROLES}.")
+        return ConfigError(f"Google Cloud denies access: {found}", f"grant the account {_ROLES}.")
     if reason == "notFound":
         return SQLError(
             f"BigQuery does not find what the query names: {found}",

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import sqlglot
 from sqlglot import TokenType, exp
 
-from flywheel.errors import SQLError
 from flywheel.spans import Span
 
 if TYPE_CHECKING:
@@ -123,14 +122,3 @@ def body(text: str) -> str:
     if tokens and tokens[-1].token_type == TokenType.SEMICOLON:
         return text[: tokens[-1].start] + text[tokens[-1].end + 1 :]
     return text
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Refuse two columns of one name: BigQuery lets them pass in a SELECT, Parquet does not.
-
-    Raises:
-        SQLError: A name stands twice.
-    """
-    twice = sorted({name for name in names if [other.lower() for other in names].count(name.lower()) > 1})
-    if twice:
-        raise SQLError(f"the query gives two columns named {twice[0]!r}", "name one of them otherwise, by AS.")

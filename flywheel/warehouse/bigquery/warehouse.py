@@ -138,7 +138,6 @@ class BigQuery:
             job, error = try_look(self._jobs, *requests.bind(query, kinds, _SOME_DAY))
             if job is not None:
                 fields = list(job.schema or ())
-                requests.check_names([field.name for field in fields])
                 ordered = tree.args.get("order") is not None
                 tables = list(job.referenced_tables)
                 return _Looked(kinds, fields, schema_of(fields), tables, job.location, ordered)

@@ -106,7 +106,7 @@ class Engine:
             Refused: BigQuery would not take it.
         """
         try:
-            tree = sqlglot.parse_one(text, read="bigquery")
+            tree = next(each for each in sqlglot.parse(text, read="bigquery") if not isinstance(each, exp.Semicolon))
         except SqlglotError as error:
             raise Refused(400, "invalidQuery", f"Syntax error: {error}") from None
         read = []
@@ -122,7 +122,7 @@ class Engine:
         for node in list(tree.find_all(exp.DataType)):
             if node.this == exp.DataType.Type.BIGDECIMAL:
                 node.replace(exp.DataType.build("text"))
-        sql = tree.sql(dialect="duckdb")
+        sql = tree.sql(dialect="duckdb", comments=False)
         values = {name: value for name, (_, value) in parameters.items()}
         read_bytes = sum(each.bytes if each.bytes is not None else each.rows * 8 * len(each.fields) for each in read)
         return Plan(sql, values, self._fields(sql, values, looked), read, read_bytes)

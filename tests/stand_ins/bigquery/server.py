@@ -73,7 +73,7 @@ class StandIn:
 
         `unavailable` (503), `rate_limit` (403), `too_many` (429), `quota` (403), `denied` (403): any REST call;
         `insert_answer_lost`: a job is begun and the client hears 503; `late_failure` (with_: the reason);
-        `slow_job` (with_: seconds); `storage_denied`; `broken_stream`.
+        `slow_job` (with_: seconds); `storage_denied`; `broken_stream`; `objects_denied`.
         """
         self._faults[fault] = [with_] * times
 
@@ -195,6 +195,8 @@ class StandIn:
         name = unquote(at["object"])
         if not (bucket / name).is_file():
             raise Refused(404, "notFound", f"No such object: {name}")
+        if query.get("alt") == "media" and self.fault("objects_denied"):
+            raise Refused(403, "forbidden", "someone does not have storage.objects.get access to the object.")
         if id == "objects.delete":
             (bucket / name).unlink()
             return None

@@ -34,7 +34,7 @@ class StorageApi:
         self._server.stop(None)
 
     def _create(self, request, context):
-        self._stand_in.note("storage.CreateReadSession", request.read_session.table)
+        self._stand_in.note("storage.CreateReadSession", (request.read_session.table, request.max_stream_count))
         if self._stand_in.fault("storage_denied"):
             message = "Permission 'bigquery.readsessions.create' denied on resource"
             context.abort(grpc.StatusCode.PERMISSION_DENIED, message)

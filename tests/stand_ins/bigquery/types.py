@@ -56,6 +56,8 @@ def from_arrow(name, kind):
         return field(name, "RECORD", fields=[from_arrow(each.name, each.type) for each in kind])
     if pa.types.is_timestamp(kind):
         return field(name, "TIMESTAMP" if kind.tz else "DATETIME")
+    if pa.types.is_null(kind):
+        return field(name, "INTEGER")
     if pa.types.is_decimal(kind):
         return field(name, "NUMERIC" if kind.scale else "INTEGER")  # a sum of whole numbers is a HUGEINT in DuckDB
     tests = {
@@ -105,7 +107,8 @@ def to_json(value, field, whole_timestamps):
     if kind == "BYTES":
         return base64.b64encode(value).decode()
     if kind in ("NUMERIC", "BIGNUMERIC"):
-        return f"{value.normalize():f}" if value else "0"
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
     if kind == "BOOLEAN":
         return "true" if value else "false"
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
