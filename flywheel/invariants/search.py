@@ -52,7 +52,9 @@ class Proposal:
         """Return the figures in a sentence."""
         groups = f", {self.groups:,} different keys" if self.groups else ""
         found = f"{self.violations:,} of {self.rows:,} rows violate it{groups}"
-        return f"{found}; by chance about {self.chance * self.rows:,.2g} would" if self.chance else found
+        return (
+            f"{found}; by chance about {float(f'{self.chance * self.rows:.1g}'):,.0f} would" if self.chance else found
+        )
 
 
 def keys(columns: Sequence[Column]) -> Iterator[Proposal]:
