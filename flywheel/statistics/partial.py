@@ -111,7 +111,7 @@ class Partial:
 def _slices(rows: pa.RecordBatch, column: str) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Yield (slice, its rows) for each value of `column`, named as TFDV does; a list is in those of all its values.
 
-    Not by TFDV's own slicer, which takes rows by a function that crashed on rows with some nested columns.
+    Not by TFDV's own slicer: the function by which it takes rows crashes where a column is null in a whole batch.
     """
     values, owners = array_util.flatten_nested(rows.column(rows.schema.get_field_index(column)), True)
     encoded = values.dictionary_encode()

@@ -20,30 +20,30 @@ def assert_same(found, expected):
             _message(feature, others[tuple(feature.path.step)], f"{ours.name} {feature.path.step[0]}")
 
 
-def _message(ours, theirs, where):
-    assert {field.name for field, _ in ours.ListFields()} == {field.name for field, _ in theirs.ListFields()}, where
+def _message(ours, theirs, where, scale=1.0):
     kind = type(ours).__name__
     if kind == "Histogram":
         return _histogram(ours, theirs, where)
     if kind == "RankHistogram":
         return _ranks(ours, theirs, where)
-    for field, value in ours.ListFields():
-        other, name = getattr(theirs, field.name), f"{where}.{field.name}"
-        if field.label == field.LABEL_REPEATED:
+    scale = max(scale, abs(getattr(theirs, "mean", 0.0)))  # a deviation is as exact as the mean's digits allow
+    for field in ours.DESCRIPTOR.fields:
+        value, other, name = getattr(ours, field.name), getattr(theirs, field.name), f"{where}.{field.name}"
+        if _repeated(field):
             assert len(value) == len(other), name
             for one, two in zip(value, other, strict=True):
-                _value(field, one, two, name)
-        else:
-            _value(field, value, other, name)
+                _value(field, one, two, name, scale)
+        elif not field.message_type or ours.HasField(field.name) or theirs.HasField(field.name):
+            _value(field, value, other, name, scale)
 
 
-def _value(field, ours, theirs, where):
+def _value(field, ours, theirs, where, scale):
     if field.message_type:
-        _message(ours, theirs, where)
+        _message(ours, theirs, where, scale)
     elif field.name in ("unique", "median", "frequency"):
         assert ours == pytest.approx(theirs, rel=EPSILON, abs=1e-9), where
     elif isinstance(ours, float):
-        assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-12, nan_ok=True), where
+        assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-12 * scale, nan_ok=True), where
     else:
         assert ours == theirs, where
 
@@ -59,3 +59,8 @@ def _ranks(ours, theirs, where):
     """Equal counts stand in no order, so the labels are compared by their counts."""
     counts = [{bucket.label: bucket.sample_count for bucket in each.buckets} for each in (ours, theirs)]
     assert counts[0] == pytest.approx(counts[1], rel=EPSILON), where
+
+
+def _repeated(field):
+    """Return whether a field of either protobuf family holds many values."""
+    return field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED

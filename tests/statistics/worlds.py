@@ -7,7 +7,6 @@ import random
 from decimal import Decimal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from flywheel.artifacts import Examples
 
@@ -71,16 +70,12 @@ def table(seed=0, rows=ROWS):
     return pa.table(columns)
 
 
-def examples(folder, tables=None, row_group=100):
-    """Write Examples of three spans, several row groups each; of `tables` by span where they are given."""
+def examples(folder, tables=None, part=100):
+    """Write Examples of three spans, in shards of `part` rows; of `tables` by span where they are given."""
     found = tables or {span: table(seed) for seed, span in enumerate(SPANS)}
     schema = next(iter(found.values())).schema
     with Examples.writer(folder, schema, producer="extract") as writer:
         for span, rows in found.items():
-            writer.write(span, rows.to_batches(row_group))
+            for number, start in enumerate(range(0, max(rows.num_rows, 1), part)):
+                writer.write(span, rows.slice(start, part).to_batches(), number)
     return Examples.open(folder)
-
-
-def groups(examples):
-    """Return how many row groups all shards have."""
-    return sum(pq.read_metadata(path).num_row_groups for _, path in examples.shards())
