@@ -37,8 +37,8 @@ def explain(reason: str, message: str) -> FlywheelError:
     if _PAST.search(message):
         return DataError(
             f"BigQuery no longer keeps the rows of that time: {found}",
-            "run again without the old state: the span is then extracted as it is now; or lengthen the dataset's "
-            "time travel window (7 days at most) for the next time.",
+            "run again, so that the plan notes a new state and spans are extracted as they are now; for the next time, "
+            "lengthen the time travel window of the dataset (7 days at most).",
         )
     if reason == "responseTooLarge":
         return TooLarge(

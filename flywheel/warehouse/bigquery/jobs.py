@@ -29,6 +29,12 @@ JOB_ID = "{flywheel job}"
 
 _TIB = 1024**4
 _RESUBMITTED = 3
+PAUSE = 1.0
+"""Seconds before a dropped job is sent again, doubled each time."""
+
+_FOR_GOOD = ("responseTooLarge",)
+"""Reasons that hold for the same request at any time."""
+
 _LOST = ("stopped", "timeout")
 """Reasons of a job that was cancelled, by its time limit or by hand."""
 
@@ -113,11 +119,12 @@ class Jobs:
             reason = (job.error_result or {}).get("reason")
             if reason is None and (not found or there(job)):
                 return job
-            if reason is not None and not found:
+            if reason is not None and (not found or reason in _FOR_GOOD):
                 dropped += 1
                 if reason not in RETRYABLE or dropped > _RESUBMITTED:
                     raise explain(reason, job.error_result.get("message", ""))
                 say(f"  BigQuery dropped job {job.job_id} ({reason}); sending it again")
+                time.sleep(PAUSE * 2**dropped)
 
     def _begin(self, request: Request, attempt: int) -> tuple[bigquery.QueryJob | None, bool]:
         """Send the job, or find the one that was sent: (job, whether an earlier process sent it).

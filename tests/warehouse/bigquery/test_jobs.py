@@ -13,10 +13,16 @@ from flywheel.errors import ConfigError, DataError, SQLError
 from flywheel.spans import Span
 from flywheel.steps.extract import extract
 from flywheel.warehouse import Options
+from flywheel.warehouse.bigquery import jobs
 from tests.warehouse.bigquery.conftest import QUERY, SPAN, URL
 
 TIB = 1024**4
 IDS = set(range(1440, 2160))
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr(jobs, "PAUSE", 0.01)
 
 
 def ids(rows):

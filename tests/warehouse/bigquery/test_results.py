@@ -133,6 +133,8 @@ def test_a_result_that_is_too_large_to_be_given_back_is_exported(bigquery, rows)
     bigquery.fail("late_failure", with_="responseTooLarge")
 
     assert len(rows(export=EXPORT)) == 720
+    assert len(rows(export=EXPORT)) == 720
+    assert len(bigquery.submitted) == 3  # the query once, each reading an export
     assert "FOR SYSTEM_TIME AS OF" in bigquery.submitted[1]["configuration"]["query"]["query"]
 
 
