@@ -107,7 +107,7 @@ def find(workspace: Workspace, span: Span, spans: int) -> Found:
 def latest(workspace: Workspace, now: datetime | None = None) -> tuple[Span, list[str]]:
     """Return the newest span that is over and may have rows, and the columns that the query gives; no rows are read."""
     from flywheel import warehouse as warehouses
-    from flywheel.steps.plan import last_complete
+    from flywheel.spans import last_complete
 
     every, query = workspace.project.source.every, workspace.query()
     with warehouses.open(workspace.warehouse, warehouses.Options.of(source_of(workspace))) as rows:

@@ -143,7 +143,8 @@ def look(batches: Iterable[tuple[str, pa.RecordBatch]], columns: Sequence[str]) 
     """
     found: dict[str, dict[str, Seen]] = {column: {} for column in columns}
     for span, batch in batches:
+        arrays: dict[str, Any] = dict(zip(batch.schema.names, batch.columns, strict=True))
         for column in columns if batch.num_rows else ():
-            array: Any = batch.column(batch.schema.get_field_index(column))
-            found[column].setdefault(span, Seen()).add(array)
+            if column in arrays:
+                found[column].setdefault(span, Seen()).add(arrays[column])
     return {column: Past(spans) for column, spans in found.items()}
