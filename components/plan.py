@@ -29,13 +29,14 @@ def plan(
         ("state", str),
         ("run", str),
         ("reason", str),
+        ("outcome", str),
     ],
 ):
     """Decide whether to train for a span, and open its row in the ledger.
 
     Args:
         name: Name of the flywheel.
-        span: Name of the span, as 2013-06-01; empty for the last one that is complete.
+        span: Name of the span, as 2013-06-01; empty for the last one whose data has arrived.
         source: As `source` in flywheel.yaml.
         warehouse: URL of the warehouse.
         query: SQL that is going to be extracted.

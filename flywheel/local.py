@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.ledger import Row
+from flywheel.ledger import Outcome, Row
 from flywheel.spans import Span
 
 if TYPE_CHECKING:
@@ -38,12 +38,14 @@ class Flywheel:
         for span in spans:
             Span.parse(span, source.every)
         self.workspace.check_trainer()
-        check(self.workspace.query(), self.workspace.warehouse, self.workspace.project.columns)
+        asked = source.model_dump(mode="json", exclude_none=True)
+        check(self.workspace.query(), self.workspace.warehouse, self.workspace.project.columns, asked)
 
     def run(self, span: str = "") -> Row:
         """Run for `span`, by default the last one that is complete, and return its row of the ledger.
 
-        A step that fails gives a row with the outcome `failed`; a span that is done gives `not-needed`.
+        A step that fails gives a row with the outcome `failed`; a span that is done gives `not-needed`, one whose data
+        has not arrived `not-ready`.
         """
         from flywheel.kubeflow.compile import compiled
         from flywheel.runner import run
@@ -100,7 +102,8 @@ def _row(result: Result, span: str) -> Row:
         return Row.from_dict(concluded)
     planned = _planned(result)
     if result.ok and planned and not planned["go"]:
-        return Row.without_a_run(planned["span"], result.id, "not-needed", planned["reason"], result.seconds)
+        outcome: Outcome = planned["outcome"]
+        return Row.without_a_run(planned["span"], result.id, outcome, planned["reason"], result.seconds)
     why = str(result.failed[0].error) if result.failed else f"the run ended {result.status.lower()}"
     return Row.without_a_run(planned["span"] if planned else span, result.id, "failed", why, result.seconds)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from flywheel.errors import ConfigError
@@ -90,3 +90,15 @@ class Windows:
     def all(self) -> tuple[Span, ...]:
         """Every span that the run reads, oldest first."""
         return self.train + self.judge
+
+
+def last_complete(every: Every, now: datetime) -> Span:
+    """Return the last span that was over at `now`, a time with its zone."""
+    at = now.astimezone(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0)
+    if every != "hour":
+        at = at.replace(hour=0)
+    if every == "week":
+        at -= timedelta(days=at.weekday())
+    if every == "month":
+        at = at.replace(day=1)
+    return Span(at, every).shift(-1)

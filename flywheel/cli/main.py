@@ -43,7 +43,8 @@ def options(
 ) -> None:
     """Continuous training: retrain, judge, promote, serve, and start again.
 
-    Exit codes: 0 an outcome was reached, 1 a step failed, 2 wrong input, 130 interrupted.
+    Exit codes: 0 an outcome was reached, 1 a step failed, 2 wrong input, 3 the data of the span has not arrived: try
+    later, 130 interrupted.
     """
 
 

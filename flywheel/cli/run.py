@@ -54,19 +54,20 @@ def run(
 ) -> None:
     """Run the flywheel for one or more spans: retrain, judge, and promote what is no worse.
 
-    Without --span it runs for the last span that is complete by the clock. A span that is done is not done again.
+    Without --span it runs for the last span whose data has arrived: complete by the clock and `source.grace`, and
+    before `source.watermark`. A span that is done is not done again; one whose data has not arrived gives exit code 3.
     Reports are kept under .flywheel/reports, everything else that a run made under .flywheel/runs.
     """
     from flywheel.cli.running import Options
 
     options = Options(jobs, cache, resume, start, only, debug, plain, as_json)
     try:
-        ok = _run(target, spans, parameters, overrides, profile, options, fail_unless_promoted)
+        code = _run(target, spans, parameters, overrides, profile, options, fail_unless_promoted)
     except KeyboardInterrupt:
         typer.secho("interrupted: --resume latest goes on from here.", fg="yellow", err=True)
         raise typer.Exit(130) from None
-    if not ok:
-        raise typer.Exit(1)
+    if code:
+        raise typer.Exit(code)
 
 
 def _run(
@@ -77,14 +78,14 @@ def _run(
     profile: str | None,
     options: Options,
     fail_unless_promoted: bool,
-) -> bool:
-    """Run what `target` is; return whether all went as was asked for."""
+) -> int:
+    """Run what `target` is; return the exit code."""
     from flywheel.cli.running import run_flywheel, run_pipeline
 
     if target.is_file():
         _refuse("a compiled pipeline", {"--span": spans, "--set": overrides, "--profile": profile})
         _refuse("a compiled pipeline", {"--fail-unless-promoted": fail_unless_promoted})
-        return run_pipeline(target, parameters, options)
+        return int(not run_pipeline(target, parameters, options))
     _refuse("a flywheel", {"--parameter": parameters})
     return run_flywheel(target, spans, overrides, profile, options, fail_unless_promoted=fail_unless_promoted)
 

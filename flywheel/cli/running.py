@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from flywheel.runner import Result
     from flywheel.runner.events import Events
 
+NOT_READY = 3  # exit code
+
 
 @dataclass(frozen=True)
 class Options:
@@ -99,8 +101,8 @@ def run_flywheel(
     options: Options,
     *,
     fail_unless_promoted: bool,
-) -> bool:
-    """Run a flywheel for each span and show what became of it; return whether all went as was asked for."""
+) -> int:
+    """Run a flywheel for each span and show what became of it; return the exit code, 0 when all went as asked for."""
     from flywheel.cli.table import show
     from flywheel.local import Flywheel
     from flywheel.workspace import Workspace
@@ -117,7 +119,7 @@ def run_flywheel(
     flywheel = Flywheel(workspace, options.launch)
     flywheel.check(spans)
     if options.reruns:
-        return options.launch(Path(), {}, root=workspace.state, preload=workspace.trainer_imports()).ok
+        return int(not options.launch(Path(), {}, root=workspace.state, preload=workspace.trainer_imports()).ok)
     rows, inferred = [], not workspace.schema.exists()
     for span in spans or [""]:
         rows.append(flywheel.run(span))
@@ -131,7 +133,9 @@ def run_flywheel(
         typer.echo(f"reports: {flywheel.reports}")
         if inferred and workspace.schema.exists():
             typer.echo(f"{workspace.schema.name} was inferred from the data: read it, tighten it, commit it")
-    return not any(row.failed or (fail_unless_promoted and row.outcome != "promoted") for row in rows)
+    if any(row.failed or (fail_unless_promoted and row.outcome != "promoted") for row in rows):
+        return 1
+    return NOT_READY if any(row.outcome == "not-ready" for row in rows) else 0
 
 
 def _arguments(file: Path, parameters: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
     from flywheel.ledger import Row
 
-_COLOURS = {"promoted": "green", "kept-champion": "yellow", "data-rejected": "yellow", "failed": "red"}
+_COLOURS = {
+    "promoted": "green",
+    "kept-champion": "yellow",
+    "data-rejected": "yellow",
+    "not-ready": "yellow",
+    "failed": "red",
+}
 
 
 def outcomes(rows: Iterable[Row]) -> Table:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flywheel import warehouse as warehouses
-from flywheel.ledger import Champion, Ledger, Row
+from flywheel.ledger import Champion, Ledger, Row, Waiver
 from flywheel.say import say
-from flywheel.spans import Every, Span, Windows
+from flywheel.spans import Span, Windows
+from flywheel.steps.ready import Data, noted
 
 PRELOAD = ("flywheel.ledger.engine", "duckdb")
 
@@ -28,6 +28,7 @@ class Plan(NamedTuple):
         state: What the warehouse's rows are like now, for caches: another text when they may have changed.
         run: The run's row in the ledger; empty when there is nothing to do.
         reason: The decision in a sentence.
+        outcome: Empty when there is something to do; else `not-needed`, or `not-ready` when data has to arrive first.
     """
 
     go: bool
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     state: str
     run: str
     reason: str
+    outcome: str
 
 
 def plan(
@@ -55,14 +57,16 @@ def plan(
 ) -> Plan:
     """Decide whether to train for `span`, and open its row in the ledger.
 
-    A span that is done is not done again, and none older than the champion's is trained for: both are answered with
-    `go=False` and leave no row. A try that failed, or whose process is gone, does not count: it is tried again.
+    A span that is done is not done again, and none older than the champion's is trained for: both are `not-needed`. One
+    whose rows have not arrived is `not-ready`. None of these leaves a row. A try that failed, or whose process is gone,
+    does not count. A span whose data was rejected is tried again when a person has waived something since, or when the
+    data has changed.
 
     Args:
         name: Name of the flywheel.
-        span: Name of the span; empty for the last one that is complete by the clock.
+        span: Name of the span; empty for the last one that is complete by the clock, `grace` and `watermark`.
         source: As `source` in flywheel.yaml: `every`, how long a span is, how many to train on, `window`, and to judge
-            on, `judge`.
+            on, `judge`; `grace` in seconds, and `watermark`.
         warehouse: URL of the warehouse.
         query: SQL that is going to be extracted.
         ledger: MLflow tracking URI.
@@ -72,44 +76,46 @@ def plan(
 
     Raises:
         ConfigError: `span` names no such span, or there is no such warehouse.
+        SQLError: The query or that of the watermark fails.
         LedgerError: The ledger cannot be reached.
     """
-    every: Every = source["every"]
-    chosen = Span.parse(span, every) if span else last_complete(every, clock())
-    windows = Windows.of(chosen, int(source["window"]), int(source["judge"]))
     book = Ledger(ledger)
-    newest = book.champion(name)
-    # A span that is tried again after its promotion is compared with the champion of before, as it was the first time.
-    champion = book.previous(name) if newest and newest.span == chosen.name else newest
-    trained = _trained_until(book, champion)
-    judge = tuple(span for span in windows.judge if span.name > trained)
-    earlier = [row for row in book.rows(name) if row.span == chosen.name and row.job != job]
-    done = next((row for row in earlier if row.done), None)
-    run = state = ""
-    if done:
-        reason = f"span {chosen} is done: {done.outcome} on {done.started:%Y-%m-%d at %H:%M} UTC ({done.why})"
-    elif newest and chosen.name < newest.span:
-        reason = f"span {chosen} is older than the champion's: version {newest.version} is of {newest.span}"
-    elif not judge:
-        reason = f"the champion was trained on every span that would judge it, up to {trained}: take a later span"
-    else:
-        _give_up(book, earlier)
-        with warehouses.open(warehouse, warehouses.Options.of(source)) as rows:
-            state = rows.state(query)
-        run = book.open(
-            name,
-            chosen.name,
-            job,
-            {
+    with Data(warehouse, query, source) as data:
+        chosen = Span.parse(span, source["every"]) if span else data.newest(clock())
+        windows = Windows.of(chosen, int(source["window"]), int(source["judge"]))
+        newest = book.champion(name)
+        # A span that is tried again after its promotion meets the champion of before, as it did the first time.
+        champion = book.previous(name) if newest and newest.span == chosen.name else newest
+        trained = _trained_until(book, champion)
+        judge = tuple(span for span in windows.judge if span.name > trained)
+        earlier = [row for row in book.rows(name) if row.span == chosen.name and row.job != job]
+        done = _done(earlier)
+        run, outcome = "", "not-needed"
+        if done and not _anew(done, windows, book.waivers(name), data):
+            reason = f"span {chosen} is done: {done.outcome} on {done.started:%Y-%m-%d at %H:%M} UTC ({done.why})"
+        elif newest and chosen.name < newest.span:
+            reason = f"span {chosen} is older than the champion's: version {newest.version} is of {newest.span}"
+        elif not judge:
+            reason = f"the champion was trained on every span that would judge it, up to {trained}: take a later span"
+        elif lacking := data.lacks(chosen):
+            reason, outcome = lacking, "not-ready"
+        else:
+            _give_up(book, earlier)
+            tags = {
                 "code": code_zip.stem,
                 "window": _range(windows.train),
                 "judge": _range(judge),
                 "champion": champion.version if champion else "",
-            },
-        )
-        against = f"against champion version {champion.version} of {champion.span}" if champion else "the first model"
-        reason = f"train for span {chosen} on {_range(windows.train)}, judge on {_range(judge)}, {against}"
-    say(reason if run else f"nothing to do: {reason}")
+                "state": noted(data.state),
+            }
+            run, outcome = book.open(name, chosen.name, job, tags), ""
+            against = (
+                f"against champion version {champion.version} of {champion.span}" if champion else "the first model"
+            )
+            reason = f"train for span {chosen} on {_range(windows.train)}, judge on {_range(judge)}, {against}"
+        state = data.state if run else ""
+    said = {"not-needed": "nothing to do: ", "not-ready": "not ready: ", "": ""}
+    say(f"{said[outcome]}{reason}")
     return Plan(
         go=bool(run),
         span=chosen.name,
@@ -120,19 +126,25 @@ def plan(
         state=state,
         run=run,
         reason=reason,
+        outcome=outcome,
     )
 
 
-def last_complete(every: Every, now: datetime) -> Span:
-    """Return the last span that was over at `now`."""
-    at = now.astimezone(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0)
-    if every != "hour":
-        at = at.replace(hour=0)
-    if every == "week":
-        at -= timedelta(days=at.weekday())
-    if every == "month":
-        at = at.replace(day=1)
-    return Span(at, every).shift(-1)
+def _done(earlier: list[Row]) -> Row | None:
+    """Return the row that settled the span: of several the last, and one that judged a model before a rejection."""
+    done = [row for row in earlier if row.done]
+    judged = [row for row in done if row.outcome != "data-rejected"]
+    return next(reversed(judged or done), None)
+
+
+def _anew(row: Row, windows: Windows, waivers: Mapping[str, Waiver], data: Data) -> bool:
+    """Return whether a rejection has to be looked at again."""
+    if row.outcome != "data-rejected":
+        return False
+    if any(span.name in waivers and waivers[span.name].at > row.started for span in windows.all):
+        return True
+    seen = row.tags.get("flywheel.state")
+    return seen is not None and seen != noted(data.state)
 
 
 def _trained_until(book: Ledger, champion: Champion | None) -> str:

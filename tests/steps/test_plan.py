@@ -3,12 +3,13 @@ from datetime import UTC, datetime, timedelta, timezone
 import duckdb
 import pytest
 
-from flywheel.errors import ConfigError
+from flywheel.errors import ConfigError, SQLError
 from flywheel.ledger import Ledger
-from flywheel.spans import Span
+from flywheel.spans import Span, last_complete
 from flywheel.steps.conclude import conclude
-from flywheel.steps.plan import last_complete, plan
+from flywheel.steps.plan import plan
 from flywheel.steps.promote import promote
+from flywheel.steps.ready import noted
 from tests.stores import ledger_in, model_in
 
 
@@ -17,22 +18,45 @@ def uri(tmp_path):
     return ledger_in(tmp_path)
 
 
+QUERY = "SELECT late FROM flights WHERE day >= @start AND day < @end"
+
+
 @pytest.fixture
 def warehouse(tmp_path):
+    """A flight a day from 1 to 15 June; `loads` says up to when they were loaded."""
     file = tmp_path / "warehouse.duckdb"
     with duckdb.connect(str(file)) as connection:
-        connection.execute("CREATE TABLE flights AS SELECT 1 AS late")
+        connection.execute(
+            "CREATE TABLE flights AS SELECT 1 AS late, DATE '2013-06-01' + i::INT AS day FROM range(15) AS t(i)"
+        )
+        connection.execute("CREATE TABLE loads AS SELECT TIMESTAMP '2013-06-10 06:00:00' AS up_to")
     return file
+
+
+@pytest.fixture
+def change(warehouse):
+    """Run SQL on the warehouse."""
+
+    def call(statement):
+        with duckdb.connect(str(warehouse)) as connection:
+            connection.execute(statement)
+
+    return call
 
 
 @pytest.fixture
 def plan_for(uri, tmp_path, warehouse):
     def call(span, job="job-1", settings=None, **options):
-        settings = settings or {"every": "day", "window": 3, "judge": 2}
+        settings = {"every": "day", "window": 3, "judge": 2} | (settings or {})
         code = tmp_path / "0123abcd.zip"
-        return plan("flights", span, settings, f"duckdb:///{warehouse}", "SELECT 1", uri, code, job, **options)
+        return plan("flights", span, settings, f"duckdb:///{warehouse}", QUERY, uri, code, job, **options)
 
     return call
+
+
+def at(text):
+    """A clock that stands still, in UTC."""
+    return lambda: datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def finish(uri, planned, outcome, why="so it was"):
@@ -55,10 +79,9 @@ def test_the_first_run_trains_before_what_it_judges_on_and_has_no_champion(plan_
     assert row.tags["flywheel.window"] == "2013-06-06 to 2013-06-08"
 
 
-def test_a_cache_can_see_that_rows_came_after_the_last_try(plan_for, warehouse):
+def test_a_cache_can_see_that_rows_came_after_the_last_try(plan_for, change):
     before, same = plan_for("2013-06-10", "job-1").state, plan_for("2013-06-10", "job-2").state
-    with duckdb.connect(str(warehouse)) as connection:
-        connection.execute("INSERT INTO flights SELECT range FROM range(100000)")
+    change("INSERT INTO flights SELECT range, '2013-06-10' FROM range(100000)")
 
     assert before == same
     assert plan_for("2013-06-10", "job-3").state not in ("", before)
@@ -83,7 +106,7 @@ def test_a_span_that_is_done_is_not_done_again(plan_for, uri, outcome):
     again = plan_for("2013-06-10", "job-2")
 
     assert not again.go
-    assert again.run == ""
+    assert (again.run, again.outcome) == ("", "not-needed")
     assert f"is done: {outcome} on 20" in again.reason
     assert len(Ledger(uri).rows("flights")) == 1
 
@@ -171,3 +194,124 @@ def test_a_name_that_is_no_span_is_refused_before_anything_is_written(plan_for, 
     with pytest.raises(ConfigError, match="write it as '2013-06-01'"):
         plan_for("last tuesday")
     assert Ledger(uri).rows("flights") == []
+
+
+@pytest.mark.parametrize(
+    ("grace", "now", "span"),
+    [
+        (0, "2013-06-11T00:00", "2013-06-10"),
+        (6 * 3600.0, "2013-06-11T05:59", "2013-06-09"),
+        (6 * 3600.0, "2013-06-11T06:00", "2013-06-10"),
+        (2 * 86400.0, "2013-06-11T12:00", "2013-06-08"),
+    ],
+)
+def test_a_span_is_taken_when_its_grace_is_over(plan_for, grace, now, span):
+    assert plan_for("", settings={"grace": grace}, clock=at(now)).span == span
+
+
+@pytest.mark.parametrize(
+    ("up_to", "now", "span"),
+    [
+        ("2013-06-10 06:00:00", "2013-06-11T12:00", "2013-06-09"),  # the 10th is not there yet
+        ("2013-06-11 00:00:00", "2013-06-11T12:00", "2013-06-10"),
+        ("2013-06-14 00:00:00", "2013-06-11T12:00", "2013-06-10"),  # what the clock has not seen is not over
+    ],
+)
+def test_without_a_span_the_newest_before_watermark_and_clock_is_taken(plan_for, change, up_to, now, span):
+    change(f"UPDATE loads SET up_to = TIMESTAMP '{up_to}'")
+
+    planned = plan_for("", settings={"watermark": "SELECT MAX(up_to) FROM loads"}, clock=at(now))
+
+    assert (planned.go, planned.span) == (True, span)
+
+
+@pytest.mark.parametrize(
+    ("watermark", "reason"),
+    [
+        ("SELECT MAX(up_to) FROM loads", "up to 2013-06-10 06:00, and span 2013-06-10 ends at 2013-06-11 00:00"),
+        ("SELECT DATE(MAX(up_to)) FROM loads", "up to 2013-06-10 00:00, and span"),
+        ("SELECT TIMESTAMP '2013-06-10 20:00:00-04'", ""),
+        ("SELECT MAX(up_to) FROM loads WHERE FALSE", "nothing has been loaded yet"),
+    ],
+)
+def test_a_span_that_ends_after_the_watermark_is_not_ready(plan_for, uri, watermark, reason):
+    planned = plan_for("2013-06-10", settings={"watermark": watermark})
+
+    assert planned.go == (not reason)
+    assert planned.outcome == ("not-ready" if reason else "")
+    assert reason in planned.reason
+    assert len(Ledger(uri).rows("flights")) == planned.go
+
+
+@pytest.mark.parametrize(
+    ("watermark", "said"),
+    [
+        ("SELECT up_to, 1 FROM loads", "2 columns"),
+        ("SELECT 'yesterday'", "'yesterday'"),
+        ("SELECT up_to FROM loads UNION ALL SELECT up_to FROM loads", "several rows"),
+        ("SELECT MAX(day) FROM flight", "no table 'flight'"),
+        ("SELECT MAX(day) FROM flights WHERE day < @end", "@end"),
+    ],
+)
+def test_a_watermark_that_is_no_time_is_refused(plan_for, watermark, said):
+    with pytest.raises(SQLError, match=said):
+        plan_for("", settings={"watermark": watermark})
+
+
+def test_a_newest_span_without_rows_is_not_ready_until_they_are_there(plan_for, uri, change):
+    early = plan_for("2013-06-16", "job-1")
+    change("INSERT INTO flights VALUES (1, '2013-06-16')")
+
+    assert (early.go, early.outcome, early.run) == (False, "not-ready", "")
+    assert "has no rows yet; there is data from 2013-06-01 00:00 to 2013-06-15 00:00" in early.reason
+    assert plan_for("2013-06-16", "job-2").go
+    assert len(Ledger(uri).rows("flights")) == 1
+
+
+def test_a_rejected_span_is_tried_again_once_it_is_waived(plan_for, uri):
+    finish(uri, plan_for("2013-06-10", "job-1"), "data-rejected")
+    before = plan_for("2013-06-10", "job-2")
+    Ledger(uri).waive("flights", "2013-06-10", "a public holiday")
+    waived = plan_for("2013-06-10", "job-3")
+    finish(uri, waived, "data-rejected")
+
+    assert (before.go, waived.go) == (False, True)
+    assert not plan_for("2013-06-10", "job-4").go  # the waiver was known to that try
+
+
+def test_a_rejected_span_is_tried_again_once_an_older_one_that_it_reads_is_waived(plan_for, uri):
+    finish(uri, plan_for("2013-06-10", "job-1"), "data-rejected")
+    Ledger(uri).waive("flights", "2013-06-01", "long before")
+    not_read = plan_for("2013-06-10", "job-2")
+    Ledger(uri).waive("flights", "2013-06-07", "a storm")
+
+    assert not not_read.go
+    assert plan_for("2013-06-10", "job-3").go
+
+
+def test_a_rejected_span_is_tried_again_once_its_data_has_changed(plan_for, uri, change):
+    finish(uri, plan_for("2013-06-10", "job-1"), "data-rejected")
+    same = plan_for("2013-06-10", "job-2")
+    change("INSERT INTO flights SELECT 0, '2013-06-10' FROM range(100000)")
+
+    assert (same.go, same.outcome) == (False, "not-needed")
+    assert plan_for("2013-06-10", "job-3").go
+
+
+def test_a_span_that_was_promoted_after_a_rejection_stays_done(plan_for, uri, change):
+    finish(uri, plan_for("2013-06-10", "job-1"), "data-rejected")
+    change("INSERT INTO flights SELECT 0, '2013-06-10' FROM range(100000)")
+    finish(uri, plan_for("2013-06-10", "job-2"), "kept-champion")
+    change("INSERT INTO flights SELECT 0, '2013-06-10' FROM range(200000)")
+
+    assert "is done: kept-champion" in plan_for("2013-06-10", "job-3").reason
+
+
+def test_the_state_is_noted_whatever_its_length(plan_for, uri):
+    planned = plan_for("2013-06-10")
+    long = "as-of 2013-06-11T00:00:00Z " + "x" * 10_000
+
+    assert Ledger(uri).row(planned.run).tags["flywheel.state"] == planned.state
+    assert noted(long).startswith("as-of 2013-06-11T00:00:00Z xxx")
+    assert len(noted(long)) < 500
+    assert noted(long) != noted(long + "x")
