@@ -90,6 +90,7 @@ def explained() -> Iterator[None]:
     """Turn what the client raises into Flywheel's errors; what is none of BigQuery's doing passes."""
     from google.api_core import exceptions
     from google.auth import exceptions as auth
+    from requests.exceptions import RequestException
 
     try:
         yield
@@ -100,6 +101,8 @@ def explained() -> Iterator[None]:
         ) from None
     except exceptions.GoogleAPICallError as error:
         raise explain(reason_of(error), message_of(error)) from None
+    except RequestException as error:
+        raise DataError(f"Google Cloud cannot be reached: {error}", "look after the network, then run again.") from None
     except (auth.RefreshError, auth.TransportError) as error:
         raise ConfigError(
             f"the Google credentials are not accepted: {error}",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from google.api_core import exceptions
 
-from flywheel.warehouse.bigquery.errors import explained
+from flywheel.warehouse import ReadAgain
+from flywheel.warehouse.bigquery.errors import explained, message_of
 from flywheel.warehouse.bigquery.types import as_text, cast, from_rows
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def by_storage(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of `table` by the Storage Read API, a message of each stream in turn.
 
-    A stream that breaks is taken up again by the client where it broke.
+    A stream that breaks is taken up by the client where it broke.
 
     Args:
         client: Storage Read API.
@@ -45,6 +46,7 @@ def by_storage(
 
     Raises:
         NotAllowed: Before any row: the account or the project may not use the API.
+        ReadAgain: A stream is lost for good.
     """
     from google.cloud.bigquery_storage_v1 import types
 
@@ -100,6 +102,9 @@ class _Readers:
                 item = each.get()
                 if item is _END:
                     open_ones.remove(each)
+                elif isinstance(item, exceptions.GoogleAPICallError):
+                    found = f"the rows broke off: {message_of(item)}"
+                    raise ReadAgain(found, "run again: the job is found again, and costs nothing more.") from None
                 elif isinstance(item, BaseException):
                     raise item
                 else:

@@ -73,7 +73,8 @@ class StandIn:
 
         `unavailable` (503), `rate_limit` (403), `too_many` (429), `quota` (403), `denied` (403): any REST call;
         `insert_answer_lost`: a job is begun and the client hears 503; `late_failure` (with_: the reason);
-        `slow_job` (with_: seconds); `storage_denied`; `broken_stream`; `objects_denied`.
+        `slow_job` (with_: seconds); `storage_denied`; `broken_stream`; `lost_stream`;
+        `objects_denied`.
         """
         self._faults[fault] = [with_] * times
 

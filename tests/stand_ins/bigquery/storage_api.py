@@ -71,6 +71,8 @@ class StorageApi:
             )
             if self._stand_in.fault("broken_stream"):
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the stream broke")
+            if self._stand_in.fault("lost_stream"):
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the session expired")
 
 
 def _packed(batch, compression):

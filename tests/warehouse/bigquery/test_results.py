@@ -42,6 +42,15 @@ def test_a_broken_stream_is_taken_up_where_it_broke(bigquery, rows):
     assert [offset for _, (_, offset) in asked(bigquery, "storage.ReadRows") if offset] == [50, 50, 50]
 
 
+def test_a_stream_that_is_lost_for_good_is_read_anew_from_the_same_job(bigquery, tmp_path):
+    whole = digest(tmp_path / "whole", bigquery)
+    bigquery.fail("lost_stream")
+
+    assert digest(tmp_path / "again", bigquery) == whole
+    assert bigquery.calls["storage.CreateReadSession"] == 3
+    assert len(bigquery.submitted) == 1
+
+
 @pytest.mark.parametrize("storage_api", [True, False])
 def test_a_large_result_streams_in_even_batches_and_the_same_order(bigquery, monkeypatch, storage_api):
     monkeypatch.setattr(warehouse, "SORTED", 0)
