@@ -11,27 +11,38 @@ their dependence, where Holm's bars would have to assume that each single tail i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import gamma
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flywheel.profiles.compare import UPWARDS
 from flywheel.profiles.profile import Floats
 
 ENOUGH = 8
-_SHAPE = 0.1
 _QUARTILE = 0.75
 _PRIOR = 3.0  # the prior scale weighs as much as this many exceedances
-_WIDTHS = {
-    "rows": 0.08, "label rate": 0.05, "repeated rows": 0.04, "rows of the span before": 0.08,
-    "nulls": 0.1, "zeros": 0.1, "whole": 0.1, "distinct": 0.1, "distance": 0.04, "shift": 0.015, "length": 0.03,
-    "unseen": 0.05, "links": 0.04, "link with the label": 0.06, "drift": 0.03,
+_PRIOR_SHAPE = 10.0  # so does the exponential's shape
+_SHAPES = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0])
+_VARIATION = np.array([gamma(1 + 2 / k) / gamma(1 + 1 / k) ** 2 - 1 for k in _SHAPES])
+_SHAPES, _VARIATION = _SHAPES[::-1], _VARIATION[::-1]
+_VARIED = (float(_VARIATION[0]), float(_VARIATION[-1]))
+_FLOORS = {
+    "rows": 0.02, "label rate": 0.02, "repeated rows": 0.01, "rows seen before": 0.02, "champion's score": 0.01,
+    "champion's bias": 0.01,
+    "nulls": 0.01, "zeros": 0.01, "whole": 0.01, "distinct": 0.03, "distance": 0.01, "shift": 0.005, "length": 0.005,
+    "unseen": 0.01, "stale": 0.02, "links": 0.01, "link with the label": 0.02, "drift": 0.005, "level": 0.02,
+    "spread": 0.02, "step": 0.02, "surprise": 0.02, "bias": 0.005, "fit": 0.01,
 }  # fmt: skip
-"""How wide the tail of a measure is before its history says so, and the least that a history can make of it."""
+"""The least scale of a tail: what is smaller harms nobody, however regular the past was."""
+
+_WIDER = 4.0
+"""How many times the least scale a tail has before its history says so."""
 
 
 def check_of(measure: str) -> str:
     """Return the check that a measure is of: what stands before its column."""
-    return measure.rpartition(" of ")[0] if measure.rpartition(" of ")[0] in _WIDTHS else measure
+    return measure.rpartition(" of ")[0] if measure.rpartition(" of ")[0] in _FLOORS else measure
 
 
 def column_of(measure: str) -> str:
@@ -54,10 +65,23 @@ class Bars:
         self._spans = len(past)
         if not past:
             table = np.empty((0, len(self.names)))
-        widths = np.array([_WIDTHS[check_of(name)] for name in self.names])
-        self._upper, self._lower = _Tails(table, widths), _Tails(-table, widths)
+        floors = np.array([_FLOORS[check_of(name)] for name in self.names])
+        self._upper, self._lower = _Tails(table, floors), _Tails(-table, floors)
         self._both = np.array([check_of(name) not in UPWARDS for name in self.names], bool)
-        self.bar = _bar_of_largest(self._scores_of_past(), false_alarms, len(self.names))
+        scores = self._scores_of_past()
+        columns = np.array([column_of(name) for name in self.names])
+        joint = [_top(scores[:, columns == column]) for column in sorted(set(columns))]
+        self._largest = scores.max(1) if self.names else np.zeros(0)
+        self._largest_joint = np.max(joint, axis=0) if joint else np.zeros(0)
+        self.bar, self.joint_bar = self.at(false_alarms)
+
+    def at(self, false_alarms: float) -> tuple[float, float]:
+        """Return the bars for a single measure and for the three most unusual of a column, half the rate for each."""
+        measures, columns = len(self.names), len({column_of(name) for name in self.names})
+        return (
+            _bar_of_largest(self._largest, false_alarms / 2, measures),
+            _bar_of_largest(self._largest_joint, false_alarms / 2, columns),
+        )
 
     @property
     def learnt(self) -> bool:
@@ -76,7 +100,7 @@ class Bars:
         return float(-np.log10(min(max(p, 1e-300), 1.0)))
 
     def range(self, name: str) -> tuple[float, float]:
-        """Return between which values `name` is not called unusual."""
+        """Return between which values `name` alone is not called unusual."""
         place = self._place[name]
         p = 10.0**-self.bar / (2 if self._both[place] else 1)
         high = self._upper.value_at(place, p)
@@ -89,11 +113,20 @@ class Bars:
             return np.asarray(-np.log10(np.clip(p, 1e-300, 1.0)))
 
 
+def together(scores: Sequence[float]) -> float:
+    """Return how unusual a column is by its three most unusual measures together: a fault moves more than one."""
+    return float(_top(np.asarray([scores], float))[0]) if len(scores) else 0.0
+
+
+def _top(scores: Floats) -> Floats:
+    return np.asarray(-np.sort(-scores, axis=1)[:, :3].sum(1))
+
+
 class _Tails:
     """The upper tail of each column of a table: a threshold, the share above it, and how fast that falls."""
 
-    def __init__(self, table: Floats, widths: Floats) -> None:
-        self._table, self._widths = table, widths
+    def __init__(self, table: Floats, floors: Floats) -> None:
+        self._floors = floors
         self.counts = np.isfinite(table).sum(0)
         some = self.counts > 0
         self._threshold = np.zeros(table.shape[1])
@@ -101,42 +134,56 @@ class _Tails:
             self._threshold[some] = np.nanquantile(table[:, some], _QUARTILE, axis=0)
         self._excess = np.where(np.isfinite(table), np.maximum(table - self._threshold, 0.0), 0.0)
         self._above = (self._excess > 0).sum(0)
-        self._scale = self._scaled(self._excess.sum(0), self._above)
+        self._sums = self._excess.sum(0), (self._excess**2).sum(0)
+        self._scale, self._shape = self._fitted(*self._sums, self._above)
         self._share = (self._above + 0.5) / (self.counts + 1)
 
-    def _scaled(self, total: Floats, above: Floats) -> Floats:
-        return np.asarray(np.maximum((total + _PRIOR * self._widths) / (above + _PRIOR), self._widths / 2))
+    def _fitted(self, first: Floats, second: Floats, above: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return scale and shape of Weibull tails with these sums of excesses and of their squares, by moments."""
+        prior = _PRIOR * _WIDER * self._floors
+        mean = np.maximum((first + prior) / (above + _PRIOR), self._floors)
+        varied = np.where(
+            above > 1, second / np.maximum(above, 1) / np.maximum(first / np.maximum(above, 1), 1e-12) ** 2 - 1, 1.0
+        )
+        varied = (above * np.clip(varied, *_VARIED) + _PRIOR_SHAPE) / (above + _PRIOR_SHAPE)
+        shape = np.interp(varied, _VARIATION, _SHAPES)
+        return mean / _gamma(1 + 1 / shape), shape
 
     def p_value(self, place: int, value: float) -> float:
         """Return the chance of a value of at least `value`."""
         beyond = value - self._threshold[place]
         if beyond <= 0:
             return 1.0
-        return float(self._share[place] * (1 + _SHAPE * beyond / self._scale[place]) ** (-1 / _SHAPE))
+        return float(self._share[place] * np.exp(-((beyond / self._scale[place]) ** self._shape[place])))
 
     def value_at(self, place: int, p: float) -> float:
         """Return the value above which there is the chance `p`."""
-        ratio = min(p / self._share[place], 1.0)
-        return float(self._threshold[place] + self._scale[place] / _SHAPE * (ratio**-_SHAPE - 1))
+        depth = -np.log(min(p / self._share[place], 1.0))
+        return float(self._threshold[place] + self._scale[place] * depth ** (1 / self._shape[place]))
 
     def p_of_past(self) -> Floats:
         """Return the chance of each value of the table, judged by all others of its column."""
         own = self._excess
-        scale = self._scaled(self._excess.sum(0) - own, np.maximum(self._above - (own > 0), 0))
-        return np.asarray(np.where(own > 0, self._share * (1 + _SHAPE * own / scale) ** (-1 / _SHAPE), 1.0))
+        first, second = self._sums
+        scale, shape = self._fitted(first - own, second - own**2, np.maximum(self._above - (own > 0), 0))
+        return np.asarray(np.where(own > 0, self._share * np.exp(-((own / scale) ** shape)), 1.0))
 
 
-def _bar_of_largest(scores: Floats, false_alarms: float, measures: int) -> float:
+def _gamma(values: Floats) -> Floats:
+    from scipy.special import gamma as gammas
+
+    return np.asarray(gammas(values))
+
+
+def _bar_of_largest(largest: Floats, false_alarms: float, measures: int) -> float:
     """Return what the largest score of a usual span passes with the chance `false_alarms`.
 
     Were all tails right and independent, the largest of n scores would have an exponential tail of scale 1/ln(10) above
     log10(n): that is where a short history starts from.
     """
     exact = 1 / np.log(10)
-    nominal = np.log10(max(measures, 1) / false_alarms)
-    if len(scores) < ENOUGH or not measures:
-        return float(nominal)
-    largest = scores.max(1)
+    if len(largest) < ENOUGH:
+        return float(np.log10(max(measures, 1) / false_alarms))
     middle = float(np.median(largest))
     beyond = largest[largest > middle] - middle
     spread = float(np.median(beyond) / np.log(2)) if len(beyond) else exact

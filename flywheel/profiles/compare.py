@@ -10,12 +10,13 @@ import numpy as np
 
 from flywheel.profiles.profile import Column, Floats, Profile
 
-UPWARDS = frozenset({"unseen", "distance", "links", "repeated rows", "rows of the span before", "drift"})
+UPWARDS = frozenset({"unseen", "stale", "distance", "links", "repeated rows", "rows seen before", "drift"})
 """Measures that are only strange when they are large; of the others, both sides are."""
 
 _BINS = 20
 _LINKED = 0.15
 _MOST_KNOWN = 20_000
+_LEAST_SHARE = 0.005
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,24 @@ class Measure:
         value: The change, on a scale on which its spread is about the same wherever it lies.
         observed: What was found, in its own unit.
         reference: The same of the references.
-        scale: `angle` of shares, `log` of counts, `square` for roots of distances, `plain`.
+        scale: `angle` of shares, `log` of counts, `square` for roots of distances, `level` in units of `unit`, `plain`.
+        unit: What a level is counted in.
     """
 
     value: float
     observed: float
     reference: float
     scale: str
+    unit: float = 1.0
 
     def natural(self, value: float) -> float:
         """Return what would have been observed at `value`."""
         if self.scale == "angle":
-            return float(np.sin(np.clip(_angle(self.reference) + value, 0, np.pi / 2)) ** 2)
+            share = np.sin(np.clip(_angle(self.reference) + value, 0, np.pi / 2)) ** 2
+            return float(np.clip((share - _LEAST_SHARE) / (1 - 2 * _LEAST_SHARE), 0.0, 1.0))
         if self.scale == "log":
             return float(self.reference * np.exp(np.clip(value, -50, 50)))
-        return float(max(value, 0.0) ** 2 if self.scale == "square" else self.reference + value)
+        return float(max(value, 0.0) ** 2 if self.scale == "square" else self.reference + value * self.unit)
 
 
 def measures(
@@ -58,9 +62,10 @@ def measures(
         label: Column to predict.
     """
     rows = float(np.mean([each.rows for each in references]))
-    found = {"rows": _log_ratio(profile.rows, rows), "repeated rows": _root(profile.repeated)}
+    found = {"rows": _log_ratio(profile.rows, rows), "repeated rows": _share(profile.repeated, 0.0)}
     if before is not None:
-        found["rows of the span before"] = _root(_overlap(profile, before))
+        found["rows seen before"] = _share(_overlap(profile, before), 0.0)
+        found |= _since(profile, before, known)
     rate = float(np.mean([each.label_rate for each in references]))
     if not np.isnan(profile.label_rate + rate):
         found["label rate"] = _share(profile.label_rate, rate)
@@ -68,9 +73,10 @@ def measures(
         others = [each.columns[name] for each in references if name in each.columns]
         weights = [float(each.rows) for each in references if name in each.columns]
         if others and others[0].kind == column.kind:
-            found |= {f"{check} of {name}": value for check, value in _of_column(column, others, weights).items()}
+            told = _of_column(column, others, weights, known.spread(name))
+            found |= {f"{check} of {name}": value for check, value in told.items()}
             if (unseen := known.unseen(name, column)) is not None:
-                found[f"unseen of {name}"] = _root(unseen)
+                found[f"unseen of {name}"] = _share(unseen, 0.0)
     return found | _of_links(profile, references, label)
 
 
@@ -94,6 +100,7 @@ class Known:
     def __init__(self, profiles: Iterable[Profile] = ()) -> None:
         self.words: dict[str, set[str]] = {}
         self.numbers: dict[str, Floats | None] = {}
+        self._moments: dict[str, tuple[float, float, float]] = {}
         for profile in profiles:
             self.add(profile)
 
@@ -107,11 +114,22 @@ class Known:
                 before = self.numbers.get(name, np.empty(0))
                 few = before is not None and column.distinct == len(column.points) and len(before) < _MOST_KNOWN
                 self.numbers[name] = np.union1d(before, column.points) if few else None  # type: ignore[arg-type]
+                if len(column.points):
+                    mean = float(np.average(column.points, weights=column.masses))
+                    moments = (1.0, mean, _deviation(column) ** 2 + mean**2)
+                    earlier = self._moments.get(name, (0.0, 0.0, 0.0))
+                    self._moments[name] = tuple(a + b for a, b in zip(earlier, moments, strict=True))  # type: ignore[assignment]
+
+    def spread(self, name: str) -> float:
+        """Return the standard deviation of a number over all usual spans, each weighing the same; 0 if not known."""
+        count, first, second = self._moments.get(name, (0.0, 0.0, 0.0))
+        return float(np.sqrt(max(second / count - (first / count) ** 2, 0.0))) if count else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         numbers = {name: None if points is None else points.tolist() for name, points in self.numbers.items()}
-        return {"words": {name: sorted(words) for name, words in self.words.items()}, "numbers": numbers}
+        words = {name: sorted(words) for name, words in self.words.items()}
+        return {"words": words, "numbers": numbers, "moments": self._moments}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Known:
@@ -121,6 +139,7 @@ class Known:
         known.numbers = {
             name: None if points is None else np.asarray(points, float) for name, points in values["numbers"].items()
         }
+        known._moments = {name: tuple(moments) for name, moments in values["moments"].items()}
         return known
 
     def unseen(self, name: str, column: Column) -> float | None:
@@ -191,7 +210,33 @@ def _masses(column: Column, edges: Floats) -> Floats:
     return np.asarray(counted / counted.sum())
 
 
-def _of_column(column: Column, others: Sequence[Column], weights: Sequence[float]) -> dict[str, Measure]:
+def _since(profile: Profile, before: Profile, known: Known) -> dict[str, Measure]:
+    """Return how each column changed since the span before: weather is more like yesterday's than last week's."""
+    found = {}
+    for name, column in profile.columns.items():
+        earlier = before.columns.get(name)
+        if earlier is None or earlier.kind != column.kind or not len(column.points) or not len(earlier.points):
+            continue
+        if column.kind == "number" and (spread := known.spread(name)):
+            found[f"step of {name}"] = _level(column, earlier, spread)
+        if column.distinct == len(column.points) > 1 and earlier.distinct == len(earlier.points):
+            same = float(column.masses[np.isin(column.points, earlier.points)].sum())
+            found[f"stale of {name}"] = _share(same, 0.0)
+    return found
+
+
+def _level(column: Column, other: Column, spread: float) -> Measure:
+    """Return the difference of two means, in standard deviations of all that was ever usual."""
+    mean, usual = (float(np.average(each.points, weights=each.masses)) for each in (column, other))
+    return Measure((mean - usual) / spread, mean, usual, "level", spread)
+
+
+def _deviation(column: Column) -> float:
+    mean = np.average(column.points, weights=column.masses)
+    return float(np.sqrt(np.average((column.points - mean) ** 2, weights=column.masses)))
+
+
+def _of_column(column: Column, others: Sequence[Column], weights: Sequence[float], spread: float) -> dict[str, Measure]:
     found = {"nulls": _share(column.nulls, _mean(others, weights, "nulls"))}
     pooled = pool(others, weights)
     if column.nulls == 1 or pooled is None:
@@ -206,6 +251,10 @@ def _of_column(column: Column, others: Sequence[Column], weights: Sequence[float
     else:
         moved = shift(column, pooled)
         found["shift"] = Measure(moved, moved, 0.0, "plain")
+    if column.kind == "number" and spread:
+        found["level"] = _level(column, pooled, spread)
+        usual = float(np.mean([_deviation(each) for each in others if len(each.points)]))
+        found["spread"] = _log_ratio(_deviation(column) / spread, usual / spread, least=0.1)
     return found
 
 
@@ -240,16 +289,19 @@ def _mean(columns: Sequence[Column], weights: Sequence[float], name: str) -> flo
 
 
 def _share(share: float, usual: float) -> Measure:
-    """Return the change of a share as an angle, whose spread is the same everywhere (Freeman, Tukey 1950)."""
+    """Return the change of a share as an angle, whose spread is the same everywhere (Freeman, Tukey 1950).
+
+    Near 0 and 1 half a per cent is added, so that a single row is no jump.
+    """
     return Measure(_angle(share) - _angle(usual), share, usual, "angle")
 
 
 def _angle(share: float) -> float:
-    return float(np.arcsin(np.sqrt(np.clip(share, 0.0, 1.0))))
+    return float(np.arcsin(np.sqrt(_LEAST_SHARE + (1 - 2 * _LEAST_SHARE) * np.clip(share, 0.0, 1.0))))
 
 
-def _log_ratio(value: float, usual: float) -> Measure:
-    return Measure(float(np.log((value + 0.5) / (usual + 0.5))), value, usual, "log")
+def _log_ratio(value: float, usual: float, least: float = 0.5) -> Measure:
+    return Measure(float(np.log((value + least) / (usual + least))), value, usual, "log")
 
 
 def _root(share: float) -> Measure:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
 from flywheel.invariants import Invariant, Known, Violation
-from flywheel.profiles.examine import Finding, examine
+from flywheel.profiles.alarms import Finding, examine
 from flywheel.profiles.history import Entry, History
-from flywheel.profiles.measure import profile_of
+from flywheel.profiles.measure import Rows, profile_of
 from flywheel.profiles.profile import Profile
+from flywheel.profiles.relations import Relations
 from flywheel.profiles.settings import Settings
 from flywheel.spans import Span
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-_LABEL_REMEDY = "have the query give 0 or 1 for every row, as by IF(condition, 1, 0), and leave out rows whose label has not arrived."
+_WINDOW = 28
+_LEAST_SPANS = 5
+_LABEL_REMEDY = (
+    "have the query give 0 or 1 for every row, as by IF(condition, 1, 0); leave out rows without a label yet."
+)
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,14 @@ class Judged:
         span: Its name.
         checks: Everything that was looked at.
         profile: What it looks like.
-        measures: How far it was from what it was compared with.
+        rows: Some of its rows.
+        finding: What was found beside its past.
     """
 
     span: str
     checks: tuple[Check, ...]
     profile: Profile
+    rows: Rows
     finding: Finding
 
     @property
@@ -66,30 +73,51 @@ class SpanGate:
         self.history = history
         self._settings, self._schema, self._score = settings, schema, score
         self._known = Known.of(invariants)
+        self._rows: dict[str, Rows] = {}
+        self._learnt: tuple[int, Relations] | None = None
 
     def judge(self, span: str, batches: Sequence[pa.RecordBatch]) -> Judged:
         """Return what is to be said of a span, whose rows are `batches`; nothing is learnt from it yet."""
         start = Span.parse(span, self._settings.every).start
-        profile = profile_of(batches, start, self._settings.label, self._settings.leave_out)
+        profile, rows = profile_of(batches, start, self._settings.label, self._settings.leave_out)
         checks = [*_label_checks(span, profile, self._settings.label)]
         if profile.rows:
             checks += [_invariant_check(span, found) for found in self._known.violations(batches)]
             checks += self._schema_checks(span, batches)
-        finding = examine(span, profile, self.history, self._settings) if profile.rows else Finding(())
-        return Judged(span, (*checks, *finding.checks), profile, finding)
+        related = self._relations(span).measures(rows) if profile.rows and len(self._rows) >= _LEAST_SPANS else {}
+        finding = examine(span, profile, self.history, self._settings, related) if profile.rows else Finding(())
+        return Judged(span, (*checks, *finding.checks), profile, rows, finding)
 
-    def take(self, judged: Judged, batches: Sequence[pa.RecordBatch], digest: str, *, teaches: bool = True) -> None:
-        """Make a span part of the past; one that is not normal stays there as such and `teaches` nothing."""
-        normal = teaches and judged.profile.rows > 0 and judged.span not in self._settings.calendar
+    def take(
+        self, judged: Judged, batches: Sequence[pa.RecordBatch], digest: str = "", *, waived: bool = False
+    ) -> None:
+        """Make a span part of the past. One that failed teaches nothing.
+
+        Unless it was `waived`: then others are compared with it, though how far it was out is not what is usual.
+        """
         failed = tuple((check.name, check.column, check.reason) for check in judged.failed)
-        self.history.add(Entry(judged.span, digest, normal, failed, judged.finding.measures, judged.profile))
-        if teaches:
-            self.learn(batches)
+        plain = judged.profile.rows > 0 and judged.span not in self._settings.calendar
+        normal, reference = plain and not failed, plain and (waived or not failed)
+        excess = {column: far for column, far in judged.finding.excess.items() if far > 1}
+        measures, profile = judged.finding.measures, judged.profile
+        self.history.add(Entry(judged.span, digest, normal, reference, failed, measures, excess, profile))
+        if waived or not failed:
+            self.learn(judged.span, judged.rows, batches)
 
-    def learn(self, batches: Sequence[pa.RecordBatch]) -> None:
-        """Learn what the invariants say of the rows of one span that is known to be good."""
+    def learn(self, span: str, rows: Rows, batches: Sequence[pa.RecordBatch]) -> None:
+        """Learn how the columns of a span hang together that is known to be good."""
+        self._rows[span] = rows
         if self._known.invariants:
             self._known = self._known.learn(batches)
+
+    def _relations(self, span: str) -> Relations:
+        """Return what the last spans say of each other, learnt anew each week."""
+        week = Span.parse(span, self._settings.every).start.toordinal() // 7
+        if self._learnt is None or self._learnt[0] != week:
+            chosen = sorted(self._rows)[-_WINDOW:]
+            self._rows = {each: self._rows[each] for each in chosen}
+            self._learnt = week, Relations([self._rows[each] for each in chosen])
+        return self._learnt[1]
 
     def _schema_checks(self, span: str, batches: Sequence[pa.RecordBatch]) -> list[Check]:
         from flywheel import statistics

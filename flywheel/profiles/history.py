@@ -34,17 +34,21 @@ class Entry:
     Attributes:
         span: Its name.
         digest: Of its rows; another one, and it is another span.
-        normal: Whether it may teach what is usual: it passed, and is in no calendar of unusual spans.
-        failed: Why it was found bad, a sentence a check; empty when it was not.
+        normal: Whether it may teach how far a span usually is from others: it passed, and is in no calendar.
+        reference: Whether others are compared with it: it is normal, or a person waived what was found.
+        failed: Name, column and reason of each check that failed.
         measures: How far it was from its references, by measure; empty when it had none.
+        excess: Of the columns that failed, how far beyond their bars they were.
         profile: What it looked like; None once it is too old.
     """
 
     span: str
     digest: str
     normal: bool
-    failed: tuple[str, ...] = ()
+    reference: bool
+    failed: tuple[tuple[str, str, str], ...] = ()
     measures: Mapping[str, float] = field(default_factory=dict)
+    excess: Mapping[str, float] = field(default_factory=dict)
     profile: Profile | None = None
 
 
@@ -74,7 +78,7 @@ class History:
     def add(self, entry: Entry) -> None:
         """Take a span in, in place of what was known of it before."""
         self._entries[entry.span] = entry
-        if entry.normal and entry.profile is not None:
+        if entry.reference and entry.profile is not None:
             self.known.add(entry.profile)
         for span in self.spans[: -_PROFILES[self.every]]:
             self._entries[span] = replace(self._entries[span], profile=None)
@@ -83,20 +87,20 @@ class History:
 
     def past(self, span: str) -> list[Mapping[str, float]]:
         """Return the measures of the normal spans before `span`, oldest first."""
-        return [entry.measures for entry in self._normal(span) if entry.measures]
+        return [entry.measures for entry in self._before(span) if entry.normal and entry.measures]
 
     def comparable(self, span: str) -> list[Entry]:
-        """Return the last four normal spans at the same place of the week; fewer than two, and there are none."""
+        """Return the last four references at the same place of the week; fewer than two, and there are none."""
         here, found = Span.parse(span, self.every), []
         for count in range(1, 2 * _REFERENCES + 1):
             entry = self._entries.get(here.shift(-count * _CYCLE[self.every]).name)
-            if entry is not None and entry.normal and entry.profile is not None:
+            if entry is not None and entry.reference and entry.profile is not None:
                 found.append(entry)
         return found[:_REFERENCES] if len(found) >= _LEAST_REFERENCES else []
 
     def nearest(self, span: str) -> list[Entry]:
-        """Return the last normal spans before `span`, a week of them at most."""
-        return [entry for entry in self._normal(span) if entry.profile is not None][-7:]
+        """Return the last references before `span`, a week of them at most."""
+        return [entry for entry in self._before(span) if entry.reference and entry.profile is not None][-7:]
 
     def before(self, span: str) -> Entry | None:
         """Return the span right before, whether or not it was normal."""
@@ -107,14 +111,21 @@ class History:
         found = [self._entries[each] for each in reversed(self.spans) if each < span]
         return [entry for entry in found[:count] if entry.profile is not None]
 
+    def waived(self, span: str, column: str) -> Entry | None:
+        """Return the newest span in which `column` was waived, of those that others are still compared with."""
+        first = Span.parse(span, self.every).shift(-_CYCLE[self.every] * (_REFERENCES + 1)).name
+        found = [e for e in self._before(span) if e.span >= first and e.failed and e.reference and column in e.excess]
+        return found[-1] if found else None
+
     def lately(self, span: str) -> tuple[list[Profile], list[Profile]]:
-        """Return the profiles of the normal spans just before `span`, and of those that slow drift is measured from."""
+        """Return the profiles of the references just before `span`, and of those that slow drift is measured from."""
         new, old = _RECENT[self.every]
-        profiles = [entry.profile for entry in self._normal(span) if entry.profile is not None][-(new - 1 + old) :]
+        found = [entry.profile for entry in self._before(span) if entry.reference and entry.profile is not None]
+        profiles = found[-(new - 1 + old) :]
         return (profiles[old:], profiles[:old]) if len(profiles) == new - 1 + old else ([], [])
 
-    def _normal(self, span: str) -> Sequence[Entry]:
-        return [self._entries[each] for each in self.spans if each < span and self._entries[each].normal]
+    def _before(self, span: str) -> Sequence[Entry]:
+        return [self._entries[each] for each in self.spans if each < span]
 
     def save(self, file: Path) -> None:
         """Write it to `file`; equal histories give equal bytes."""
@@ -149,12 +160,15 @@ def _line(entry: Entry) -> dict[str, Any]:
         "span": entry.span,
         "digest": entry.digest,
         "normal": entry.normal,
-        "failed": list(entry.failed),
+        "reference": entry.reference,
+        "failed": entry.failed,
         "measures": {name: float(f"{value:.6g}") for name, value in entry.measures.items()},
+        "excess": dict(entry.excess),
         "profile": entry.profile.to_json() if entry.profile else None,
     }
 
 
 def _entry(line: Mapping[str, Any]) -> Entry:
     profile = Profile.from_json(line["profile"]) if line["profile"] else None
-    return Entry(line["span"], line["digest"], line["normal"], tuple(line["failed"]), line["measures"], profile)
+    failed = tuple((name, column, reason) for name, column, reason in line["failed"])
+    return Entry(line["span"], line["digest"], line["normal"], line["reference"], failed, line["measures"], profile)

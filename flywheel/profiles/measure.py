@@ -7,6 +7,7 @@ that is its own sample, so everything about it is exact.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,26 @@ if TYPE_CHECKING:
 
 _SAMPLE = 32 * 1024
 _HASHES = 8192
+_ROWS = 1000
 _WORDS = 512
 _POINTS = 128
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a span, the same ones each time: numbers with NaN for nulls, words as objects with None.
+
+    Attributes:
+        columns: Values by column, all of one length.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+
+
 def profile_of(
     batches: Iterable[pa.RecordBatch], start: datetime, label: str = "", leave_out: Sequence[str] = ()
-) -> Profile:
-    """Return the profile of one span's rows; of no rows, one without columns.
+) -> tuple[Profile, Rows]:
+    """Return the profile of one span's rows, and a thousand of them; of no rows, one without columns.
 
     Args:
         batches: The rows, all of one schema.
@@ -46,7 +59,7 @@ def profile_of(
             counts.setdefault(name, _Counts(values.kind)).add(values)
         sample.add(plain)
         rows += batch.num_rows
-    return _summed(rows, counts, sample, label)
+    return _summed(rows, counts, sample, label), sample.rows()
 
 
 class _Values:
@@ -174,6 +187,11 @@ class _Sample:
             for store in (self.numbers, self.words):
                 for name, values in store.items():
                     store[name] = values[kept]  # type: ignore[index]
+
+    def rows(self) -> Rows:
+        """Return those with the thousand smallest hashes."""
+        chosen = np.argsort(self.hashes, kind="stable")[:_ROWS]
+        return Rows({name: values[chosen] for name, values in {**self.numbers, **self.words}.items()})
 
 
 def _summed(rows: int, counts: Mapping[str, _Counts], sample: _Sample, label: str) -> Profile:

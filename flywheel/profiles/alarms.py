@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from flywheel.artifacts import Check
-from flywheel.profiles.bars import Bars, check_of, column_of
+from flywheel.profiles.bars import Bars, check_of, column_of, together
 from flywheel.profiles.compare import Measure, drifts, measures
 from flywheel.profiles.history import Entry, History
-from flywheel.profiles.profile import Profile
+from flywheel.profiles.profile import Column, Profile
 from flywheel.profiles.settings import Settings
 from flywheel.spans import Span
 
-_WIDE = {
-    "rows": 0.7, "label rate": 0.3, "repeated rows": 0.45, "rows of the span before": 0.7,
-    "nulls": 0.4, "zeros": 0.5, "whole": 0.5, "distinct": 1.5, "distance": 0.6, "shift": 0.3, "length": 0.5,
-    "unseen": 0.5, "links": 0.5, "link with the label": 0.4, "drift": 0.5,
-}  # fmt: skip
-"""Bars of a project too young to have its own."""
+_WIDE = {"rows": 0.7, "label rate": 0.4, "repeated rows": 0.45, "rows seen before": 0.7, "nulls": 0.7, "unseen": 0.6}
+"""Bars of a project too young to have its own: half of the rows or twice as many, and the like. The rest has none."""
 
 _WARNED_MORE = 5.0
 """Warnings come this many times as often as false alarms."""
+
+_PARDON = 1.25
+"""A waived column is not blocked again until it is this many times as far out, while that span is compared with."""
 
 _SAME_AS = 14
 _LEAST_VALUES = 5
@@ -35,13 +36,17 @@ class Finding:
     Attributes:
         checks: One for each column, and those of the span as a whole.
         measures: How far it was from its references; they become part of the history.
+        excess: How far beyond its bar each column is; above 1, and it is unusual.
     """
 
     checks: tuple[Check, ...]
     measures: Mapping[str, float] = field(default_factory=dict)
+    excess: Mapping[str, float] = field(default_factory=dict)
 
 
-def examine(span: str, profile: Profile, history: History, settings: Settings) -> Finding:
+def examine(
+    span: str, profile: Profile, history: History, settings: Settings, related: Mapping[str, Measure] | None = None
+) -> Finding:
     """Return what is unusual in a span, given those before it.
 
     With a history of at least eight comparable measures a bar is where a normal span comes once in
@@ -54,20 +59,21 @@ def examine(span: str, profile: Profile, history: History, settings: Settings) -
         profile: What it looks like; it has at least one row.
         history: What came before.
         settings: What is looked at.
+        related: How well its columns follow from each other, if that was measured.
     """
     same = history.comparable(span)
     references = same or history.nearest(span)
-    found = measure(span, profile, history, settings, references) if references else {}
+    found = dict(measure(span, profile, history, settings, references)) if references else {}
+    found |= related or {}
     past = history.past(span)
     bars = Bars(past, settings.false_alarms) if same else Bars((), settings.false_alarms)
-    loose = Bars(past, min(_WARNED_MORE * settings.false_alarms, 0.5)) if bars.learnt else bars
-    judged = _Judge(span, bars, loose, settings, [entry.span for entry in references], len(past))
-    checks = [*_given(span, profile, settings), *judged.checks(found, profile), *_copied(span, profile, history)]
+    usual, excess = _Judge(span, bars, history, settings, [each.span for each in references]).checks(found, profile)
+    checks = [*_given(span, profile, settings), *usual, *_copied(span, profile, history)]
     checks += _asked(span, profile, found, settings)
     if not references:
         checks.append(Check("history", "pass", span=span, reason="no earlier span to compare with"))
     kept = {name: value.value for name, value in found.items()} if same else {}
-    return Finding(tuple(_weighed(check, settings) for check in checks), kept)
+    return Finding(tuple(_weighed(check, settings) for check in checks), kept, excess)
 
 
 def measure(
@@ -81,63 +87,89 @@ def measure(
     return found | (drifts([*newest, profile], earlier) if earlier else {})
 
 
+@dataclass(frozen=True)
+class _Column:
+    """A column's measures, most unusual first, each with how far beyond its bar it is: above 1, and it is unusual."""
+
+    given: list[tuple[float, str]]
+    excess: float
+    warned: bool
+
+
 class _Judge:
     """Holds measures against bars, and says what it found as people say it."""
 
-    def __init__(
-        self, span: str, bars: Bars, loose: Bars, settings: Settings, references: list[str], past: int
-    ) -> None:
-        self._span, self._bars, self._loose, self._settings = span, bars, loose, settings
-        self._references, self._past = references, past
+    def __init__(self, span: str, bars: Bars, history: History, settings: Settings, references: list[str]) -> None:
+        self._span, self._bars, self._history, self._settings = span, bars, history, settings
+        self._references, self._past = references, len(history.past(span))
+        self._warning = bars.at(min(_WARNED_MORE * settings.false_alarms, 0.5))
 
-    def checks(self, found: Mapping[str, Measure], profile: Profile) -> list[Check]:
-        """Return one check for each column and one for the span: its most unusual measure."""
-        columns: dict[str, list[tuple[float, str]]] = {"": [], **{name: [] for name in profile.columns}}
-        for name, value in found.items():
-            columns[column_of(name)].append((self._excess(name, value), name))
-        return [self._check(column, sorted(given, reverse=True), found) for column, given in columns.items() if given]
+    def checks(self, found: Mapping[str, Measure], profile: Profile) -> tuple[list[Check], dict[str, float]]:
+        """Return one check for each column and one for the span, and how far beyond its bar each column is."""
+        columns: dict[str, list[str]] = {"": [], **{name: [] for name in profile.columns}}
+        for name in found:
+            column = column_of(name)
+            if self._known(name) or not column or _plain(check_of(name), profile.columns[column]):
+                columns[column].append(name)
+        judged = {column: self._judged(names, found) for column, names in columns.items() if names}
+        checks = [self._check(column, told, found) for column, told in judged.items()]
+        return checks, {column: told.excess for column, told in judged.items()}
 
-    def _excess(self, name: str, value: Measure) -> float:
-        """Return how far beyond its bar a measure is: above 1, and it is unusual."""
-        if self._bars.learnt and self._bars.knows(name):
-            return self._bars.score(name, value.value) / self._bars.bar
-        return abs(value.value) / _WIDE[check_of(name)]
+    def _known(self, name: str) -> bool:
+        return self._bars.learnt and self._bars.knows(name)
 
-    def _check(self, column: str, given: list[tuple[float, str]], found: Mapping[str, Measure]) -> Check:
-        excess, name = given[0]
+    def _judged(self, names: list[str], found: Mapping[str, Measure]) -> _Column:
+        scores = {name: self._bars.score(name, found[name].value) for name in names if self._known(name)}
+        wide = {
+            name: abs(found[name].value) / _WIDE.get(check_of(name), np.inf) for name in names if name not in scores
+        }
+        given = [*((score / self._bars.bar, name) for name, score in scores.items())]
+        given = sorted([*given, *((excess, name) for name, excess in wide.items())], reverse=True)
+        joint = together(list(scores.values()))
+        single, pooled = self._warning
+        warned = max(scores.values(), default=0.0) > single or joint > pooled or max(wide.values(), default=0.0) > 0.8
+        return _Column(given, max(given[0][0], joint / self._bars.joint_bar), warned)
+
+    def _check(self, column: str, told: _Column, found: Mapping[str, Measure]) -> Check:
+        name = told.given[0][1]
         value = found[name]
         low, high = self._usual(name)
         usual = (value.natural(low), value.natural(high))
-        result = "fail" if excess > 1 else "warn" if self._warned(name, value, excess) else "pass"
         common = {"observed": value.observed, "usual": usual, "column": column, "span": self._span}
-        if result == "pass":
+        if told.excess <= 1 and not told.warned:
             return Check(f"usual values of {column}" if column else "usual rows", "pass", **common)  # type: ignore[arg-type]
-        also = [other for more, other in given[1:4] if more > 1]
+        waived = self._history.waived(self._span, column)
+        pardoned = waived is not None and told.excess <= _PARDON * waived.excess[column]
+        reason = self._reason(value, usual, told.given)
         return Check(
             name,
-            result,
+            "fail" if told.excess > 1 and not pardoned else "warn",
             bound=usual[0] if value.value < low else usual[1],
-            reason=self._reason(name, value, usual) + (f"; so are {', '.join(also)}" if also else ""),
+            reason=reason + (f"; no more than was waived for span {waived.span}" if waived and pardoned else ""),
             remedy="look at its source. If it is right, `flywheel waive` lets this span through.",
             **common,  # type: ignore[arg-type]
         )
 
-    def _warned(self, name: str, value: Measure, excess: float) -> bool:
-        if self._bars.learnt and self._bars.knows(name):
-            return self._loose.score(name, value.value) > self._loose.bar
-        return excess > 0.8
-
     def _usual(self, name: str) -> tuple[float, float]:
-        if self._bars.learnt and self._bars.knows(name):
+        if self._known(name):
             return self._bars.range(name)
-        return -_WIDE[check_of(name)], _WIDE[check_of(name)]
+        wide = _WIDE.get(check_of(name), np.inf)
+        return -wide, wide
 
-    def _reason(self, name: str, value: Measure, usual: tuple[float, float]) -> str:
+    def _reason(self, value: Measure, usual: tuple[float, float], given: list[tuple[float, str]]) -> str:
         shares = value.scale in ("angle", "square")
         low, high, observed = (f"{part:.2%}" if shares else f"{part:,.3g}" for part in (*usual, value.observed))
         ends = f"at most {high}" if value.scale == "square" else f"{low} to {high}"
-        by = f"of {self._past} spans" if self._bars.learnt else "that a young history gets"
-        return f"{name}: {observed}, by the bars {by} {ends} is usual (beside {_listed(self._references)})"
+        (_, name), *others = given
+        by = f"by {self._past} earlier spans" if self._known(name) else "by the wide bars of a short history"
+        also = [other for more, other in others[:2] if more > 0.5]
+        together = f"; with {' and '.join(also)}, which are as unusual" if also else ""
+        return f"{name} is {observed}, usually {ends} {by} (beside {_listed(self._references)}){together}"
+
+
+def _plain(check: str, column: Column) -> bool:
+    """Return whether a column can be judged without a past: temperatures are new each day, a weekday is too."""
+    return check != "unseen" or (column.kind == "word" and column.distinct > 1)
 
 
 def _given(span: str, profile: Profile, settings: Settings) -> list[Check]:
