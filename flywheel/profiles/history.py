@@ -171,4 +171,4 @@ def _line(entry: Entry) -> dict[str, Any]:
 def _entry(line: Mapping[str, Any]) -> Entry:
     profile = Profile.from_json(line["profile"]) if line["profile"] else None
     failed = tuple((name, column, reason) for name, column, reason in line["failed"])
-    return Entry(line["span"], line["digest"], line["normal"], line["reference"], failed, line["measures"], profile)
+    return Entry(**{**line, "failed": failed, "profile": profile})
