@@ -74,7 +74,7 @@ class StandIn:
         `unavailable` (503), `rate_limit` (403), `too_many` (429), `quota` (403), `denied` (403): any REST call;
         `insert_answer_lost`: a job is begun and the client hears 503; `late_failure` (with_: the reason);
         `slow_job` (with_: seconds); `storage_denied`; `broken_stream`; `lost_stream`;
-        `objects_denied`.
+        `objects_denied`; `table_hidden`, `job_hidden`: asking after one is denied.
         """
         self._faults[fault] = [with_] * times
 
@@ -109,7 +109,7 @@ class StandIn:
         self._fail_as_asked()
         answers = {
             "jobs.insert": lambda: self.jobs.insert(at["projectId"], body),
-            "jobs.get": lambda: self.jobs.get(at["jobId"]),
+            "jobs.get": lambda: self._job(at["jobId"]),
             "jobs.cancel": lambda: self.jobs.cancel(at["jobId"]),
             "tables.get": lambda: self._table(f"{at['projectId']}.{at['datasetId']}.{at['tableId']}"),
             "tabledata.list": lambda: self._page(f"{at['projectId']}.{at['datasetId']}.{at['tableId']}", query),
@@ -117,6 +117,11 @@ class StandIn:
         answer = answers[id]()
         self._check(self.bigquery.check_answer(id, answer))
         return answer
+
+    def _job(self, job_id):
+        if self.fault("job_hidden"):
+            raise Refused(403, "accessDenied", f"Access Denied: Job {job_id}: Permission bigquery.jobs.get denied")
+        return self.jobs.get(job_id)
 
     def _check(self, wrong):
         self.violations += wrong
@@ -141,6 +146,8 @@ class StandIn:
 
     def _table(self, name):
         table = self.engine.tables.get(name)
+        if "._stand_in." not in name and self.fault("table_hidden"):
+            raise Refused(403, "accessDenied", f"Access Denied: Table {name}: Permission bigquery.tables.get denied")
         if table is None:
             raise Refused(404, "notFound", f"Not found: Table {name}")
         project, dataset, short = name.split(".")

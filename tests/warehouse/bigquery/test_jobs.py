@@ -167,6 +167,14 @@ def test_a_job_that_failed_in_an_earlier_run_does_not_stand_in_the_way(bigquery,
     assert len(bigquery.submitted) == 2
 
 
+def test_a_job_of_another_account_is_not_waited_for(bigquery, rows):
+    rows()
+    bigquery.fail("job_hidden")
+
+    assert ids(rows()) == IDS
+    assert len(bigquery.submitted) == 2
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "remedy"),
     [

@@ -97,6 +97,14 @@ def test_a_table_that_is_streamed_to_is_never_the_same_twice(bigquery, rows):
     assert len(rows(state=state())) == 240
 
 
+def test_a_table_that_may_be_read_but_not_looked_at_is_taken_as_it_is(bigquery, rows):
+    bigquery.fail("table_hidden", times=9)
+
+    assert state().startswith("live ")
+    assert len(rows()) == 720
+    assert "SYSTEM_TIME" not in bigquery.submitted[0]["configuration"]["query"]["query"]
+
+
 def test_a_state_of_another_warehouse_is_refused(bigquery, rows):
     with pytest.raises(DataError, match="not one of a BigQuery warehouse") as error:
         rows(state="4096-1700000000000000000")
