@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Column:
         """Whether its values may name something: no measurement does, nor what is always the same or mostly missing."""
         return self.kind != "number" and self.distinct > 1 and bool(self.valid.mean() >= 0.5)
 
-    @property
+    @cached_property
     def alike(self) -> float:
         """The chance that two different rows have the same value."""
         counts = np.bincount(self.codes[self.valid], minlength=1).astype(float)
@@ -78,9 +79,9 @@ def together(columns: Sequence[Column], rows: NDArray[Any] | slice = slice(None)
     return combined([column.codes[rows].view(np.uint64) for column in columns])
 
 
-def filled(columns: Sequence[Column]) -> NDArray[np.intp]:
-    """Return the rows in which every column has a value."""
-    return np.flatnonzero(np.logical_and.reduce([column.valid for column in columns]))
+def filled(columns: Sequence[Column], first: int | None = None) -> NDArray[np.intp]:
+    """Return the rows, of the `first` ones if it is given, in which every column has a value."""
+    return np.flatnonzero(np.logical_and.reduce([column.codes[:first] >= 0 for column in columns]))
 
 
 def _blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

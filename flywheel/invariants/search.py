@@ -22,7 +22,8 @@ _ALMOST = 0.002
 _BY_CHANCE = 0.05
 """What is proposed would be violated by this share of rows at least, were the columns independent."""
 _FEWEST = 100
-_FIRST = 8_000
+_FIRST, _ENOUGH = 8_000, 40_000
+"""How many rows are enough to find that something is not so, and to say what chance would make."""
 _MOST_COLUMNS = 24
 _LONGEST_KEY = 3
 _REPEATED = 0.3
@@ -53,7 +54,7 @@ class Proposal:
         groups = f", {self.groups:,} different keys" if self.groups else ""
         found = f"{self.violations:,} of {self.rows:,} rows violate it{groups}"
         return (
-            f"{found}; by chance about {float(f'{self.chance * self.rows:.1g}'):,.0f} would" if self.chance else found
+            f"{found}; by chance about {float(f'{self.chance * self.rows:.2g}'):,.0f} would" if self.chance else found
         )
 
 
@@ -131,35 +132,43 @@ def sums(columns: Sequence[Column]) -> Iterator[Proposal]:
     numeric = [each for each in columns if each.kind in ("whole", "number") and each.distinct > 1][:_MOST_COLUMNS]
     for total in numeric:
         for parts in combinations([each for each in numeric if each is not total], 2):
+            if not _adds_up(parts, total, filled([*parts, total], _FIRST)[:_FEWEST]).any():
+                continue
             rows = filled([*parts, total])
             numbers = [_numbers(each, rows) for each in (*parts, total)]
-            if len(rows) < _FEWEST or not adds_up([each[:_FEWEST] for each in numbers[:2]], numbers[2][:_FEWEST]).any():
-                continue
-            wrong = ~adds_up(numbers[:2], numbers[2])
+            wrong = ~_adds_up(parts, total, rows)
             chance = float((~adds_up([numbers[0], _shuffled(numbers[1])], numbers[2])).mean())
-            if wrong.mean() <= _ALMOST and chance >= _BY_CHANCE and all((each != 0).mean() > 0.05 for each in numbers):
+            often = len(rows) >= _FEWEST and wrong.mean() <= _ALMOST
+            if often and chance >= _BY_CHANCE and all((each != 0).mean() > 0.05 for each in numbers):
                 rule = Sum((parts[0].name, parts[1].name), total.name, _tolerance(wrong))
                 yield Proposal(rule, len(rows), int(wrong.sum()), 0, chance)
 
 
+def _adds_up(parts: Sequence[Column], total: Column, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    return adds_up([_numbers(each, rows) for each in parts], _numbers(total, rows))
+
+
 def _determined(by: Sequence[Column], target: Column) -> Proposal | None:
+    """Return the proposal that `by` determines `target`, if that is so; the costly looks come last."""
+    if _contradicted(by, target, filled([*by, target], _FIRST)):
+        return None
     rows = filled([*by, target])
-    if len(rows) < _FEWEST:
-        return None
-    first = rows[:_FIRST]
-    known, seen = together(by, first), together([*by, target], first)
-    if len(np.unique(seen)) - len(np.unique(known)) > 2 * _ALMOST * len(first):  # each further value is a row at least
-        return None
-    wrong = _screened(rows, lambda part: _unusual(together(by, part), target.codes[part]))
-    if wrong is None:
-        return None
     key = together(by, rows)
     groups = len(np.unique(key))
-    chance = float(_unusual(key, _shuffled(target.codes[rows])).mean())
-    if chance < _BY_CHANCE or wrong.mean() > chance / 50 or len(rows) - groups < _REPEATED * len(rows):
+    if len(rows) < _FEWEST or len(rows) - groups < _REPEATED * len(rows):
+        return None
+    wrong, some = _unusual(key, target.codes[rows]), slice(_ENOUGH)
+    chance = float(_unusual(key[some], _shuffled(target.codes[rows][some])).mean())
+    if wrong.mean() > min(_ALMOST, chance / 50) or chance < _BY_CHANCE:
         return None
     rule = Determines(tuple(each.name for each in by), target.name, _tolerance(wrong))
     return Proposal(rule, len(rows), int(wrong.sum()), groups, chance)
+
+
+def _contradicted(by: Sequence[Column], target: Column, rows: NDArray[np.intp]) -> bool:
+    """Return whether a few thousand rows show that it is not so: each further value of a key is one row at least."""
+    further = len(np.unique(together([*by, target], rows))) - len(np.unique(together(by, rows)))
+    return further > 2 * _ALMOST * len(rows) + 1
 
 
 def _screened(rows: NDArray[np.intp], wrong: Any) -> NDArray[np.bool_] | None:
