@@ -1,10 +1,17 @@
+from typing import ClassVar
+
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from flywheel.artifacts import Examples
+from flywheel import warehouse as warehouses
+from flywheel.artifacts import VALIDATION, Examples
 from flywheel.errors import ConfigError, DataError, SQLError
 from flywheel.spans import Span
-from flywheel.steps.extract import extract
+from flywheel.steps.extract import check, extract
+from flywheel.warehouse import ReadAgain
+from flywheel.warehouse.duckdb import DuckDB
 
 QUERY = "SELECT id, device, clicked FROM visits WHERE day >= @start AND day < @end"
 DAYS = [span.name for span in Span.parse("2024-03-10").back(10)]
@@ -92,16 +99,109 @@ def test_a_query_that_fails_half_way_leaves_nothing_behind(warehouse, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["warehouse.duckdb"]
 
 
-def test_hours_are_cut_at_the_hour(tmp_path):
-    file = tmp_path / "hours.duckdb"
+@pytest.mark.parametrize(
+    ("every", "newest", "minutes"),
+    [
+        ("hour", "2024-03-10T09", [60, 60, 60, 60]),  # New York moves its clocks at 07:00 UTC of that day
+        ("day", "2024-03-31", [1440, 1440, 1440, 1440]),  # Paris does on this one
+        ("week", "2024-03-18", [4 * 1440 - 1440, 7 * 1440, 7 * 1440, 7 * 1440]),  # from Monday to Sunday
+        ("month", "2024-04", [0, 0, 31 * 1440, 30 * 1440]),
+    ],
+)
+@pytest.mark.parametrize("type", ["TIMESTAMPTZ", "TIMESTAMP"])
+def test_spans_are_cut_in_utc_at_their_first_instant(tmp_path, every, newest, minutes, type):
+    file = tmp_path / "ticks.duckdb"
     with duckdb.connect(str(file)) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         connection.execute(
-            "CREATE TABLE ticks AS SELECT TIMESTAMP '2024-03-01' + to_minutes(i::INT) AS seen FROM range(300) AS t(i)"
+            f"CREATE TABLE ticks AS SELECT (TIMESTAMP '2024-03-01' + to_minutes(i::INT))::{type} AS seen "
+            f"FROM range({61 * 1440}) AS t(i)"
         )
-    spans = [span.name for span in Span.parse("2024-03-01T04", "hour").back(5)]
+    spans = [span.name for span in Span.parse(newest, every).back(4)]
     query = "SELECT seen FROM ticks WHERE seen >= @start AND seen < @end"
 
-    examples = extract(query, f"duckdb:///{file}", spans, [], {"every": "hour"}, "", tmp_path / "examples")
+    examples = extract(query, f"duckdb:///{file}", spans, [], {"every": every}, "", tmp_path / "examples")
 
-    assert [examples.rows_of([span]) for span in spans] == [60] * 5
-    assert Examples.open(tmp_path / "examples").digest == examples.digest
+    assert [examples.rows_of([span]) for span in spans] == minutes
+    for span in (Span.parse(name, every) for name in spans if examples.rows_of([name])):
+        seen = [at.replace(tzinfo=None) for at in examples.table([span.name]).column("seen").to_pylist()]
+        assert span.start <= min(seen) <= max(seen) < span.end
+
+
+def test_a_large_span_is_cut_into_shards_in_the_order_of_its_rows(tmp_path, monkeypatch):
+    file = tmp_path / "many.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TABLE many AS SELECT i, DATE '2024-03-01' AS day FROM range(900_000) AS t(i)")
+    query = "SELECT i FROM many WHERE day >= @start AND day < @end"
+    monkeypatch.setattr("flywheel.steps.extract.SHARD", 2**20)
+
+    examples = run(f"duckdb:///{file}", tmp_path / "a", DAYS[:1], query, ["i"])
+    again = run(f"duckdb:///{file}", tmp_path / "b", DAYS[:1], query, ["i"])
+
+    assert [shard.name for _, shard in examples.shards()] == [f"part-{part:05d}.parquet" for part in range(7)]
+    assert examples.table().column("i").to_pylist() == list(range(900_000))
+    assert examples.rows_of(DAYS[:1]) == 900_000
+    assert examples.digest == again.digest
+
+
+def test_row_groups_have_one_size_however_the_warehouse_cuts_its_batches(tmp_path):
+    schema = pa.schema([("i", pa.int64())])
+    sizes = [1, 100_000, 300_000, 7, 50_000]
+    with Examples.writer(tmp_path / "examples", schema, producer="extract") as writer:
+        first = [sum(sizes[:place]) for place in range(len(sizes))]
+        columns = [pa.array(range(start, start + size)) for start, size in zip(first, sizes, strict=True)]
+        writer.write("2024-03-01", [pa.RecordBatch.from_arrays([column], schema=schema) for column in columns])
+    examples = Examples.open(tmp_path / "examples")
+    (shard,) = [file for _, file in examples.shards()]
+    groups = pq.ParquetFile(shard).metadata
+
+    found = [groups.row_group(place).num_rows for place in range(groups.num_row_groups)]
+    assert found == [131072, 131072, 131072, sum(sizes) - 3 * 131072]
+    assert examples.table().column("i").to_pylist() == list(range(sum(sizes)))
+
+
+class Breaking(DuckDB):
+    """A warehouse whose first reading of each span breaks off after its first batch."""
+
+    broken: ClassVar[set[Span]] = set()
+
+    def batches(self, query, span, state=""):
+        for batch in super().batches(query, span, state):
+            yield batch
+            if span not in self.broken:
+                self.broken.add(span)
+                raise ReadAgain("the stream broke", "read the span again.")
+
+
+def connect(url, options):
+    path = url.removeprefix("breaking:///")
+    return Breaking(path, lambda _: "")
+
+
+def test_a_span_whose_reading_broke_off_is_read_again_from_its_first_row(warehouse, tmp_path, monkeypatch):
+    monkeypatch.setitem(warehouses._MODULES, "breaking", __name__)
+    Breaking.broken.clear()
+
+    examples = run(warehouse.replace("duckdb://", "breaking://"), tmp_path / "broken")
+
+    assert len(Breaking.broken) == 9
+    assert examples.digest == run(warehouse, tmp_path / "whole").digest
+
+
+def test_a_key_that_the_query_does_not_give_is_told_before_anything_runs(warehouse):
+    check(QUERY, warehouse, ["clicked"], {"sample": {"key": ["device"], "share": 0.5}})
+
+    with pytest.raises(ConfigError, match=r"source\.split\.key names 'devise'"):
+        check(QUERY, warehouse, ["clicked"], {"split": {"key": ["devise"], "validation": 0.1}})
+
+
+def test_sample_and_split_decide_which_rows_are_written_and_which_held_back(warehouse, tmp_path):
+    source = {"every": "day", "sample": {"key": ["id"], "share": 0.5}, "split": {"key": ["id"], "validation": 0.5}}
+    days = [day for day in DAYS if day != "2024-03-05"]
+
+    examples = extract(QUERY, warehouse, days, ["clicked"], source, "", tmp_path / "examples")
+    table = examples.table()
+
+    assert examples.columns == ("id", "device", "clicked")
+    assert 20 < table.num_rows < 70
+    assert 0.2 < sum(table.column(VALIDATION).to_pylist()) / table.num_rows < 0.8

@@ -137,3 +137,43 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 
     with pytest.raises(ConfigError, match="make it anew"):
         warehouses.open(f"duckdb:///{tmp_path / 'notes.txt'}")
+
+
+def test_a_query_that_needs_more_memory_than_a_stream_does_gets_it(tmp_path, monkeypatch):
+    file = tmp_path / "large.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TABLE many AS SELECT i, TIMESTAMP '2024-03-03' AS seen FROM range(500_000) AS t(i)")
+    monkeypatch.setattr("flywheel.warehouse.duckdb._FILE_MEMORY", "3MB")
+    query = "SELECT a.i, b.i AS j FROM many AS a JOIN many AS b USING (i) WHERE a.seen >= @start ORDER BY a.i DESC"
+
+    assert rows(f"duckdb:///{file}", query)[0] == {"i": 499_999, "j": 499_999}
+
+
+def test_a_count_is_that_of_the_rows(warehouse):
+    query = "SELECT device, COUNT(*) AS n FROM visits WHERE day >= @start AND day < @end GROUP BY device;"
+    with warehouses.open(warehouse) as source:
+        assert source.count(query, SPAN) == 2
+        assert source.count(query, Span.parse("2030-01-01")) == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("SELECT MAX(seen) FROM visits", datetime.datetime(2024, 3, 10, 21)),
+        ("SELECT MAX(day) FROM visits", datetime.datetime(2024, 3, 10)),
+        ("SELECT TIMESTAMP '2024-03-01 00:00:00+02'", datetime.datetime(2024, 2, 29, 22)),
+        ("SELECT MAX(day) FROM visits WHERE FALSE", None),
+    ],
+)
+def test_a_watermark_is_a_time_in_utc(warehouse, query, expected):
+    with warehouses.open(warehouse) as source:
+        assert source.watermark(query) == expected
+
+
+def test_nothing_is_left_behind_when_it_is_closed(warehouse, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = sorted(tmp_path.iterdir())
+
+    rows(warehouse, "SELECT id FROM visits WHERE seen >= @start ORDER BY id")
+
+    assert sorted(tmp_path.iterdir()) == before
