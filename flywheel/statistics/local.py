@@ -49,11 +49,15 @@ def count(unit: Unit, options: Options, opened: Callable[[str], IO[bytes]] | Non
         unit: Where they are.
         options: What is counted.
         opened: Opens the file; as one of this machine by default.
+
+    Raises:
+        ArtifactError: The file is not what was written.
     """
     from flywheel.statistics.partial import Partial
 
     counts = Partial(options)
     with opened(unit.path) if opened else open(unit.path, "rb") as file:
+        unit.check(file)
         for batch in together(unit.read(file, BATCH_ROWS)):
             counts.add(batch)
     return counts

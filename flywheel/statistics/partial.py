@@ -49,7 +49,8 @@ class Partial:
         for name, part in self._sliced(rows):
             counted = self._slices.get(name) or [each.create_accumulator() for each in _generators(self.options)]
             pairs = zip(_generators(self.options), counted, strict=True)
-            self._slices[name] = [generator.add_input(counts, part) for generator, counts in pairs]
+            with np.errstate(all="ignore"):  # means of infinities are no numbers, and no news
+                self._slices[name] = [generator.add_input(counts, part) for generator, counts in pairs]
         self.rows += rows.num_rows
 
     def check(self, schema: pa.Schema) -> None:
@@ -68,7 +69,8 @@ class Partial:
                 self._slices[name] = pickle.loads(pickle.dumps(theirs))
                 continue
             triples = zip(_generators(self.options), mine, theirs, strict=True)
-            self._slices[name] = [generator.merge_accumulators([one, two]) for generator, one, two in triples]
+            with np.errstate(all="ignore"):
+                self._slices[name] = [generator.merge_accumulators([one, two]) for generator, one, two in triples]
         self._check_slices()
         self.rows += other.rows
 
@@ -85,12 +87,13 @@ class Partial:
             raise DataError(f"{name or 'the data'} has no rows to make statistics of", "extract a span that has rows.")
         generators = _generators(self.options)
         counts = pickle.loads(pickle.dumps(self._slices))  # sketches that were read from take no more values
-        found = finished(generators, counts.pop(ALL))
-        found.datasets[0].name = ALL if self.options.slices else name
-        for key in sorted(counts):
-            dataset = found.datasets.add()
-            dataset.CopyFrom(finished(generators, counts[key]).datasets[0])
-            dataset.name = key
+        with np.errstate(all="ignore"):
+            found = finished(generators, counts.pop(ALL))
+            found.datasets[0].name = ALL if self.options.slices else name
+            for key in sorted(counts):
+                dataset = found.datasets.add()
+                dataset.CopyFrom(finished(generators, counts[key]).datasets[0])
+                dataset.name = key
         return found
 
     def _sliced(self, rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:

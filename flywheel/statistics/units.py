@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from flywheel.artifacts import Examples
+from flywheel.errors import ArtifactError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,8 +24,16 @@ class Unit:
     path: str
     groups: tuple[int, ...]
     rows: int
+    digest: str = ""
+    """SHA-256 of the whole file, for the first of its units; the others need not look again."""
 
-    def read(self, file: Any, rows: int) -> Iterator[pa.RecordBatch]:
+    def check(self, file: IO[bytes]) -> None:
+        """Raise an ArtifactError unless the opened file is what was written."""
+        if self.digest and hashlib.file_digest(file, "sha256").hexdigest() != self.digest:  # type: ignore[arg-type]
+            raise ArtifactError(f"examples are damaged: {self.path} does not match its digest", "extract them again.")
+        file.seek(0)
+
+    def read(self, file: IO[bytes], rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows out of the opened Parquet file, in batches of at most `rows`."""
         import pyarrow.parquet as pq
 
@@ -32,26 +42,31 @@ class Unit:
 
 
 def units(examples: Examples, spans: Sequence[str]) -> list[Unit]:
-    """Return the units of `spans`, oldest span first, each file once found to be what was written.
+    """Return the units of `spans`, oldest span first.
 
     Raises:
         DataError: A span is asked for that was not extracted.
-        ArtifactError: A shard is not what was written.
+        ArtifactError: A shard has no Parquet footer.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     found = []
     for span, path in examples.shards(spans):
-        examples.check(path)
-        metadata = pq.read_metadata(path)
+        try:
+            metadata = pq.read_metadata(path)
+        except pa.ArrowInvalid:
+            examples.check(path)
+            raise
+        digest = examples.manifest.files[path.relative_to(examples.path).as_posix()]["sha256"]
         groups: list[int] = []
         rows = 0
         for group in range(metadata.num_row_groups):
             more = metadata.row_group(group).num_rows
             if groups and rows + more > UNIT_ROWS:
-                found.append(Unit(span, str(path), tuple(groups), rows))
-                groups, rows = [], 0
+                found.append(Unit(span, str(path), tuple(groups), rows, digest))
+                groups, rows, digest = [], 0, ""
             groups, rows = [*groups, group], rows + more
         if rows:
-            found.append(Unit(span, str(path), tuple(groups), rows))
+            found.append(Unit(span, str(path), tuple(groups), rows, digest))
     return found
