@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlglot
 from sqlglot import TokenType, exp
@@ -95,18 +95,34 @@ class Written:
 
 def tables(tree: exp.Query) -> list[Written]:
     """Return the tables that a query names, those aside that it defines itself by WITH."""
-    own = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
     found = []
     for table in tree.find_all(exp.Table):
         parts = [part for part in table.parts if isinstance(part, exp.Identifier)]
         name = tuple(piece for part in parts for piece in part.name.split("."))
-        if len(parts) != len(table.parts) or (len(name) == 1 and name[0].lower() in own):
+        if len(parts) != len(table.parts) or (len(name) == 1 and _is_defined(table, name[0].lower())):
             continue
         alias = table.args["alias"].this if table.args.get("alias") else None
         ends = [part.meta["end"] for part in (*parts, alias) if part is not None and "end" in part.meta]
         plain = not name[-1].endswith("*") and not table.args.get("version") and not table.args.get("pivots")
         found.append(Written(name, max(ends, default=-1) + 1, plain and bool(ends)))
     return found
+
+
+def _is_defined(table: exp.Expression, name: str) -> bool:
+    """Return whether `name`, where `table` stands, is one that a WITH defines: in its own definition it is not yet."""
+    node: Any = table
+    while node is not None:
+        if isinstance(node, exp.CTE) and isinstance(node.parent, exp.With):
+            ctes = node.parent.expressions
+            place = next(i for i, cte in enumerate(ctes) if cte is node)
+            seen = ctes if node.parent.args.get("recursive") else ctes[:place]
+            node = node.parent.parent
+        else:
+            seen = node.ctes if isinstance(node, exp.Query) else []
+        if any(cte.alias_or_name.lower() == name for cte in seen):
+            return True
+        node = node.parent
+    return False
 
 
 def splice(text: str, edits: Sequence[tuple[int, int, str]]) -> str:

@@ -105,7 +105,7 @@ class Snapshots:
             return State("live", now - _SLACK)
         lines = sorted(f"{table.name} {table.kind} {table.changed}" for table in seen)
         digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-        kept = all(table.kind == "TABLE" for table in seen) and self._all_plain(text)
+        kept = all(table.kind == "TABLE" for table in seen) and self._all_in_sight(text, {table.name for table in seen})
         newest = max(each for each in changed if each is not None)
         return State("as-of" if kept else "seen", newest + _TICK, digest)
 
@@ -115,13 +115,8 @@ class Snapshots:
         Raises:
             DataError: It reads views, and what they read has changed since.
         """
+        self.refuse_changed(text, state, referenced)
         if state.kind == "seen":
-            if self.state(text, referenced).digest != state.digest:
-                raise DataError(
-                    f"what the query reads has changed since {state.instant:%Y-%m-%d %H:%M:%S}Z, and BigQuery keeps no "
-                    "past of views and external tables",
-                    "run again: the span is then extracted as it is now; or name base tables in the query.",
-                )
             return text
         instant = self._near(text, state, referenced)
         clause = f" FOR SYSTEM_TIME AS OF TIMESTAMP '{instant:%Y-%m-%d %H:%M:%S.%f}+00:00'"
@@ -129,6 +124,19 @@ class Snapshots:
         written = [table for table in requests.tables(sql.parse(text)) if table.plain]
         places = [table.after for table in written if self._full(table.name) in base]
         return requests.splice(text, [(place, place, clause) for place in places])
+
+    def refuse_changed(self, text: str, state: State, referenced: Sequence[bigquery.TableReference]) -> None:
+        """Refuse to read what has no past and has changed; asked before a job and after it.
+
+        Raises:
+            DataError: That is so.
+        """
+        if state.kind == "seen" and self.state(text, referenced).digest != state.digest:
+            raise DataError(
+                f"what the query reads has changed since {state.instant:%Y-%m-%d %H:%M:%S}Z, and BigQuery keeps no "
+                "past of views",
+                "run again: the span is then extracted as it is now; or name base tables in the query.",
+            )
 
     def _near(self, text: str, state: State, referenced: Sequence[bigquery.TableReference]) -> datetime:
         """Return when to read as of: a time that BigQuery still has, as long as the rows are the same then."""
@@ -170,7 +178,7 @@ class Snapshots:
         return [self._full(table.name, view.project, view.dataset_id) for table in requests.tables(tree)]
 
     def _table(self, name: str) -> bigquery.Table | None:
-        if name.count(".") != 2 or "*" in name:
+        if name.count(".") != 2 or "*" in name or not all(name.split(".")):
             return None
         with explained():
             try:
@@ -178,8 +186,10 @@ class Snapshots:
             except (exceptions.NotFound, exceptions.Forbidden):
                 return None
 
-    def _all_plain(self, text: str) -> bool:
-        return all(table.plain for table in requests.tables(sql.parse(text)))
+    def _all_in_sight(self, text: str, names: set[str]) -> bool:
+        """Return whether a time can be asked of every table wherever `text` names it, and it names them all."""
+        written = requests.tables(sql.parse(text))
+        return all(table.plain for table in written) and names <= {self._full(table.name) for table in written}
 
     def _full(self, name: tuple[str, ...], project: str = "", dataset: str = "") -> str:
         missing = [project or self._project, dataset or self._dataset][: max(3 - len(name), 0)]

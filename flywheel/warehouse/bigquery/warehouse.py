@@ -91,18 +91,19 @@ class BigQuery:
 
     def state(self, query: str) -> str:
         """Return when the tables of `query` last changed; another text each time while rows are streamed to one."""
-        return str(self._snapshots.state(query, self._look(query).tables))
+        return str(self._state(query))
 
     def batches(self, query: str, span: Span, state: str = "") -> Iterator[pa.RecordBatch]:
         """Yield the rows of one span as of `state`, by a job that is found again when it was sent before."""
         looked = self._look(query)
-        request = self._request(query, span, state, looked)
-        yield from self._rows(request, looked)
+        of = self._state(query, state)
+        yield from self._rows(self._request(query, span, of, looked), looked, of)
 
     def count(self, query: str, span: Span) -> int:
         """Return how many rows a span has now; BigQuery reads no more columns than its conditions name."""
         looked = self._look(query)
-        request = self._request(query, span, "", looked, around="SELECT COUNT(*) AS n FROM ({}\n)")
+        of = self._state(query)
+        request = self._request(query, span, of, looked, around="SELECT COUNT(*) AS n FROM ({}\n)")
         (rows,) = self._one_row(request)
         return int(rows)
 
@@ -145,9 +146,12 @@ class BigQuery:
         assert first is not None, "there is at least one kind to try"
         raise explain(reason_of(first), message_of(first))
 
-    def _request(self, query: str, span: Span, state: str, looked: _Looked, around: str = "{}") -> Request:
-        """Return what to send for a span as of `state`, or of now; refuse it when it would read too much."""
-        of = State.parse(state) if state else self._snapshots.state(query, looked.tables)
+    def _state(self, query: str, state: str = "") -> State:
+        """Return what `state` says, or how the tables of `query` are now."""
+        return State.parse(state) if state else self._snapshots.state(query, self._look(query).tables)
+
+    def _request(self, query: str, span: Span, of: State, looked: _Looked, around: str = "{}") -> Request:
+        """Return what to send for a span as of a state; refuse it when it would read too much."""
         bound, parameters = requests.bind(query, looked.kinds, span)
         text = self._snapshots.at(bound, of, looked.tables)
         if around != "{}":
@@ -163,7 +167,7 @@ class BigQuery:
             labels={"flywheel-span": span.name},
         )
 
-    def _rows(self, request: Request, looked: _Looked) -> Iterator[pa.RecordBatch]:
+    def _rows(self, request: Request, looked: _Looked, of: State) -> Iterator[pa.RecordBatch]:
         exports = bool(self._options.export) and can(looked.fields) and not looked.ordered
         try:
             job = self._jobs.run(request, rows_there(self._client))
@@ -172,6 +176,7 @@ class BigQuery:
                 raise
             yield from self._exported(request, f"({requests.body(request.text)}\n)", looked)
             return
+        self._snapshots.refuse_changed(request.text, of, looked.tables)
         with explained():
             table = self._client.get_table(job.destination)
         size = table.num_bytes or 0

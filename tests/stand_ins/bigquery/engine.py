@@ -157,7 +157,7 @@ class Engine:
         times = {}
         for node in list(tree.find_all(exp.Table)):
             name = ".".join(part.name for part in node.parts)
-            if name in own or not node.name:
+            if not node.name or (name in own and not _within(node, name)):
                 continue
             full = ".".join([*(default or "").split(".")[: max(2 - name.count("."), 0)], name])
             table = self.tables.get(full)
@@ -214,6 +214,12 @@ class Engine:
             return annotate_types(known, schema=schema, dialect="bigquery")
         except SqlglotError as error:
             raise Refused(400, "invalidQuery", f"Query error: {error}") from None
+
+
+def _within(node, name):
+    """Return whether a table stands in the definition of the WITH of that name, where it still is the table."""
+    cte = node.find_ancestor(exp.CTE)
+    return cte is not None and (cte.alias_or_name == name or _within(cte, name))
 
 
 def _spelt(field):

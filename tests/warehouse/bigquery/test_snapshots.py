@@ -1,6 +1,8 @@
 """States of tables, and their rows as they were."""
 
 import datetime
+import threading
+import time
 
 import pytest
 
@@ -55,6 +57,33 @@ def test_what_is_read_twice_is_read_as_of_one_time(bigquery, rows):
 
     assert len(rows(joined)) == 720
     assert bigquery.submitted[0]["configuration"]["query"]["query"].count("FOR SYSTEM_TIME AS OF") == 2
+
+
+def test_a_with_may_have_the_name_of_the_table_that_it_reads(bigquery, rows):
+    phones = "SELECT * FROM visits WHERE device = 'phone'"
+    query = f"WITH visits AS ({phones}) SELECT id FROM visits WHERE day >= @start AND day < @end"
+    then = state(query)
+    bigquery.put("my-project.shop.visits", LATER)
+
+    assert len(rows(query, state=then)) == 360
+
+
+def test_a_view_that_changes_while_the_query_runs_is_noticed(bigquery, rows):
+    bigquery.engine.put_view("my-project.shop.phones", "SELECT * FROM `my-project.shop.visits` WHERE device = 'phone'")
+    query = "SELECT id FROM phones WHERE seen >= @start AND seen < @end"
+    then = state(query)
+    bigquery.fail("slow_job", with_=1)
+
+    def load():
+        while not bigquery.submitted:
+            time.sleep(0.01)
+        bigquery.put("my-project.shop.visits", LATER)
+
+    threading.Thread(target=load, daemon=True).start()
+    with pytest.raises(DataError, match="has changed since"):
+        rows(query, state=then)
+
+    assert len(bigquery.submitted) == 1
 
 
 def test_rows_of_a_table_that_did_not_change_for_long_are_still_there(bigquery, rows):
@@ -121,6 +150,15 @@ def test_a_state_of_another_warehouse_is_refused(bigquery, rows):
         ("SELECT * FROM p-q.d.t -- all\nWHERE TRUE", "SELECT * FROM p-q.d.t{} -- all\nWHERE TRUE"),
         ("SELECT * FROM a, b JOIN c USING (i)", "SELECT * FROM a{}, b{} JOIN c{} USING (i)"),
         ("WITH w AS (SELECT * FROM t) SELECT * FROM w", "WITH w AS (SELECT * FROM t{}) SELECT * FROM w"),
+        ("WITH t AS (SELECT * FROM t) SELECT * FROM t", "WITH t AS (SELECT * FROM t{}) SELECT * FROM t"),
+        (
+            "WITH a AS (SELECT * FROM b), b AS (SELECT * FROM a) SELECT * FROM b",
+            "WITH a AS (SELECT * FROM b{}), b AS (SELECT * FROM a) SELECT * FROM b",
+        ),
+        (
+            "SELECT * FROM (WITH t AS (SELECT 1) SELECT * FROM t) JOIN t",
+            "SELECT * FROM (WITH t AS (SELECT 1) SELECT * FROM t) JOIN t{}",
+        ),
         ("SELECT * FROM t, UNNEST(t.xs) AS x", "SELECT * FROM t{}, UNNEST(t.xs) AS x"),
         ("SELECT (SELECT MAX(i) FROM u) FROM t", "SELECT (SELECT MAX(i) FROM u{}) FROM t{}"),
         ("SELECT * FROM t UNION ALL SELECT * FROM u", "SELECT * FROM t{} UNION ALL SELECT * FROM u{}"),
