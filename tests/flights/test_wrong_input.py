@@ -124,7 +124,7 @@ def test_help_names_every_command_and_exit_code():
 
     assert done.returncode == 0
     said = " ".join(done.stdout.split())
-    for word in ("run", "status", "serve", "show", "cache", "compile", "130 interrupted"):
+    for word in ("run", "status", "serve", "show", "schema", "waive", "cache", "compile", "130 interrupted"):
         assert word in said
 
 
