@@ -1,11 +1,12 @@
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.errors import ConfigError
-from flywheel.spans import Span, Windows
+from flywheel.spans import Every, Span, Windows, last_complete
 
 days = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)).map(
     lambda at: Span(datetime(at.year, at.month, at.day), "day")
@@ -14,23 +15,30 @@ months = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)).map(
     lambda at: Span(datetime(at.year, at.month, 1), "month")
 )
 
+hours = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)).map(
+    lambda at: Span(datetime(at.year, at.month, at.day, at.hour), "hour")
+)
+weeks = st.integers(0, 5000).map(lambda count: Span(datetime(1990, 1, 1) + timedelta(weeks=count), "week"))
+spans = st.one_of(hours, days, weeks, months)
+zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
-@given(st.one_of(days, months), st.integers(-500, 500))
+
+@given(spans, st.integers(-500, 500))
 def test_shifting_there_and_back_is_where_one_was(span, count):
     assert span.shift(count).shift(-count) == span
 
 
-@given(st.one_of(days, months))
+@given(spans)
 def test_a_span_ends_where_the_next_begins(span):
     assert span.end == span.shift(1).start > span.start
 
 
-@given(st.one_of(days, months))
+@given(spans)
 def test_a_name_names_its_span(span):
     assert Span.parse(span.name, span.every) == span
 
 
-@given(days, st.integers(1, 60), st.integers(1, 60))
+@given(spans, st.integers(1, 60), st.integers(1, 60))
 def test_what_is_judged_on_is_never_trained_on(span, window, judge):
     windows = Windows.of(span, window, judge)
 
@@ -39,6 +47,14 @@ def test_what_is_judged_on_is_never_trained_on(span, window, judge):
     assert windows.judge[-1] == span
     assert list(windows.all) == sorted(set(windows.all))
     assert windows.train[-1].end == windows.judge[0].start
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=zones), st.sampled_from(get_args(Every)))
+def test_the_last_complete_span_is_over_and_the_next_one_is_not_wherever_the_clock_stands(now, every):
+    span = last_complete(every, now)
+
+    assert span.end.replace(tzinfo=UTC) <= now < span.shift(1).end.replace(tzinfo=UTC)
+    assert Span.parse(span.name, every) == span
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +51,8 @@ def extract(
         warehouse: URL of the warehouse.
         spans: Names of the spans, oldest first.
         columns: Columns that the query has to give; what else it gives is kept too.
-        source: As `source` in flywheel.yaml: `every`, `sample`, `split`, `maximum_bytes_billed`, `bigquery`.
+        source: As `source` in flywheel.yaml: `every`, `sample`, `split`, `maximum_bytes_billed`, `bigquery`; and
+            `may_be_empty`, for logs that need not have any rows.
         state: What the warehouse's rows are like, from `plan`: those are extracted, where it keeps its past.
         path: Folder to write; nothing is left there when the step fails.
 
@@ -65,8 +67,9 @@ def extract(
         asked = _asked(query, rows_of, columns, source)
         say(f"extracting {len(wanted)} spans, {wanted[0]} to {wanted[-1]}, from {warehouse}")
         with Examples.writer(path, rows_of.schema(asked), producer="extract") as writer:
-            rows = _copy(rows_of, asked, wanted, state, writer)
-            _refuse_empty(rows, wanted, query, rows_of)
+            rows = _Copy(rows_of, asked, state, writer).all(wanted)
+            if not source.get("may_be_empty"):
+                _refuse_empty(rows, wanted, query, rows_of)
     seconds = time.monotonic() - started
     empty = [name for name, count in rows.items() if not count]
     say(f"{sum(rows.values()):,} rows in {seconds:.1f} s" + (f"; none in {_list(empty)}" if empty else ""))
@@ -97,44 +100,64 @@ def _asked(query: str, rows_of: Warehouse, columns: Sequence[str], source: Mappi
     return narrowed(query, schema, source)
 
 
-def _copy(source: Warehouse, query: str, spans: Sequence[Span], state: str, writer: ExamplesWriter) -> dict[str, int]:
-    """Write every span, several at a time, and return how many rows each has.
+class _Copy:
+    """Writes spans, several at a time.
 
     A span is read by one thread, so that its rows come in one order, and cut into shards by their size alone. So equal
-    rows give equal files, whichever of the writers were busy.
+    rows give equal files, whichever of the writing threads were busy.
+
+    Args:
+        source: Gives the rows.
+        query: SQL that gives them.
+        state: Rows as they were then.
+        writer: Writes a shard.
     """
-    progress = _Progress(len(spans))
-    cores = int(os.environ.get("OMP_NUM_THREADS", 2))
-    with ThreadPoolExecutor(cores) as writers, ThreadPoolExecutor(min(_AT_ONCE, cores + 1)) as readers:
 
-        def copy(span: Span) -> int:
+    def __init__(self, source: Warehouse, query: str, state: str, writer: ExamplesWriter) -> None:
+        self._source, self._query, self._state, self._writer = source, query, state, writer
+        self._cores = int(os.environ.get("OMP_NUM_THREADS", 2))
+        self._room = threading.Semaphore(self._cores)  # for the shards that are written at this moment
+
+    def all(self, spans: Sequence[Span]) -> dict[str, int]:
+        """Write `spans` and return how many rows each has."""
+        self._progress = _Progress(len(spans))
+        readers = ThreadPoolExecutor(min(_AT_ONCE, self._cores + 1))
+        with ThreadPoolExecutor(self._cores) as self._writers, readers:
+            copies = {span.name: readers.submit(self._span, span) for span in spans}
             try:
-                rows = write(span)
-            except ReadAgain as error:
-                say(f"  {span}: {error.message}")
-                writer.drop(span.name)
-                rows = write(span)
-            progress.finish()
-            return rows
+                return {name: future.result() for name, future in copies.items()}
+            except BaseException:
+                readers.shutdown(cancel_futures=True)  # the first error is told; what has not begun need not
+                raise
 
-        def write(span: Span) -> int:
-            rows, written = 0, deque[Future[int]]()
-            shards = _shards(progress.count(source.batches(query, span, state)))
-            try:
-                for part, batches in enumerate(shards):
-                    written.append(writers.submit(writer.write, span.name, batches, part))
-                    if len(written) > cores:  # no more of a span in memory than is being written
-                        rows += written.popleft().result()
-            finally:
-                wait(written)
-            return rows + sum(each.result() for each in written)
-
-        copies = {span.name: readers.submit(copy, span) for span in spans}
+    def _span(self, span: Span) -> int:
         try:
-            return {name: future.result() for name, future in copies.items()}
-        except BaseException:
-            readers.shutdown(cancel_futures=True)  # the first error is told; what has not begun need not
-            raise
+            rows = self._rows(span)
+        except ReadAgain as error:
+            say(f"  {span}: {error.message}")
+            self._writer.drop(span.name)
+            rows = self._rows(span)
+        self._progress.finish()
+        return rows
+
+    def _rows(self, span: Span) -> int:
+        batches = self._progress.count(self._source.batches(self._query, span, self._state))
+        rows, written = 0, deque[Future[int]]()
+        try:
+            for part, shard in enumerate(_shards(batches)):
+                self._room.acquire()
+                written.append(self._writers.submit(self._write, span.name, shard, part))
+                while written and written[0].done():
+                    rows += written.popleft().result()  # a full disk is told now, not after the last row
+        finally:
+            wait(written)
+        return rows + sum(each.result() for each in written)
+
+    def _write(self, span: str, shard: list[pa.RecordBatch], part: int) -> int:
+        try:
+            return self._writer.write(span, shard, part)
+        finally:
+            self._room.release()
 
 
 def _shards(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
