@@ -7,17 +7,24 @@ python -m tests.faults --half tune --fault label_inverted --days 6
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import time
-from pathlib import Path
+import os
 
-from tests.faults import report
-from tests.faults.catalogue import FAULTS, named
-from tests.faults.harness import measure
-from tests.faults.results import Results
-from tests.faults.world import CACHE
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")  # processes side by side, not threads within them
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from tests.faults import report  # noqa: E402
+from tests.faults.catalogue import FAULTS, named  # noqa: E402
+from tests.faults.fault import SHARES  # noqa: E402
+from tests.faults.harness import measure  # noqa: E402
+from tests.faults.results import Results  # noqa: E402
+from tests.faults.world import CACHE  # noqa: E402
 
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 
@@ -27,6 +34,7 @@ def main() -> None:
     parser.add_argument("--half", choices=("tune", "report"), default="report", help="days to try (%(default)s)")
     parser.add_argument("--days", type=int, default=14, metavar="N", help="how many of them (%(default)s)")
     parser.add_argument("--fault", action="append", metavar="NAME", help="only this one; may be given again")
+    parser.add_argument("--size", action="append", choices=tuple(SHARES), help="only this one; may be given again")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the raw results")
     parser.add_argument(
@@ -34,7 +42,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     results = Results.from_json(json.loads(given.source.read_text())) if given.source else _measured(given)
-    if given.half == "report" and not given.fault:
+    if given.half == "report" and not (given.fault or given.size):
         DOCS.write_text(report.page(results, given.half), encoding="utf-8")
         print(f"wrote {DOCS}")  # noqa: T201
     print("\n\n".join((report.summary(results), report.false_alarms(results), report.missed(results))))  # noqa: T201
@@ -47,7 +55,7 @@ def _measured(given: argparse.Namespace) -> Results:
         print(f"{time.monotonic() - began:6.0f} s  {text}", file=sys.stderr, flush=True)  # noqa: T201
 
     faults = [named(name) for name in given.fault] if given.fault else list(FAULTS)
-    results = measure(faults, given.half, given.days, given.jobs, say)
+    results = measure(faults, given.size or tuple(SHARES), given.half, given.days, given.jobs, say)
     file = given.json or CACHE / f"results-{given.half}.json"
     file.write_text(json.dumps(results.to_json()))
     say(f"raw results in {file}")

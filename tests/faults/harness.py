@@ -75,11 +75,14 @@ def clean_year() -> Path:
     return file
 
 
-def measure(faults: Sequence[Fault], half: str, days: int, jobs: int, say: Callable[[str], None]) -> Results:
-    """Return what the gate says of faults, each at every size, on `days` sampled days, and of all clean days.
+def measure(
+    faults: Sequence[Fault], sizes: Sequence[str], half: str, days: int, jobs: int, say: Callable[[str], None]
+) -> Results:
+    """Return what the gate says of faults, each at some sizes, on `days` sampled days, and of all clean days.
 
     Args:
         faults: Which; a slow one is tried on a third of the days.
+        sizes: Of `small`, `medium`, `large`.
         half: `tune` or `report`.
         days: How many days.
         jobs: Processes at a time.
@@ -92,7 +95,7 @@ def measure(faults: Sequence[Fault], half: str, days: int, jobs: int, say: Calla
     ]
     found = Results(clean)
     say(f"{len(YEAR)} clean days: {sum(day.outcome == BLOCKED for day in found.clean)} blocked")
-    tasks = list(_tasks(faults, half, days))
+    tasks = list(_tasks(faults, sizes, half, days))
     for done, trials in enumerate(_run(tasks, file, jobs), 1):
         found.trials += trials
         caught = sum(trial.caught for trial in found.trials)
@@ -101,13 +104,13 @@ def measure(faults: Sequence[Fault], half: str, days: int, jobs: int, say: Calla
     return found
 
 
-def _tasks(faults: Sequence[Fault], half: str, days: int) -> Iterator[Task]:
+def _tasks(faults: Sequence[Fault], sizes: Sequence[str], half: str, days: int) -> Iterator[Task]:
     """Yield work of about equal length, the longest first."""
     for fault in faults:
         if fault.days > 1:
-            for day in sampled(half, max(2, days // 3), fault.days):
-                yield from (Task(day, ((fault.name, (size,)),)) for size in fault.sizes)
-    short = [(fault.name, tuple(fault.sizes)) for fault in faults if fault.days == 1]
+            for day in sampled(half, max(1, days // 3), fault.days):
+                yield from (Task(day, ((fault.name, (size,)),)) for size in sizes)
+    short = [(fault.name, tuple(sizes)) for fault in faults if fault.days == 1]
     for day in sampled(half, days):
         yield from (Task(day, tuple(short[at : at + 16])) for at in range(0, len(short), 16))
 
