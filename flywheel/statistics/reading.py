@@ -6,8 +6,8 @@ from typing import Any
 
 
 def features(statistics: Any) -> list[Any]:
-    """Return the statistics of each feature, in the order of the columns."""
-    return list(statistics.datasets[0].features)
+    """Return the statistics of each column in order; sparse and weighted features, which the schema makes, are none."""
+    return [feature for feature in statistics.datasets[0].features if feature.WhichOneof("stats")]
 
 
 def common(feature: Any) -> Any:

@@ -1,11 +1,14 @@
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from flywheel.artifacts import Examples
 from flywheel.errors import ArtifactError, DataError
-from flywheel.statistics import Options, gather, summarize, summarize_spans, workers
+from flywheel.statistics import Options, features, gather, infer_schema, summarize, summarize_spans, workers
 from flywheel.statistics.beam import RUNNER
 from flywheel.statistics.columns import canonical
 from flywheel.statistics.units import units
@@ -182,3 +185,25 @@ def test_units_hold_all_row_groups_once(examples):
 )
 def test_beam_counts_what_is_large_when_it_has_a_runner(engine, flags, values, beam):
     assert Options.of({"engine": engine, "beam": list(flags)}).by_beam(values) is beam
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_sparse_and_weighted_features_of_the_schema_are_counted(tmp_path, engine):
+    schema = text_format.Parse(
+        'feature { name: "value" type: FLOAT } feature { name: "index" type: INT }'
+        'sparse_feature { name: "pairs" index_feature { name: "index" } value_feature { name: "value" } }'
+        'weighted_feature { name: "heavy" feature { step: "index" } weight_feature { step: "value" } }',
+        schema_pb2.Schema(),
+    )
+    whole, broken = [[1.0, 2.0], [3.0]], [[1.0, 2.0], []]
+    tables = {
+        span: pa.table({"value": pa.array(values), "index": pa.array([[4, 5], [6]])})
+        for span, values in (("2024-03-01", whole), ("2024-03-02", broken))
+    }
+    given = worlds.examples(tmp_path / "examples", tables)
+    found = gather(given, given.spans, Options.of({"engine": engine}, schema))
+
+    assert not tfdv.validate_statistics(found.of(["2024-03-01"]), schema).anomaly_info
+    assert set(tfdv.validate_statistics(found.of(given.spans), schema).anomaly_info) == {"pairs", "heavy"}
+    assert [each.path.step[0] for each in features(found.of(given.spans))] == ["value", "index"]
+    assert [each.name for each in infer_schema(found.of(given.spans)).feature] == ["value", "index"]
