@@ -1,5 +1,7 @@
 """Validate: may this data train a model?"""
 
+from typing import NamedTuple, Optional
+
 from kfp import dsl
 
 from flywheel import images
@@ -10,37 +12,39 @@ def validate(
     examples: dsl.Input[dsl.Dataset],
     code: dsl.Input[dsl.Artifact],
     settings: dict,
+    window: list,
+    judge: list,
     ledger: str,
     run: str,
     statistics: dsl.Output[dsl.Artifact],
     schema: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
-) -> bool:
-    """Return whether the data is fit to train on; the report says why.
+    serving: Optional[dsl.Input[dsl.Dataset]] = None,  # noqa: UP045 - kfp reads this form alone
+) -> NamedTuple("Validated", [("ok", bool), ("window", list), ("judge", list)]):
+    """Return whether the data is fit to train on, and which spans are; the report says why.
 
     Args:
         examples: Rows of training window and judge, the newest span last.
-        code: The project's archive; its schema.pbtxt is what the data is held against.
-        settings: `label`, and `drift` as in `gates.data` of flywheel.yaml.
-        ledger: MLflow tracking URI.
+        code: The project's archive; its schema.pbtxt and invariants.yaml are what the data is held against.
+        settings: `name`, `label`, `every`, and `gate` and `statistics` as in flywheel.yaml.
+        window: Spans to train on.
+        judge: Spans to judge on.
+        ledger: MLflow tracking URI, which keeps the history of the data and what people waived.
         run: Row of the ledger that the verdict goes to.
-        statistics: TFDV statistics of all rows, of the newest span and of the one before.
+        statistics: TFDV statistics of all rows, of the newest span and of the one before, and the history.
         schema: The schema that was used; inferred when the project has none yet.
         report: The verdict, readable in the Kubeflow UI.
+        serving: Logged requests of the newest spans, to compare with training data.
     """
-    from pathlib import Path
-
     from flywheel.artifacts import Examples
-    from flywheel.ledger import Ledger
-    from flywheel.steps.validate import validate
+    from flywheel.steps.validate import gate
 
-    verdict = validate(
+    return gate(
         Examples.open(examples.path),
-        Path(code.path),
-        settings,
-        statistics=Path(statistics.path),
-        schema=Path(schema.path),
-        report=Path(report.path),
+        code.path,
+        {**settings, "window": window, "judge": judge},
+        (statistics.path, schema.path, report.path),
+        ledger,
+        run,
+        Examples.open(serving.path) if serving else None,
     )
-    Ledger(ledger).record(run, verdict)
-    return verdict.ok

@@ -51,7 +51,7 @@ class Flywheel:
         from flywheel.runner import run
 
         here = self.workspace
-        pipeline = compiled(here.project, here.query(), here.state / "compiled")
+        pipeline = compiled(here.project, here.query(), here.state / "compiled", here.serving_query())
         arguments = {
             "code": here.pack(),
             "span": span,

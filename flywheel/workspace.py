@@ -68,13 +68,25 @@ class Workspace:
         Raises:
             ConfigError: There is no such file, or it is empty.
         """
-        file = self.folder / self.project.source.query
+        return self._sql("query", self.project.source.query)
+
+    def serving_query(self) -> str:
+        """Return the SQL text that gives logged requests; empty when there is none.
+
+        Raises:
+            ConfigError: A file is named that is not there, or is empty.
+        """
+        named = self.project.source.serving
+        return self._sql("serving", named) if named else ""
+
+    def _sql(self, key: str, named: str) -> str:
+        file = self.folder / named
         try:
             text = file.read_text()
         except (FileNotFoundError, IsADirectoryError):
             found = ", ".join(sorted(path.name for path in self.folder.glob("*.sql"))) or "none"
             raise ConfigError(
-                f"source.query names {self.project.source.query!r}, which is no file in {self.folder}",
+                f"source.{key} names {named!r}, which is no file in {self.folder}",
                 f"write that file, or name another; SQL files there: {found}.",
             ) from None
         except UnicodeDecodeError as error:

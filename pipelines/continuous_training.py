@@ -8,15 +8,23 @@ from flywheel.components import analyze, conclude, decide, deploy, extract, plan
 from flywheel.config import Project
 
 
-def continuous_training(project: Project, query: str) -> BaseComponent:
+def continuous_training(project: Project, query: str, serving_query: str = "") -> BaseComponent:
     """Return the pipeline of `project`, ready to be compiled.
 
     Args:
         project: What flywheel.yaml declares.
         query: Text of the SQL file that it names.
+        serving_query: Text of the SQL file that gives logged requests; none, and nothing is compared with them.
     """
     source, label = project.source, project.label
     asked = source.model_dump(mode="json", exclude={"warehouse", "query", "serving"}, exclude_none=True)
+    checked = {
+        "name": project.name,
+        "label": label,
+        "every": source.every,
+        "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
+        "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
+    }
     features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
 
@@ -52,15 +60,29 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
                     source=asked,
                     state=to["state"],
                 )
+                logged = {}
+                if serving_query:
+                    requests = extract(
+                        query=serving_query,
+                        warehouse=warehouse,
+                        spans=to["judge"],
+                        columns=[],
+                        source={"every": source.every, "may_be_empty": True},
+                        state="",
+                    )
+                    logged = {"serving": requests.set_caching_options(False).output}
                 fit = validate(
                     examples=data.output,
                     code=archive,
-                    settings={"label": label, "drift": project.gates.data.drift},
+                    settings=checked,
+                    window=to["window"],
+                    judge=to["judge"],
                     ledger=ledger,
                     run=to["run"],
+                    **logged,
                 ).set_caching_options(False)
-                with dsl.If(fit.outputs["Output"] == True):
-                    seen = transform(examples=data.output, features=features, label=label, window=to["window"])
+                with dsl.If(fit.outputs["ok"] == True):
+                    seen = transform(examples=data.output, features=features, label=label, window=fit.outputs["window"])
                     candidate = train(
                         examples=data.output,
                         transformed=seen.outputs["transformed"],
@@ -75,7 +97,7 @@ def continuous_training(project: Project, query: str) -> BaseComponent:
                         examples=data.output,
                         model=candidate.outputs["model"],
                         champion=to["champion"],
-                        judge=to["judge"],
+                        judge=fit.outputs["judge"],
                         settings={"label": label, "slices": list(project.slices)},
                         ledger=ledger,
                     )

@@ -22,5 +22,5 @@ def compile(
 
     workspace = Workspace.open(folder, profile, overrides)
     workspace.check_trainer()
-    path = compile_to(workspace.project, workspace.query(), output)
+    path = compile_to(workspace.project, workspace.query(), output, workspace.serving_query())
     typer.echo(f"compiled {workspace.project.name} to {path}")

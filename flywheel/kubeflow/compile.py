@@ -13,8 +13,14 @@ from flywheel.config import Project
 from flywheel.errors import ConfigError, MissingExtra
 
 
-def compile_to(project: Project, query: str, path: Path) -> Path:
+def compile_to(project: Project, query: str, path: Path, serving: str = "") -> Path:
     """Write the compiled pipeline of `project` to `path` and return it; equal input gives equal bytes.
+
+    Args:
+        project: What flywheel.yaml declares.
+        query: Text of the SQL file that it names.
+        path: File to write.
+        serving: Text of the SQL file that gives logged requests, if it names one.
 
     Raises:
         MissingExtra: kfp is not installed.
@@ -33,19 +39,19 @@ def compile_to(project: Project, query: str, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}.{path.stem}.yaml")
     try:
-        compiler.Compiler().compile(continuous_training(project, query), str(partial))
+        compiler.Compiler().compile(continuous_training(project, query, serving), str(partial))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return path
 
 
-def compiled(project: Project, query: str, cache: Path) -> Path:
+def compiled(project: Project, query: str, cache: Path, serving: str = "") -> Path:
     """Return a compiled pipeline of `project` from `cache`, compiled now if it is not there."""
-    identity = [project.model_dump(mode="json"), query, version("ai-flywheel"), version("kfp"), _sources()]
+    identity = [project.model_dump(mode="json"), query, serving, version("ai-flywheel"), version("kfp"), _sources()]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     path = cache / f"{digest}.yaml"
-    return path if path.exists() else compile_to(project, query, path)
+    return path if path.exists() else compile_to(project, query, path, serving)
 
 
 def _sources() -> str:

@@ -1,10 +1,12 @@
-"""What TFDV finds when statistics are held against a schema, as checks."""
+"""What TFDV finds when statistics are held against a schema, a span before or logged requests, as checks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flywheel.artifacts import Check
+from flywheel import statistics
+from flywheel.artifacts import Check, Examples
 
 _WARNINGS = {"SCHEMA_NEW_COLUMN"}
 """Anomalies that are said and do not block: a column that nobody asks for cannot harm a model."""
@@ -18,11 +20,11 @@ _REMEDIES = {
 }
 
 
-def schema_checks(statistics: Any, schema: Any, span: str = "", environment: str | None = None) -> list[Check]:
+def schema_checks(found: Any, schema: Any, span: str = "", environment: str | None = None) -> list[Check]:
     """Return one check a column: does it look as the schema says?
 
     Args:
-        statistics: A `DatasetFeatureStatisticsList`.
+        found: Statistics, a `DatasetFeatureStatisticsList`.
         schema: What each column is to be.
         span: Which span the statistics are of; empty for several together.
         environment: `TRAINING` or `SERVING`, where the schema tells them apart.
@@ -30,8 +32,8 @@ def schema_checks(statistics: Any, schema: Any, span: str = "", environment: str
     import tensorflow_data_validation as tfdv
 
     environments = list(schema.default_environment)
-    anomalies = tfdv.validate_statistics(statistics, schema, environment=environment or (environments or [None])[0])
-    rows = statistics.datasets[0].num_examples
+    anomalies = tfdv.validate_statistics(found, schema, environment=environment or (environments or [None])[0])
+    rows = found.datasets[0].num_examples
     known = [
         feature.name for feature in schema.feature if not environment or environment not in feature.not_in_environment
     ]
@@ -57,4 +59,75 @@ def _check(column: str, anomaly: Any, span: str, rows: int) -> Check:
         span=span,
         reason=f"{column}: {'; '.join(reason.description.strip() for reason in anomaly.reason)}",
         remedy=_REMEDIES.get(kinds[0], "mend the data at its source, or if this is right from now on, schema.pbtxt."),
+    )
+
+
+def drift_checks(
+    schema: Any, bars: Mapping[str, float], found: Mapping[str, Any], groups: Mapping[str, list[str]]
+) -> tuple[list[Check], dict[str, float]]:
+    """Return a check for each column whose distance from the span before has a bar, and all distances.
+
+    Args:
+        schema: What each column is to be.
+        bars: Largest distance accepted, by column.
+        found: TFDV's statistics of `newest`, and of `before` if there is such a span.
+        groups: Names of the spans of each.
+    """
+    newest = groups["newest"][0]
+    if "before" not in found:
+        told = f"no good span before {newest}: drift is not judged"
+        return ([Check("drift", "warn", reason=told)] if bars else []), {}
+    anomalies, moved = statistics.distances(schema, bars, found["newest"], found["before"])
+    where = f"from {groups['before'][0]} to {newest}"
+    checks = _distance_checks("drift", anomalies.drift_skew_info, "drift_measurements", where, newest)
+    return [*checks, *(_unmeasured("drift", column) for column in bars if column not in moved)], moved
+
+
+def skew_checks(schema: Any, bars: Mapping[str, float], training: Any, serving: Examples) -> list[Check]:
+    """Return what logged requests say: what is served is to be as what is trained on."""
+    served = statistics.summarize((rows for _, rows in serving.batches()), "serving")
+    anomalies, moved = statistics.skew(schema, bars, training, served)
+    checks = _distance_checks(
+        "skew", anomalies.drift_skew_info, "skew_measurements", "between training and serving", ""
+    )
+    checks += [_unmeasured("skew", column) for column in bars if column not in moved]
+    for check in schema_checks(served, schema, environment=statistics.SERVING):
+        if check.result != "pass":
+            checks.append(
+                Check(f"served {check.name}", "warn", reason=f"logged requests: {check.reason}", remedy=check.remedy)
+            )
+    return checks
+
+
+def _distance_checks(kind: str, infos: Iterable[Any], measurements: str, where: str, span: str) -> list[Check]:
+    checks = []
+    for info in infos:
+        column, measured = info.path.step[0], getattr(info, measurements)
+        if not measured or measured[0].threshold >= 1:
+            continue
+        distance, bound = measured[0].value, measured[0].threshold
+        failed = distance > bound
+        checks.append(
+            Check(
+                f"{kind} of {column}",
+                "fail" if failed else "pass",
+                distance,
+                bound,
+                slice=f"span {span}" if span else "",
+                column=column,
+                span=span,
+                reason=f"{column} moved by {distance:.3g} {where}, at most {bound:g} is accepted" * failed,
+                remedy=f"look at its source; if the change is real, raise gates.data.{kind}.{column}." * failed,
+            )
+        )
+    return checks
+
+
+def _unmeasured(kind: str, column: str) -> Check:
+    return Check(
+        f"{kind} of {column}",
+        "fail",
+        column=column,
+        reason=f"the {kind} of {column} has a bar and was not measured: the schema does not know the column",
+        remedy="add it by `flywheel schema accept`; without schema.pbtxt, the next run infers one with all columns.",
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
@@ -68,7 +68,7 @@ class SpanGate:
         history: History,
         schema: Any = None,
         invariants: Sequence[Invariant] = (),
-        score: Callable[[Sequence[pa.RecordBatch]], float] | None = None,
+        score: Callable[[Iterable[pa.RecordBatch]], float] | None = None,
     ) -> None:
         self.history = history
         self._settings, self._schema, self._score = settings, schema, score
@@ -76,20 +76,26 @@ class SpanGate:
         self._rows: dict[str, Rows] = {}
         self._learnt: tuple[int, Relations] | None = None
 
-    def judge(self, span: str, batches: Sequence[pa.RecordBatch]) -> Judged:
-        """Return what is to be said of a span, whose rows are `batches`; nothing is learnt from it yet."""
+    def judge(self, span: str, batches: Iterable[pa.RecordBatch], statistics: Any = None) -> Judged:
+        """Return what is to be said of a span; nothing is learnt from it yet.
+
+        Args:
+            span: Its name.
+            batches: Its rows; they are asked for more than once.
+            statistics: TFDV's statistics of them, if they were made already.
+        """
         start = Span.parse(span, self._settings.every).start
         profile, rows = profile_of(batches, start, self._settings.label, self._settings.leave_out)
         checks = [*_label_checks(span, profile, self._settings.label)]
         if profile.rows:
             checks += [_invariant_check(span, found) for found in self._known.violations(batches)]
-            checks += self._schema_checks(span, batches)
+            checks += self._schema_checks(span, batches, statistics)
         related = self._relations(span).measures(rows) if profile.rows and len(self._rows) >= _LEAST_SPANS else {}
         finding = examine(span, profile, self.history, self._settings, related) if profile.rows else Finding(())
         return Judged(span, (*checks, *finding.checks), profile, rows, finding)
 
     def take(
-        self, judged: Judged, batches: Sequence[pa.RecordBatch], digest: str = "", *, waived: bool = False
+        self, judged: Judged, batches: Iterable[pa.RecordBatch], digest: str = "", *, waived: bool = False
     ) -> None:
         """Make a span part of the past. One that failed teaches nothing.
 
@@ -104,11 +110,20 @@ class SpanGate:
         if waived or not failed:
             self.learn(judged.span, judged.rows, batches)
 
-    def learn(self, span: str, rows: Rows, batches: Sequence[pa.RecordBatch]) -> None:
+    def learn(self, span: str, rows: Rows, batches: Iterable[pa.RecordBatch]) -> None:
         """Learn how the columns of a span hang together that is known to be good."""
         self._rows[span] = rows
         if self._known.invariants:
             self._known = self._known.learn(batches)
+
+    def look_again(self, span: str, batches: Iterable[pa.RecordBatch], *, waived: bool = False) -> None:
+        """Learn again what is not kept of a span that the history knows: how its columns hang together."""
+        entry = self.history[span]
+        if waived and not entry.reference:  # a person looked at it after it was judged
+            self.history.add(replace(entry, reference=span not in self._settings.calendar))
+        start = Span.parse(span, self._settings.every).start
+        _, rows = profile_of(batches, start, self._settings.label, self._settings.leave_out)
+        self.learn(span, rows, batches)
 
     def _relations(self, span: str) -> Relations:
         """Return what the last spans say of each other, learnt anew each week."""
@@ -119,13 +134,13 @@ class SpanGate:
             self._learnt = week, Relations([self._rows[each] for each in chosen])
         return self._learnt[1]
 
-    def _schema_checks(self, span: str, batches: Sequence[pa.RecordBatch]) -> list[Check]:
+    def _schema_checks(self, span: str, batches: Iterable[pa.RecordBatch], counted: Any) -> list[Check]:
         from flywheel import statistics
         from flywheel.profiles.anomalies import schema_checks
 
         if self._schema is None:
             return []
-        found = statistics.summarize(batches, span)
+        found = counted or statistics.summarize(batches, span)
         return schema_checks(found, statistics.for_one_span(self._schema), span)
 
 

@@ -3,228 +3,256 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from flywheel import invariants
 from flywheel import statistics as stats
-from flywheel.artifacts import Check, Examples, Schema, Statistics, Verdict
+from flywheel.artifacts import VALIDATION, Check, Examples, Schema, Statistics, Verdict
 from flywheel.errors import ConfigError, DataError
+from flywheel.invariants import Invariant, Unique
+from flywheel.ledger import Ledger
+from flywheel.profiles import History, Settings
+from flywheel.profiles.anomalies import drift_checks, schema_checks, skew_checks
+from flywheel.profiles.gate import SpanGate
+from flywheel.profiles.history import FILE as HISTORY
+from flywheel.profiles.walk import SpanRows, Waiver, Walked, walk, with_waiver
 from flywheel.say import say
 
 PRELOAD = (
+    "flywheel.ledger.engine",
     "tensorflow_data_validation",
     "tensorflow_data_validation.statistics.stats_impl",
     "tfx_bsl.arrow.table_util",
     "pyarrow.parquet",
     "pyarrow.compute",
+    "pandas",
+    "scipy.stats",
+    "scipy.linalg",
     "vl_convert",
     "jinja2",
 )
-_WARNINGS = {"SCHEMA_NEW_COLUMN"}
-"""Anomalies that are said and do not block: a column that nobody asks for cannot harm a model."""
-_MOST_CLASSES = 10
+_SAID_EVERY = 20
+_PROPOSED_FROM = 7
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where the step writes.
+
+    Attributes:
+        statistics: TFDV's statistics of all rows, the newest span and the span before; the history beside them.
+        schema: The schema that was used.
+        report: The HTML report.
+    """
+
+    statistics: Path
+    schema: Path
+    report: Path
+
+
+class Validated(NamedTuple):
+    """What the steps after need to know.
+
+    Attributes:
+        ok: Whether the data is fit to train on.
+        window: The spans to train on that are.
+        judge: The spans to judge on that are.
+    """
+
+    ok: bool
+    window: list[str]
+    judge: list[str]
+
+
+def gate(
+    examples: Examples,
+    code: str,
+    settings: Mapping[str, Any],
+    paths: tuple[str, str, str],
+    ledger: str,
+    run: str,
+    serving: Examples | None = None,
+) -> Validated:
+    """Validate with what the ledger knows of the project's past, and tell the ledger what was found.
+
+    Args:
+        examples: As `validate` takes them.
+        code: The project's archive.
+        settings: As `validate` takes them, and `name`, that of the flywheel.
+        paths: Where to write statistics, schema and report.
+        ledger: MLflow tracking URI.
+        run: Row of the ledger that the verdict goes to.
+        serving: Logged requests.
+
+    Raises:
+        LedgerError: The ledger cannot be reached.
+    """
+    book, name = Ledger(ledger), settings["name"]
+    with tempfile.TemporaryDirectory() as folder:
+        verdict = validate(
+            examples,
+            Path(code),
+            settings,
+            Paths(*map(Path, paths)),
+            history=book.history(name, examples.spans[-1], Path(folder)),
+            waivers=book.waivers(name),
+            serving=serving,
+        )
+    book.keep(run, Path(paths[0]) / HISTORY)
+    book.record(run, verdict)
+    left_out = verdict.facts["left_out"]
+    window, judge = ([span for span in settings[part] if span not in left_out] for part in ("window", "judge"))
+    return Validated(verdict.ok, window, judge)
 
 
 def validate(
     examples: Examples,
     code: Path,
     settings: Mapping[str, Any],
+    paths: Paths,
     *,
-    statistics: Path,
-    schema: Path,
-    report: Path,
+    history: Path | None = None,
+    waivers: Mapping[str, Waiver] | None = None,
+    serving: Examples | None = None,
 ) -> Verdict:
     """Return whether the data is fit to train on, every check told; the report is written whatever the answer.
 
-    All rows are held against the schema; so is the newest span, with looser bars, since a day varies more; and the
-    newest span's distributions against those of the span before.
+    Every span that was not judged before is held against the schema, the invariants and the project's own past. When
+    the newest is bad, the run is; an earlier bad one is left out, `verdict.facts["left_out"]`, up to a share. All spans
+    that are left are held against the schema together, and against logged requests.
 
     Args:
         examples: Rows of training window and judge, the newest span last.
-        code: The project's archive; its schema.pbtxt is what the data is held against. Inferred when it has none.
-        settings: `label`, the column to predict, and `drift`, the largest distance accepted of a column: L-infinity
-            for categories, Jensen-Shannon divergence for numbers, both from 0 (same) to 1.
-        statistics: Where to write TFDV statistics of all rows, the newest span and the span before.
-        schema: Where to write the schema that was used.
-        report: Where to write the HTML report.
+        code: The project's archive with schema.pbtxt, inferred when it has none, and invariants.yaml, if any.
+        settings: `label`, `every`, and `gate` and `statistics` as in flywheel.yaml; `window` and `judge`, the spans to
+            train and to judge on.
+        paths: Where to write.
+        history: What earlier runs learnt; None when there is none.
+        waivers: What people waived, by span.
+        serving: Logged requests of the newest spans.
 
     Raises:
-        DataError: The label is not there, or has nulls or other values than 0 and 1, or one of them only.
-        ConfigError: Drift is asked of a column that is not there, or schema.pbtxt is no schema.
+        DataError: The label is not there.
+        ConfigError: The settings name a column that is not there, or schema.pbtxt or invariants.yaml is none.
     """
-    drift: dict[str, float] = dict(settings.get("drift") or {})
-    _check_label(examples, settings["label"])
-    _check_columns(drift, examples.schema.names)
-    groups = _groups(examples)
-    found = {group: _summarize(examples, group, spans) for group, spans in groups.items()}
-    _write_statistics(statistics, found, groups)
+    gate_settings: dict[str, Any] = settings.get("gate", {})
+    _check_columns(settings["label"], gate_settings, examples.schema.names)
+    told = Settings.of({**settings, "leave_out": [VALIDATION]})
     given = stats.read_schema(code)
-    expected = stats.infer_schema(found["all"]) if given is None else given
-    _write_schema(schema, expected, examples.spans, inferred=given is None)
+    spans = [span for span in examples.spans if examples.rows_of([span])]
+    counted = stats.gather(examples, spans, stats.Options.of(settings.get("statistics"), given))
+    expected = stats.infer_schema(counted.of(spans), told.label) if given is None else given
 
-    newest = groups["newest"][0]
-    moved: dict[str, float] = {}
-    checks = _schema_checks(found["all"], expected, "")
-    checks += _schema_checks(found["newest"], stats.for_one_span(expected), f"span {newest}")
-    checks += _span_checks(examples)
-    if "before" in found:
-        anomalies, moved = stats.distances(expected, drift, found["newest"], found["before"])
-        checks += _drift_checks(anomalies, moved, newest, groups["before"][0])
-        checks += [_unmeasured(column) for column in drift if column not in moved]
-    elif drift:
-        checks.append(Check("drift", "warn", reason=f"no span before {newest} has rows: drift is not judged"))
-    facts = {"rows": examples.rows, "schema": "inferred" if given is None else "schema.pbtxt", "drift": moved}
+    past, rules = _past(history, told), _rules(code, gate_settings)
+    judge = SpanGate(told, past, expected, rules)
+    walked = walk(judge, examples, waivers or {}, lambda span: counted.of([span]), _progress)
+    told_of = [waiver for span, waiver in (waivers or {}).items() if span in spans]
+    good = [span for span in spans if span not in walked.bad]  # the newest among them, whatever it is
+    groups = _groups(good)
+    found = {group: counted.of(chosen, group) for group, chosen in groups.items()}
+    drift, moved = drift_checks(expected, gate_settings.get("drift") or {}, found, groups)
+    checks = [
+        *walked.newest.checks,
+        *_left_out(walked, settings, float(gate_settings.get("leave_out", 0.25))),
+        *_span_checks(examples),
+        *_classes(found["all"], told.label),
+        *(with_waiver(check, told_of) for check in (schema_checks(found["all"], expected) if len(good) > 1 else ())),
+        *drift,
+        *(
+            skew_checks(expected, gate_settings.get("skew") or {}, found["all"], serving)
+            if serving and serving.rows
+            else ()
+        ),
+    ]
+    facts = {
+        "rows": examples.rows,
+        "judged": walked.judged,
+        "schema": "inferred" if given is None else "schema.pbtxt",
+        "drift": moved,
+        "left_out": walked.bad,
+        "waived": walked.waived,
+        "proposals": _proposals(rules, examples, good, told.label),
+    }
     verdict = Verdict("data", tuple(checks), facts)
-    _write_report(report, verdict, found, groups, examples)
-    say(f"data up to {newest}: {verdict.why}")
+    _write_statistics(paths.statistics, found, groups, past)
+    _write_schema(paths.schema, expected, examples.spans, inferred=given is None)
+    _write_report(paths.report, verdict, found, past, examples)
+    say(f"data up to {spans[-1]}: {verdict.why}")
     return verdict
 
 
-def _check_label(examples: Examples, label: str) -> None:
-    """Refuse a label that no model can be trained on."""
-    import pyarrow.compute as pc
-
-    if label not in examples.schema.names:
+def _check_columns(label: str, gate: Mapping[str, Any], columns: Sequence[str]) -> None:
+    if label not in columns:
         raise DataError(
-            f"the rows have no label column {label!r}, only {', '.join(examples.schema.names)}",
+            f"the rows have no label column {label!r}, only {', '.join(columns)}",
             f"have the query give {label!r}, or mend `label` in flywheel.yaml.",
         )
-    values: Counter[object] = Counter()
-    nulls: Counter[str] = Counter()
-    for span, batch in examples.batches(columns=[label]):
-        nulls[span] += batch.column(0).null_count
-        counted = pc.value_counts(batch.column(0).drop_null())
-        for entry in counted.to_pylist()[: _MOST_CLASSES + 1]:
-            values[entry["values"]] += entry["counts"]
-    total = sum(nulls.values())
-    if total:
-        worst = max(nulls, key=lambda span: nulls[span])
-        raise DataError(
-            f"the label {label!r} is null in {total:,} of {examples.rows:,} rows, most of them in span {worst}",
-            f"leave such rows out in the query: `WHERE {label} IS NOT NULL`, or wait until their labels have arrived.",
-        )
-    if set(values) - {0, 1}:
-        shown = ", ".join(repr(value) for value, _ in values.most_common(5))
-        raise DataError(
-            f"the label {label!r} has values such as {shown}", "have the query give 0 or 1, as by IF(condition, 1, 0)."
-        )
-    if len(values) == 1:
-        raise DataError(
-            f"the label {label!r} is {next(iter(values))!r} in all {examples.rows:,} rows: there is nothing to learn",
-            "mend its definition in the query, or take a longer window.",
-        )
+    for key in ("drift", "skew", "columns"):
+        for column in gate.get(key) or {}:
+            if column not in columns:
+                near = difflib.get_close_matches(column, columns, n=1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ConfigError(
+                    f"gates.data.{key} names the column {column!r}, which the query does not give",
+                    f"{hint}it gives {', '.join(columns)}.",
+                )
 
 
-def _check_columns(drift: Mapping[str, float], columns: list[str]) -> None:
-    for column in drift:
-        if column not in columns:
-            near = difflib.get_close_matches(column, columns, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(
-                f"gates.data.drift names the column {column!r}, which the query does not give",
-                f"{hint}it gives {', '.join(columns)}.",
+def _past(file: Path | None, settings: Settings) -> History:
+    """Return what earlier runs learnt, if their spans were as long as these."""
+    past = History.load(file) if file else History(settings.every)
+    return past if past.every == settings.every else History(settings.every)
+
+
+def _rules(code: Path, gate: Mapping[str, Any]) -> tuple[Invariant, ...]:
+    """Return what is to be true of the rows: invariants.yaml, and that `key` is one."""
+    rules = invariants.read(code)
+    key = tuple(gate.get("key") or ())
+    return (*rules, Unique(key)) if key and Unique(key) not in rules else rules
+
+
+def _progress(done: int, total: int) -> None:
+    if done % _SAID_EVERY == 0 and done < total:
+        say(f"  {done} of {total} spans looked at")
+
+
+def _groups(good: Sequence[str]) -> dict[str, list[str]]:
+    """Return which spans are looked at together: all, the newest, and the newest good one before it."""
+    groups = {"all": list(good), "newest": [good[-1]]}
+    return groups | ({"before": [good[-2]]} if len(good) > 1 else {})
+
+
+def _left_out(walked: Walked, settings: Mapping[str, Any], most: float) -> list[Check]:
+    """Return one check for each earlier span that was found bad, and one on how many they are."""
+    checks = [
+        Check(
+            "span left out",
+            "warn",
+            slice=f"span {span}",
+            span=span,
+            reason=f"span {span} is left out: {reason}",
+            remedy=f"mend it at its source, or let it in by `flywheel waive {span} --reason …`.",
+        )
+        for span, reason in walked.bad.items()
+    ]
+    for part in ("window", "judge"):
+        spans = settings.get(part) or ()
+        bad = [span for span in spans if span in walked.bad]
+        if bad and len(bad) > most * len(spans):
+            checks.append(
+                Check(
+                    f"spans left out of {part}",
+                    "fail",
+                    len(bad) / len(spans),
+                    most,
+                    reason=f"{len(bad)} of {len(spans)} spans of {part} are bad; at most {most:.0%} may be left out",
+                    remedy="mend them at their source; gates.data.leave_out says how many may be left out.",
+                )
             )
-
-
-def _groups(examples: Examples) -> dict[str, list[str]]:
-    """Return which spans are looked at together: all, the newest, and the newest before it that has rows."""
-    groups = {"all": list(examples.spans), "newest": [examples.spans[-1]]}
-    before = [span for span in examples.spans[:-1] if examples.rows_of([span])]
-    return groups | ({"before": before[-1:]} if before else {})
-
-
-def _summarize(examples: Examples, group: str, spans: list[str]) -> Any:
-    return stats.summarize((rows for _, rows in examples.batches(spans)), group)
-
-
-def _write_statistics(path: Path, found: Mapping[str, Any], groups: Mapping[str, list[str]]) -> None:
-    with Statistics.create(path, producer="validate", spans=groups["all"]) as draft:
-        for group, statistics in found.items():
-            (draft.path / f"{group}.pb").write_bytes(statistics.SerializeToString(deterministic=True))
-            draft.counts[group] = statistics.datasets[0].num_examples
-        draft.facts["groups"] = dict(groups)
-
-
-def _write_schema(path: Path, schema: Any, spans: Iterable[str], *, inferred: bool) -> None:
-    from google.protobuf import text_format
-
-    with Schema.create(path, producer="validate", spans=spans) as draft:
-        (draft.path / stats.SCHEMA_FILE).write_text(text_format.MessageToString(schema), encoding="utf-8")
-        draft.facts["inferred"] = inferred
-
-
-def _schema_checks(statistics: Any, schema: Any, where: str) -> list[Check]:
-    """Return one check a column: does it look as the schema says?"""
-    import tensorflow_data_validation as tfdv
-
-    anomalies = tfdv.validate_statistics(statistics, schema)
-    rows = statistics.datasets[0].num_examples
-    known = [feature.name for feature in schema.feature]
-    columns = list(dict.fromkeys([*known, *anomalies.anomaly_info]))
-    checks = [_schema_check(column, anomalies.anomaly_info.get(column), where, rows) for column in columns]
-    if anomalies.HasField("dataset_anomaly_info"):
-        checks.append(_schema_check("rows", anomalies.dataset_anomaly_info, where, rows))
-    return checks
-
-
-def _schema_check(column: str, anomaly: Any, where: str, rows: int) -> Check:
-    name = f"schema of {column}"
-    if anomaly is None:
-        return Check(name, "pass", slice=where, rows=rows)
-    kinds = [type(anomaly).Type.Name(reason.type) for reason in anomaly.reason]
-    harmless = anomaly.severity == type(anomaly).WARNING or set(kinds) <= _WARNINGS
-    return Check(
-        name,
-        "warn" if harmless else "fail",
-        slice=where,
-        rows=rows,
-        reason=f"{column}: {'; '.join(reason.description.strip() for reason in anomaly.reason)}",
-        remedy=_REMEDIES.get(kinds[0], "mend the data at its source, or if this is right from now on, schema.pbtxt."),
-    )
-
-
-_REMEDIES = {
-    "SCHEMA_NEW_COLUMN": "add it to schema.pbtxt, or take it out of the query.",
-    "SCHEMA_MISSING_COLUMN": "have the query give it again, or take it out of schema.pbtxt.",
-    "ENUM_TYPE_UNEXPECTED_STRING_VALUES": "mend the values at their source, or add them to the domain in schema.pbtxt.",
-    "FEATURE_TYPE_LOW_FRACTION_PRESENT": "find where the values got lost, or lower min_fraction in schema.pbtxt.",
-    "FEATURE_TYPE_NOT_PRESENT": "find where the values got lost: not one row has any.",
-}
-
-
-def _unmeasured(column: str) -> Check:
-    return Check(
-        f"drift of {column}",
-        "fail",
-        reason=f"the drift of {column} has a bar and was not measured: the schema does not know the column",
-        remedy="add it to schema.pbtxt; without that file, the next run infers one with all columns.",
-    )
-
-
-def _drift_checks(anomalies: Any, moved: Mapping[str, float], newest: str, before: str) -> list[Check]:
-    """Return one check for each column whose distance has a bar."""
-    checks = []
-    for info in anomalies.drift_skew_info:
-        column = info.path.step[0]
-        bound = info.drift_measurements[0].threshold if info.drift_measurements else 1.0
-        if bound >= 1:
-            continue
-        distance = moved[column]
-        failed = distance > bound
-        checks.append(
-            Check(
-                f"drift of {column}",
-                "fail" if failed else "pass",
-                distance,
-                bound,
-                slice=f"span {newest}",
-                reason=f"{column} moved by {distance:.3g} from {before} to {newest}, at most {bound:g} is accepted"
-                * failed,
-                remedy=f"look at its source; if the change is real, raise gates.data.drift.{column}." * failed,
-            )
-        )
     return checks
 
 
@@ -243,18 +271,58 @@ def _span_checks(examples: Examples) -> list[Check]:
     ]
 
 
-def _write_report(
-    path: Path, verdict: Verdict, found: Mapping[str, Any], groups: Mapping[str, list[str]], examples: Examples
-) -> None:
+def _classes(statistics: Any, label: str) -> list[Check]:
+    """Return whether both classes are there."""
+    found = next(feature for feature in stats.features(statistics) if feature.path.step[0] == label)
+    if found.WhichOneof("stats") != "num_stats" or found.num_stats.min != found.num_stats.max:
+        return []
+    return [
+        Check(
+            "classes",
+            "fail",
+            column=label,
+            reason=f"the label {label} is {found.num_stats.min:g} in all rows: there is nothing to learn",
+            remedy="mend its definition in the query, or take a longer window.",
+        )
+    ]
+
+
+def _proposals(rules: Sequence[Invariant], examples: Examples, good: Sequence[str], label: str) -> list[str]:
+    """Return what seems to hold of the rows of every day, for a project that has not said anything of the kind."""
+    if rules:
+        return []
+    batches = (batch for span in good[-_PROPOSED_FROM:] for batch in SpanRows(examples, span))
+    return [f"{each.invariant}: {each.evidence}" for each in invariants.propose(batches, label)]
+
+
+def _write_statistics(path: Path, found: Mapping[str, Any], groups: Mapping[str, list[str]], past: History) -> None:
+    with Statistics.create(path, producer="validate", spans=groups["all"]) as draft:
+        for group, statistics in found.items():
+            (draft.path / f"{group}.pb").write_bytes(statistics.SerializeToString(deterministic=True))
+            draft.counts[group] = statistics.datasets[0].num_examples
+        past.save(draft.path / HISTORY)
+        draft.facts["groups"] = dict(groups)
+
+
+def _write_schema(path: Path, schema: Any, spans: Iterable[str], *, inferred: bool) -> None:
+    from google.protobuf import text_format
+
+    with Schema.create(path, producer="validate", spans=spans) as draft:
+        (draft.path / stats.SCHEMA_FILE).write_text(text_format.MessageToString(schema), encoding="utf-8")
+        draft.facts["inferred"] = inferred
+
+
+def _write_report(path: Path, verdict: Verdict, found: Mapping[str, Any], past: History, examples: Examples) -> None:
     from flywheel.reports.data import data_page
 
-    newest = groups["newest"][0]
+    newest = [span for span in examples.spans if examples.rows_of([span])][-1]
     facts = {
         "rows": examples.rows,
-        "spans": f"{examples.spans[0]} to {newest}",
+        "spans": f"{examples.spans[0]} to {examples.spans[-1]}",
         f"rows of {newest}": examples.rows_of([newest]),
         "schema": verdict.facts["schema"],
+        "left out": len(verdict.facts["left_out"]) or "none",
     }
-    shown = {group: spans[0] for group, spans in groups.items() if group != "all"}
+    page = data_page(verdict, found, past, newest, facts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(data_page(verdict, found, shown, facts), encoding="utf-8")
+    path.write_text(page, encoding="utf-8")
