@@ -12,12 +12,9 @@ def validate(
     examples: dsl.Input[dsl.Dataset],
     code: dsl.Input[dsl.Artifact],
     settings: dict,
-    window: list,
-    judge: list,
     ledger: str,
     run: str,
     statistics: dsl.Output[dsl.Artifact],
-    schema: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
     serving: Optional[dsl.Input[dsl.Dataset]] = None,  # noqa: UP045 - kfp reads this form alone
 ) -> NamedTuple("Validated", [("ok", bool), ("window", list), ("judge", list)]):
@@ -27,12 +24,10 @@ def validate(
         examples: Rows of training window and judge, the newest span last.
         code: The project's archive; its schema.pbtxt and invariants.yaml are what the data is held against.
         settings: `name`, `label`, `every`, and `gate` and `statistics` as in flywheel.yaml.
-        window: Spans to train on.
-        judge: Spans to judge on.
         ledger: MLflow tracking URI, which keeps the history of the data and what people waived.
-        run: Row of the ledger that the verdict goes to.
-        statistics: TFDV statistics of all rows, of the newest span and of the one before, and the history.
-        schema: The schema that was used; inferred when the project has none yet.
+        run: Row of the ledger that the verdict goes to; it says which spans are to train and to judge on.
+        statistics: TFDV statistics of all rows, of the newest span and of the one before; the schema that they were
+            held against, inferred when the project has none yet; and the history.
         report: The verdict, readable in the Kubeflow UI.
         serving: Logged requests of the newest spans, to compare with training data.
     """
@@ -42,8 +37,8 @@ def validate(
     return gate(
         Examples.open(examples.path),
         code.path,
-        {**settings, "window": window, "judge": judge},
-        (statistics.path, schema.path, report.path),
+        settings,
+        (statistics.path, report.path),
         ledger,
         run,
         Examples.open(serving.path) if serving else None,

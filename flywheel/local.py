@@ -87,7 +87,7 @@ class Flywheel:
 
     def _keep_schema(self, result: Result, row: Row) -> None:
         """Put the schema that a first run inferred beside flywheel.yaml, unless its data was found bad or it failed."""
-        found = [task.artifacts["schema"] for task in result.tasks.values() if "schema" in task.artifacts]
+        found = [task.artifacts["statistics"] for task in result.tasks.values() if "statistics" in task.artifacts]
         accepted = row.outcome in ("promoted", "kept-champion")
         if found and accepted and not self.workspace.schema.exists():
             partial = self.workspace.schema.with_name(f".{self.workspace.schema.name}.partial")

@@ -75,8 +75,6 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     examples=data.output,
                     code=archive,
                     settings=checked,
-                    window=to["window"],
-                    judge=to["judge"],
                     ledger=ledger,
                     run=to["run"],
                     **logged,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.artifacts import MANIFEST, Check, Examples, Schema, Statistics, Verdict
+from flywheel.artifacts import MANIFEST, Check, Examples, Statistics, TransformState, Verdict
 from flywheel.errors import ArtifactError, DataError
 
 SCHEMA = pa.schema([("distance", pa.int64()), ("carrier", pa.string())])
@@ -58,9 +58,9 @@ def test_no_row_is_lost_or_made(tmp_path_factory, spans):
 
 def test_equal_content_has_an_equal_digest_wherever_it_stands(tmp_path):
     def write(name, text):
-        with Schema.create(tmp_path / name, producer="test") as draft:
+        with TransformState.create(tmp_path / name, producer="test") as draft:
             (draft.path / "schema.pbtxt").write_text(text)
-        return Schema.open(tmp_path / name).digest
+        return TransformState.open(tmp_path / name).digest
 
     assert write("a", "x") == write("b", "x") != write("c", "y")
 
@@ -84,13 +84,13 @@ def test_a_manifest_of_another_format_version_is_refused(examples):
 
 @pytest.mark.parametrize(("damage", "message"), [(b"", "has 0 bytes"), (None, "is missing"), (b"y", "its digest")])
 def test_damage_is_found_when_it_is_opened(tmp_path, damage, message):
-    with Schema.create(tmp_path / "s", producer="test") as draft:
+    with TransformState.create(tmp_path / "s", producer="test") as draft:
         (draft.path / "schema.pbtxt").write_text("x")
     file = tmp_path / "s" / "schema.pbtxt"
     file.unlink() if damage is None else file.write_bytes(damage)
 
     with pytest.raises(ArtifactError, match=message):
-        Schema.open(tmp_path / "s")
+        TransformState.open(tmp_path / "s")
 
 
 def test_a_damaged_shard_is_found_when_it_is_read(examples):

@@ -7,7 +7,7 @@ when it is whole, so whoever finds one finds all of it.
 
 from flywheel.artifacts.examples import VALIDATION, Examples, ExamplesWriter
 from flywheel.artifacts.folder import MANIFEST, Artifact, Draft, Manifest
-from flywheel.artifacts.kinds import Evaluation, Model, Schema, Statistics, TransformState
+from flywheel.artifacts.kinds import Evaluation, Model, Statistics, TransformState
 from flywheel.artifacts.verdict import Check, Verdict
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "ExamplesWriter",
     "Manifest",
     "Model",
-    "Schema",
     "Statistics",
     "TransformState",
     "Verdict",

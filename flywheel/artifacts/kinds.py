@@ -8,20 +8,22 @@ from flywheel.artifacts.folder import Artifact
 
 
 class Statistics(Artifact):
-    """TFDV statistics of one or more groups of spans, each `<group>.pb` (`DatasetFeatureStatisticsList`)."""
+    """TFDV statistics of one or more groups of spans, each `<group>.pb` (`DatasetFeatureStatisticsList`).
+
+    Beside them the schema that they were held against, and the project's history.
+    """
 
     kind = "statistics"
 
-
-class Schema(Artifact):
-    """The expected columns, types and domains: `schema.pbtxt`, as TFDV reads it."""
-
-    kind = "schema"
+    @property
+    def schema(self) -> Path:
+        """The expected columns, types and domains, as TFDV reads them: a text proto."""
+        return self.path / "schema.pbtxt"
 
     @property
-    def file(self) -> Path:
-        """The text proto itself."""
-        return self.path / "schema.pbtxt"
+    def history(self) -> Path:
+        """What all spans looked like that were judged so far: `flywheel.profiles.History.load` reads it."""
+        return self.path / "history.jsonl.gz"
 
 
 class TransformState(Artifact):

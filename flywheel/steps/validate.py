@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from flywheel import invariants
 from flywheel import statistics as stats
-from flywheel.artifacts import VALIDATION, Check, Examples, Schema, Statistics, Verdict
+from flywheel.artifacts import VALIDATION, Check, Examples, Statistics, Verdict
 from flywheel.errors import ConfigError, DataError
 from flywheel.invariants import Invariant, Unique
 from flywheel.ledger import Ledger
@@ -44,13 +44,12 @@ class Paths:
     """Where the step writes.
 
     Attributes:
-        statistics: TFDV's statistics of all rows, the newest span and the span before; the history beside them.
-        schema: The schema that was used.
+        statistics: TFDV's statistics of all rows, the newest span and the span before; beside them the schema that was
+            used, and the history.
         report: The HTML report.
     """
 
     statistics: Path
-    schema: Path
     report: Path
 
 
@@ -72,7 +71,7 @@ def gate(
     examples: Examples,
     code: str,
     settings: Mapping[str, Any],
-    paths: tuple[str, str, str],
+    paths: tuple[str, str],
     ledger: str,
     run: str,
     serving: Examples | None = None,
@@ -82,21 +81,23 @@ def gate(
     Args:
         examples: As `validate` takes them.
         code: The project's archive.
-        settings: As `validate` takes them, and `name`, that of the flywheel.
-        paths: Where to write statistics, schema and report.
+        settings: As `validate` takes them without `window` and `judge`; and `name`, that of the flywheel.
+        paths: Where to write statistics and report.
         ledger: MLflow tracking URI.
-        run: Row of the ledger that the verdict goes to.
+        run: Row of the ledger that the verdict goes to; it says which spans are to train and to judge on.
         serving: Logged requests.
 
     Raises:
         LedgerError: The ledger cannot be reached.
     """
     book, name = Ledger(ledger), settings["name"]
+    tags = book.row(run).tags
+    parts = {part: _between(examples.spans, tags[f"flywheel.{part}"]) for part in ("window", "judge")}
     with tempfile.TemporaryDirectory() as folder:
         verdict = validate(
             examples,
             Path(code),
-            settings,
+            {**settings, **parts},
             Paths(*map(Path, paths)),
             history=book.history(name, examples.spans[-1], Path(folder)),
             waivers=book.waivers(name),
@@ -105,8 +106,14 @@ def gate(
     book.keep(run, Path(paths[0]) / HISTORY)
     book.record(run, verdict)
     left_out = verdict.facts["left_out"]
-    window, judge = ([span for span in settings[part] if span not in left_out] for part in ("window", "judge"))
+    window, judge = ([span for span in spans if span not in left_out] for spans in parts.values())
     return Validated(verdict.ok, window, judge)
+
+
+def _between(spans: Sequence[str], named: str) -> list[str]:
+    """Return the spans of `first to last`, or of a single one."""
+    first, _, last = named.partition(" to ")
+    return [span for span in spans if first <= span <= (last or first)]
 
 
 def validate(
@@ -178,8 +185,7 @@ def validate(
         "proposals": _proposals(rules, examples, good, told.label),
     }
     verdict = Verdict("data", tuple(checks), facts)
-    _write_statistics(paths.statistics, found, groups, past)
-    _write_schema(paths.schema, expected, examples.spans, inferred=given is None)
+    _write_statistics(paths.statistics, found, groups, past, expected)
     _write_report(paths.report, verdict, found, past, examples)
     say(f"data up to {spans[-1]}: {verdict.why}")
     return verdict
@@ -295,21 +301,18 @@ def _proposals(rules: Sequence[Invariant], examples: Examples, good: Sequence[st
     return [f"{each.invariant}: {each.evidence}" for each in invariants.propose(batches, label)]
 
 
-def _write_statistics(path: Path, found: Mapping[str, Any], groups: Mapping[str, list[str]], past: History) -> None:
+def _write_statistics(
+    path: Path, found: Mapping[str, Any], groups: Mapping[str, list[str]], past: History, schema: Any
+) -> None:
+    from google.protobuf import text_format
+
     with Statistics.create(path, producer="validate", spans=groups["all"]) as draft:
         for group, statistics in found.items():
             (draft.path / f"{group}.pb").write_bytes(statistics.SerializeToString(deterministic=True))
             draft.counts[group] = statistics.datasets[0].num_examples
+        (draft.path / stats.SCHEMA_FILE).write_text(text_format.MessageToString(schema), encoding="utf-8")
         past.save(draft.path / HISTORY)
         draft.facts["groups"] = dict(groups)
-
-
-def _write_schema(path: Path, schema: Any, spans: Iterable[str], *, inferred: bool) -> None:
-    from google.protobuf import text_format
-
-    with Schema.create(path, producer="validate", spans=spans) as draft:
-        (draft.path / stats.SCHEMA_FILE).write_text(text_format.MessageToString(schema), encoding="utf-8")
-        draft.facts["inferred"] = inferred
 
 
 def _write_report(path: Path, verdict: Verdict, found: Mapping[str, Any], past: History, examples: Examples) -> None:

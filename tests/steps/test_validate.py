@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from flywheel.artifacts import Examples, Schema, Statistics
+from flywheel.artifacts import Examples, Statistics
 from flywheel.errors import ConfigError, DataError
 from flywheel.ledger import Ledger, Waiver
 from flywheel.profiles import History
@@ -52,7 +52,7 @@ def examples(tmp_path):
 
 @pytest.fixture
 def paths(tmp_path):
-    return Paths(*(tmp_path / "out" / name for name in ("statistics", "schema", "report")))
+    return Paths(*(tmp_path / "out" / name for name in ("statistics", "report")))
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def judge(archive, paths):
 def curated(tmp_path, examples, judge):
     """The schema inferred from ordinary days, as people would commit it."""
     judge(examples())
-    return Schema.open(tmp_path / "out" / "schema").file.read_text()
+    return Statistics.open(tmp_path / "out" / "statistics").schema.read_text()
 
 
 def failed(verdict):
@@ -287,7 +287,7 @@ def test_a_waived_earlier_day_is_trained_on(examples, judge, curated):
 
 def test_a_day_is_judged_once_and_again_when_its_rows_change(examples, judge, curated, paths, tmp_path):
     first = judge(examples(), schema=curated)
-    (tmp_path / "before.gz").write_bytes((paths.statistics / "history.jsonl.gz").read_bytes())
+    (tmp_path / "before.gz").write_bytes(Statistics.open(paths.statistics).history.read_bytes())
     later = judge(examples(days=DAYS + 1, name="more"), schema=curated, history=tmp_path / "before.gz")
     mended = examples(days=DAYS + 1, faults={1: {"age": lambda row: 30}}, name="mended")
     changed = judge(mended, schema=curated, history=tmp_path / "before.gz")
@@ -297,7 +297,7 @@ def test_a_day_is_judged_once_and_again_when_its_rows_change(examples, judge, cu
 
 def test_a_rejected_day_teaches_nothing(examples, judge, curated, paths):
     judge(examples(newest={"device": lambda row: "fridge"}), schema=curated)
-    entry = History.load(paths.statistics / "history.jsonl.gz")[NEWEST]
+    entry = History.load(Statistics.open(paths.statistics).history)[NEWEST]
 
     assert not entry.normal
     assert not entry.reference
@@ -368,11 +368,12 @@ def test_a_log_without_requests_is_no_reason_to_stop(examples, judge, tmp_path):
 def test_the_ledger_keeps_the_history_and_the_spans_that_are_left(examples, archive, paths, curated, tmp_path):
     uri = ledger_in(tmp_path / "ledger")
     book = Ledger(uri)
-    run = book.open("clicks", NEWEST, "job-1")
     spans = [name_of(i) for i in range(DAYS)]
-    settings = {"name": "clicks", "label": "clicked", "every": "day", "window": spans[:4], "judge": spans[4:]}
+    told = {"window": f"{spans[0]} to {spans[3]}", "judge": f"{spans[4]} to {spans[5]}"}
+    run = book.open("clicks", NEWEST, "job-1", told)
+    settings = {"name": "clicks", "label": "clicked", "every": "day"}
     data = examples(faults={2: {"device": lambda row: "fridge"}})
-    places = tuple(map(str, (paths.statistics, paths.schema, paths.report)))
+    places = tuple(map(str, (paths.statistics, paths.report)))
 
     found = gate(data, str(archive(schema_pbtxt=curated)), settings, places, uri, run)
 
