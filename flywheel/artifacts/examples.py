@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 128 * 1024
 VALIDATION = "flywheel_validation"
-"""Column that `source.split` adds: whether a row is held back for validation. No feature, and not in statistics."""
+"""Column that `source.split` adds: whether a row is held back for validation. Only who asks for it by name gets it."""
 
 
 class Examples(Artifact):
@@ -89,6 +89,11 @@ class Examples(Artifact):
     ) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Yield (span, record batch of at most `rows` rows), oldest span first; never more than a row group in memory.
 
+        Args:
+            spans: Which; all by default.
+            columns: Which; by default those that came from the query.
+            rows: At most so many a batch.
+
         Raises:
             ArtifactError: A shard is not what was written.
         """
@@ -97,14 +102,14 @@ class Examples(Artifact):
         for span, shard in self.shards(spans):
             self.check(shard)
             with pq.ParquetFile(shard) as file:
-                for batch in file.iter_batches(rows, columns=list(columns) if columns is not None else None):
+                for batch in file.iter_batches(rows, columns=list(self.columns if columns is None else columns)):
                     yield span, batch
 
     def table(self, spans: Iterable[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows at once, for what is known to be small."""
         import pyarrow as pa
 
-        schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        schema = pa.schema([self.schema.field(name) for name in (self.columns if columns is None else columns)])
         return pa.Table.from_batches([batch for _, batch in self.batches(spans, columns)], schema)
 
 

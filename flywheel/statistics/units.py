@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from flywheel.artifacts import Examples
+from flywheel.artifacts import VALIDATION, Examples
 from flywheel.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ class Unit:
         """Yield the rows out of the opened Parquet file, in batches of at most `rows`."""
         import pyarrow.parquet as pq
 
+        shard = pq.ParquetFile(file)
+        columns = [name for name in shard.schema_arrow.names if name != VALIDATION]
         # Without threads: these would not be there in a forked worker, and whoever counts is busy anyway.
-        yield from pq.ParquetFile(file).iter_batches(rows, row_groups=list(self.groups), use_threads=False)
+        yield from shard.iter_batches(rows, row_groups=list(self.groups), columns=columns, use_threads=False)
 
 
 def units(examples: Examples, spans: Sequence[str]) -> list[Unit]:

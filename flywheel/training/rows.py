@@ -108,7 +108,7 @@ class Rows:
         if self._held is None:
             yield from (batch for _, batch in self._examples.batches(self.spans, self._schema.names))
             return
-        for _, batch in self._examples.batches(self.spans):
+        for _, batch in self._examples.batches(self.spans, [*self._schema.names, VALIDATION]):
             table = pa.Table.from_batches([batch]).select(self._schema.names).filter(pa.array(self._mask(batch)))
             yield from table.to_batches()
 

@@ -9,6 +9,7 @@ from flywheel import warehouse as warehouses
 from flywheel.artifacts import VALIDATION, Examples
 from flywheel.errors import ConfigError, DataError, SQLError
 from flywheel.spans import Span
+from flywheel.statistics.units import units
 from flywheel.steps.extract import check, extract
 from flywheel.warehouse import ReadAgain
 from flywheel.warehouse.duckdb import DuckDB
@@ -200,8 +201,19 @@ def test_sample_and_split_decide_which_rows_are_written_and_which_held_back(ware
     days = [day for day in DAYS if day != "2024-03-05"]
 
     examples = extract(QUERY, warehouse, days, ["clicked"], source, "", tmp_path / "examples")
-    table = examples.table()
+    table = examples.table(columns=["id", VALIDATION])
 
     assert examples.columns == ("id", "device", "clicked")
+    assert examples.table().schema.names == ["id", "device", "clicked"]
+    assert next(examples.batches())[1].schema.names == ["id", "device", "clicked"]
     assert 20 < table.num_rows < 70
     assert 0.2 < sum(table.column(VALIDATION).to_pylist()) / table.num_rows < 0.8
+
+
+def test_statistics_do_not_count_which_rows_are_held_back(warehouse, tmp_path):
+    source = {"every": "day", "split": {"key": ["id"], "validation": 0.5}}
+    examples = extract(QUERY, warehouse, DAYS[:1], [], source, "", tmp_path / "examples")
+    (unit,) = units(examples, examples.spans)
+
+    with open(unit.path, "rb") as file:
+        assert next(unit.read(file, 100)).schema.names == ["id", "device", "clicked"]

@@ -52,7 +52,7 @@ def test_which_rows_are_held_back_passes_through_and_is_no_input(tmp_path):
     assert state.digest == plain.digest
     assert transformed.schema.names == [*State.read(state.file).schema.names, VALIDATION]
     assert transformed.columns == tuple(State.read(state.file).schema.names)
-    assert transformed.table([WINDOW[0]]).column(VALIDATION).to_pylist() == held.to_pylist()
+    assert transformed.table([WINDOW[0]], [VALIDATION]).column(VALIDATION).to_pylist() == held.to_pylist()
 
 
 def test_a_state_is_the_same_bytes_each_time(examples, tmp_path):
