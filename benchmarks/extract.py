@@ -60,7 +60,7 @@ def throughput(what: str, source: Source, folder: Path) -> Figure:
     """Seconds to extract, beside DuckDB's COPY of the same queries."""
     (value, found), (peer, expected) = fastest(lambda: ours(source, folder)), fastest(lambda: theirs(source, folder))
     assert found == expected, f"{found} rows are not {expected}"
-    bar = AS_FAST * peer
+    bar = round(AS_FAST * peer, 3)
     return figure(f"extract {what}", value, "s", at_most=bar, peer="DuckDB COPY, all cores", peer_value=peer)
 
 
@@ -68,7 +68,7 @@ def memory(few: Path, many: Path) -> Figure:
     """Peak memory of a process that extracts ten times as many rows in one span, beside that of one with fewer."""
     peer, value = (peak(file) for file in (few, many))
     name = f"peak memory of extracting {MANY:,} rows"
-    return figure(name, value, "MiB", at_most=AS_FLAT * peer, peer=f"{FEW:,} rows", peer_value=peer)
+    return figure(name, value, "MiB", at_most=round(AS_FLAT * peer, 3), peer=f"{FEW:,} rows", peer_value=peer)
 
 
 def ours(source: Source, folder: Path) -> int:
@@ -82,7 +82,7 @@ def theirs(source: Source, folder: Path) -> int:
     query, file, every, names = source
     rows, target = 0, folder / "copy.parquet"
     with duckdb.connect(str(file), read_only=True) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         for span in (Span.parse(name, every) for name in names):
             copy = f"COPY ({translate(query).duckdb}) TO '{target}' (COMPRESSION zstd)"
             rows += connection.execute(copy, {"start": span.start, "end": span.end}).fetchall()[0][0]

@@ -35,7 +35,8 @@ class TrainContext:
 
     Attributes:
         train: Rows to train on.
-        validation: Rows of other spans of the window, to stop early and to compare on; never the judge's.
+        validation: Rows of other spans of the window, or those that `source.split` chose, to stop early and to compare
+            on; never the judge's.
         features: The model's inputs, in the order of flywheel.yaml.
         label: Name of the label's column, 0 or 1.
         parameters: `train.parameters` of flywheel.yaml.
