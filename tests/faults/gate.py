@@ -46,9 +46,9 @@ class Gate:
         """Return what it says of a day; nothing is learnt from it yet."""
         return Day(self._gate.judge(day.isoformat(), batches), list(batches))
 
-    def learn(self, day: Day) -> None:
-        """Take in a day that was judged, as a run does that nobody watches: one that was blocked teaches nothing."""
-        self._gate.take(day.judged, day.batches)
+    def learn(self, day: Day, *, waived: bool = False) -> None:
+        """Take in a day that was judged, as a run does: one that was blocked teaches nothing, unless it is waived."""
+        self._gate.take(day.judged, day.batches, waived=waived and bool(day.judged.failed))
 
     def copy(self) -> Gate:
         """Return a gate that learns apart from this one."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flywheel.artifacts import Check
 from tests.faults.fault import ROWS, Fault
+
+COLUMNS = frozenset(
+    "late carrier origin dest distance hour minute_of_day weekday plane_age seats manufacturer"
+    " temp dewp humid wind_speed precip pressure visib flight departs".split()
+)
+"""What the example's query gives."""
 
 BLOCKED, WARNED, MISSED = "blocked", "warned", "missed"
 
@@ -18,20 +25,24 @@ class Alarm:
 
     Attributes:
         name: Of the check.
-        column: Which column it names; `ROWS` when it is of the rows and not of a column.
+        columns: The columns that it names: that of the check, and those that its name speaks of. `ROWS` is among them
+            when it is about which rows there are: it has no column, or is about keys.
         result: `fail` or `warn`.
         reason: In words.
     """
 
     name: str
-    column: str
+    columns: tuple[str, ...]
     result: str
     reason: str
 
     @classmethod
     def of(cls, check: Check) -> Alarm:
         """Return the alarm that a check raised."""
-        return cls(check.name, check.column or ROWS, check.result, check.reason)
+        words = re.findall(r"\w+", check.name)
+        named = dict.fromkeys([check.column, *(word for word in words if word in COLUMNS)])
+        rows = [ROWS] if not check.column or words[:1] == ["unique"] else []
+        return cls(check.name, (*filter(None, named), *rows), check.result, check.reason)
 
 
 def alarms_of(checks: Sequence[Check]) -> tuple[Alarm, ...]:
@@ -105,7 +116,7 @@ class Trial:
     @property
     def named(self) -> bool:
         """Whether some alarm that blocks names a right column."""
-        return any(alarm.column in self.right for alarm in self.alarms if alarm.result != "warn")
+        return any(set(alarm.columns) & set(self.right) for alarm in self.alarms if alarm.result != "warn")
 
     @property
     def caught(self) -> bool:
@@ -116,11 +127,6 @@ class Trial:
     def counts(self) -> bool:
         """Whether it proves anything: not where the day is blocked without a fault."""
         return self.clean != BLOCKED
-
-    @property
-    def columns(self) -> int:
-        """How many columns are named by alarms that block."""
-        return len({alarm.column for alarm in self.alarms if alarm.result != "warn"})
 
 
 @dataclass
@@ -149,4 +155,5 @@ class Results:
 
 
 def _with_alarms(values: dict[str, Any]) -> dict[str, Any]:
-    return values | {"alarms": tuple(Alarm(**alarm) for alarm in values["alarms"])}
+    alarms = (Alarm(**alarm | {"columns": tuple(alarm["columns"])}) for alarm in values["alarms"])
+    return values | {"alarms": tuple(alarms)}

@@ -29,8 +29,16 @@ def test_a_check_without_a_column_is_about_the_rows():
     alarms = alarms_of([Check("rows", "fail")])
 
     assert Trial.of(named("sample_loaded"), "large", "2013-07-01", alarms).caught
-    assert alarms[0].column == ROWS
+    assert alarms[0].columns == (ROWS,)
     assert not trial(Check("rows", "fail")).caught
+
+
+def test_a_check_of_several_columns_names_them_all():
+    (alarm,) = alarms_of([Check("origin, dest determines distance", "fail", column="distance")])
+    (key,) = alarms_of([Check("unique departs, carrier, flight", "fail", column="departs")])
+
+    assert set(alarm.columns) == {"distance", "origin", "dest"}
+    assert set(key.columns) == {"departs", "carrier", "flight", ROWS}
 
 
 def test_alarms_that_block_come_first():
