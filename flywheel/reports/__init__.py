@@ -78,9 +78,21 @@ def page(
         subtitle: A sentence under the title.
         facts: Figures shown in a row under the verdict; numbers are rounded for reading.
     """
+    columns = {
+        check.column: check.result
+        for result in ("warn", "undecided", "fail")
+        for check in (verdict.checks if verdict else ())
+        if check.column and check.result == result
+    }
     style = (Path(__file__).parent / "style.css").read_text()
     return _template("page.html").render(
-        title=title, sections=sections, verdict=verdict, subtitle=subtitle, facts=facts or {}, style=style
+        title=title,
+        sections=sections,
+        verdict=verdict,
+        columns=dict(sorted(columns.items(), key=lambda item: _ORDER.index(item[1]))),
+        subtitle=subtitle,
+        facts=facts or {},
+        style=style,
     )
 
 
@@ -136,6 +148,28 @@ def number(value: object) -> str:
     return f"{value:,.1f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
+def percent(share: float) -> str:
+    """Return a share as people read it.
+
+    >>> percent(0.1234), percent(0.0), percent(0.0002), percent(1.0)
+    ('12.3%', '0%', '<0.1%', '100%')
+    """
+    if not math.isfinite(share):
+        return "–"
+    if share in (0, 1):
+        return f"{share:.0%}"
+    return "<0.1%" if share < 0.0005 else ">99.9%" if share >= 0.9995 else f"{share:.1%}"
+
+
+def short(value: float) -> str:
+    """Return a number with three digits that matter, or all of a large whole one.
+
+    >>> short(0.0003171), short(1044.7), short(336776)
+    ('0.000317', '1,040', '336,776')
+    """
+    return number(value if float(value).is_integer() else float(f"{value:.3g}"))
+
+
 @functools.cache
 def _template(name: str) -> Template:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -148,8 +182,20 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
     )
     environment.filters["number"] = _readable
+    environment.filters["coded"] = _coded
     environment.globals["words"] = _WORDS
     return environment.get_template(name)
+
+
+def _coded(text: object) -> Markup:
+    """Return text with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    marked = [Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)]
+    return Markup("").join(marked)
 
 
 def _readable(value: object) -> object:
@@ -163,4 +209,16 @@ def _part(macro: str, *arguments: Any) -> Markup:
     return Markup(getattr(_template("parts.html").module, macro)(*arguments).strip())
 
 
-__all__ = ["Card", "Section", "cards", "join", "number", "page", "paragraph", "table", "verdict_table"]
+__all__ = [
+    "Card",
+    "Section",
+    "cards",
+    "join",
+    "number",
+    "page",
+    "paragraph",
+    "percent",
+    "short",
+    "table",
+    "verdict_table",
+]

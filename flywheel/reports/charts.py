@@ -76,7 +76,9 @@ def legend(names: Sequence[str]) -> Markup:
 
 
 def histogram(series: Mapping[str, Sequence[Bin]], alt: str, **spec: Any) -> Markup:
-    """Return the distributions of a number laid over one another; heights are densities, so unequal bins compare.
+    """Return the distributions of a number, the first as bars and the others as outlines over them.
+
+    Heights are densities, so unequal bins compare.
 
     Args:
         series: Bins of each series by its name, at most four series.
@@ -89,15 +91,24 @@ def histogram(series: Mapping[str, Sequence[Bin]], alt: str, **spec: Any) -> Mar
         for low, high, share in bins
         if high > low and all(math.isfinite(part) for part in (low, high, share))
     ]
-    encoding = {
+    first = sum(value["series"] == next(iter(series)) for value in values)
+    encoding: dict[str, Any] = {
         "x": {"field": "low", "type": "quantitative", "scale": {"zero": False, "nice": False}},
         "x2": {"field": "high"},
         "y": {"field": "density", "type": "quantitative", "axis": None},
         "y2": {"datum": 0},
         "color": _colours(series),
     }
-    mark = {"type": "rect", "opacity": 0.55}
-    return render({"data": {"values": values}, "mark": mark, "encoding": encoding} | spec, alt)
+    outline = {key: encoding[key] for key in ("y", "color")} | {"x": encoding["x"] | {"field": "at"}}
+    layers = [
+        {"mark": {"type": "rect", "opacity": 0.6}, "encoding": encoding, "data": {"values": values[:first]}},
+        {
+            "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.8},
+            "encoding": outline,
+            "data": {"values": _outlined(values[first:])},
+        },
+    ]
+    return render({"layer": layers} | spec, alt)
 
 
 def bars(series: Mapping[str, Mapping[str, float]], alt: str, **spec: Any) -> Markup:
@@ -187,6 +198,17 @@ def lines(
     mark = {"type": "line", "point": {"size": 25}}
     size = {"width": 300, "height": 200}
     return render({"data": {"values": values}, "mark": mark, "encoding": encoding} | size | spec, alt)
+
+
+def _outlined(bins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the corners of the outlines of bins, down to 0 where a series ends."""
+    corners = []
+    for index, found in enumerate(bins):
+        corners.append({"series": found["series"], "at": found["low"], "density": found["density"]})
+        if index + 1 == len(bins) or bins[index + 1]["series"] != found["series"]:
+            corners.append({"series": found["series"], "at": found["high"], "density": found["density"]})
+            corners.append({"series": found["series"], "at": found["high"], "density": 0.0})
+    return corners
 
 
 def _colours(series: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""What a check of the data looks at, in a sentence for somebody who did not build it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from flywheel.artifacts import Check
+from flywheel.reports import percent, short
+from flywheel.reports.past import kind_of
+
+_MEANS = {
+    "rows": "there are more or fewer rows than usual",
+    "rows at least": "there are fewer rows than were asked for",
+    "label rate": "the label is 1 more or less often than usual",
+    "label": "no model can be trained on such a label",
+    "repeated rows": "rows stand there more than once: a load that ran twice, or a join that multiplies",
+    "rows seen before": "rows of the span before stand there again",
+    "nulls": "values are missing more or less often than usual",
+    "zeros": "values are 0 or blank more or less often than usual: is that a default for what is missing?",
+    "whole": "values are rounded, padded or encoded otherwise than usual",
+    "distinct": "there are more or fewer different values than usual",
+    "distance": "the values are spread otherwise than usual",
+    "shift": "the values are higher or lower than usual",
+    "level": "the mean is higher or lower than usual: is the unit still the same?",
+    "step": "the mean jumped since the span before",
+    "spread": "the values scatter more or less than usual",
+    "length": "the words are longer or shorter than usual",
+    "unseen": "there are values that were never there before",
+    "stale": "the values are those of the span before",
+    "copied values": "the values are exactly those of an earlier span",
+    "links": "it hangs together with other columns otherwise than usual: is it still joined to the right rows?",
+    "link with the label": "it tells more or less of the label than usual: more may be a leak, less a wrong join",
+    "drift": "it has moved away slowly over the last spans",
+    "surprise": "it follows from the other columns less well than usual: shuffled, shifted, or joined to other rows?",
+    "fit": "it follows from the other columns less or better than usual: shuffled, shifted, or joined to other rows?",
+    "pairs": "its values come with other values of another column than usual",
+    "odd": "more rows than usual do not fit the other columns",
+    "word": "one of its values is more or less frequent than usual",
+    "scatter": "from row to row in time it jumps more or less than usual",
+    "course": "over the span it runs otherwise than over the span before, or exactly so",
+    "bias": "it is higher or lower than the other columns let expect",
+    "champion's score": "the champion predicts these rows worse or better than usual",
+    "champion's bias": "the champion expects the label more or less often than it came",
+    "freshness": "the newest rows are old",
+    "schema": "it is not as the schema asks",
+}
+
+_SHARES = frozenset(
+    {"nulls", "zeros", "whole", "unseen", "stale", "odd", "distance", "drift", "label rate", "repeated rows",
+     "rows seen before"}
+)  # fmt: skip
+
+
+def meaning(check: Check) -> str:
+    """Return what is wrong when this check fails; empty when its name says it."""
+    known = _MEANS.get(kind_of(check.name, check.column), "")
+    return "a rule of invariants.yaml is broken" if is_rule(check) and not known else known
+
+
+def is_rule(check: Check) -> bool:
+    """Return whether a check is of an invariant: it counts rows, and is named after what is to hold."""
+    rowwise = check.rows is not None and check.observed is not None and check.usual is None
+    return rowwise and bool(check.column) and kind_of(check.name, check.column) not in _MEANS
+
+
+def figure(check: Check, value: float) -> str:
+    """Return a figure of a check in its unit."""
+    return reader(check)(value)
+
+
+def reader(check: Check) -> Callable[[float], str]:
+    """Return what writes figures of a check in their unit."""
+    return percent if is_rule(check) or kind_of(check.name, check.column) in _SHARES else short
+
+
+def usual(check: Check) -> str:
+    """Return where the figure of a check usually is; empty when that is not known."""
+    if check.usual is None:
+        return ""
+    low, high = check.usual
+    if not math.isfinite(low):
+        return f"up to {figure(check, high)}"
+    return f"{figure(check, low)} to {figure(check, high)}" if math.isfinite(high) else f"from {figure(check, low)}"
