@@ -1,9 +1,9 @@
 """Measures the data gate: every fault of the catalogue on sampled days, and every clean day of the year.
 
 A gate walks the year day by day, as it would in production. A clean day that it blocks is a false alarm; somebody
-looks, finds nothing wrong and waives it, so that days after it are compared with it too. On a sampled day, each fault in
-turn is done to the tables, the project's query gives that day's rows, and the gate, as it stands that morning, is asked.
-A slow fault takes four weeks, on each day of which the gate is asked and learns, until it blocks.
+looks, finds nothing wrong and waives it, so that days after it are compared with it too. On a sampled day, each fault
+in turn is done to the tables, the project's query gives that day's rows, and the gate, as it stands that morning, is
+asked. A slow fault takes four weeks, on each day of which the gate is asked and learns, until it blocks.
 """
 
 from __future__ import annotations
