@@ -12,7 +12,7 @@ from flywheel.say import say
 from flywheel.spans import Span, Windows
 from flywheel.steps.ready import Data, noted
 
-PRELOAD = ("flywheel.ledger.engine", "duckdb")
+PRELOAD = ("flywheel.ledger.engine", "duckdb", "pyarrow", "sqlglot.dialects.bigquery", "sqlglot.dialects.duckdb")
 
 
 class Plan(NamedTuple):
