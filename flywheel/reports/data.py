@@ -80,7 +80,11 @@ def _decided(verdict: Verdict, past: Past) -> list[Section]:
     declared = [span for span in past.spans if past.declared(span)]
     rows += [{"span": span, "what": "declared unusual", "why": "gates.data.calendar"} for span in declared]
     proposals = [{"proposal": text} for text in verdict.facts.get("proposals", ())]
-    asked = f"`flywheel schema diff {past.newest}` shows the evidence, `flywheel schema accept {past.newest}` accepts."
+    asked = (
+        "What seems to be so, and is not asked for yet. "
+        f"`flywheel schema diff {past.newest}` shows the evidence; "
+        f"`flywheel schema accept {past.newest} --invariant …` makes one of them a rule."
+    )
     found = []
     if proposals:
         found.append(Section("Proposals", table(proposals), asked))

@@ -106,9 +106,10 @@ def _figures(trouble: Trouble, past: Past, looks: Looks) -> dict[str, str]:
             figures["usually"] = usual(check)
             figures["accepted"] = figure(check, check.bound) if check.bound is not None and not check.usual else ""
     figures["values"] = looks.far_out(trouble.column)
-    blocked = past.since(trouble.column)
-    figures["since"] = f"{blocked[0]} ({len(blocked) + 1} spans)" if blocked else "this span"
-    figures["before that"] = past.last_time(trouble.column)
+    if any(check.span == past.newest for check in trouble.checks):
+        blocked = past.since(trouble.column)
+        figures["since"] = f"{blocked[0]} ({len(blocked) + 1} spans)" if blocked else "this span"
+        figures["before that"] = past.last_time(trouble.column)
     return {name: value for name, value in figures.items() if value}
 
 

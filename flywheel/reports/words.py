@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 from flywheel.artifacts import Check
@@ -10,41 +11,42 @@ from flywheel.reports import percent, short
 from flywheel.reports.past import kind_of
 
 _MEANS = {
-    "rows": "there are more or fewer rows than usual",
+    "rows": "there are {more|fewer} rows than usual",
     "rows at least": "there are fewer rows than were asked for",
-    "label rate": "the label is 1 more or less often than usual",
+    "label rate": "the label is 1 {more|less} often than usual",
     "label": "no model can be trained on such a label",
     "repeated rows": "rows stand there more than once: a load that ran twice, or a join that multiplies",
     "rows seen before": "rows of the span before stand there again",
-    "nulls": "values are missing more or less often than usual",
-    "zeros": "values are 0 or blank more or less often than usual: is that a default for what is missing?",
+    "nulls": "values are missing {more|less} often than usual",
+    "zeros": "values are 0 or blank {more|less} often than usual: is that a default for what is missing?",
     "whole": "values are rounded, padded or encoded otherwise than usual",
-    "distinct": "there are more or fewer different values than usual",
+    "distinct": "there are {more|fewer} different values than usual",
     "distance": "the values are spread otherwise than usual",
-    "shift": "the values are higher or lower than usual",
-    "level": "the mean is higher or lower than usual: is the unit still the same?",
+    "shift": "the values are {higher|lower} than usual",
+    "level": "the mean is {higher|lower} than usual: is the unit still the same?",
     "step": "the mean jumped since the span before",
-    "spread": "the values scatter more or less than usual",
-    "length": "the words are longer or shorter than usual",
+    "spread": "the values scatter {more|less} than usual",
+    "length": "the words are {longer|shorter} than usual",
     "unseen": "there are values that were never there before",
     "stale": "the values are those of the span before",
     "copied values": "the values are exactly those of an earlier span",
     "links": "it hangs together with other columns otherwise than usual: is it still joined to the right rows?",
     "link with the label": "it tells more or less of the label than usual: more may be a leak, less a wrong join",
     "drift": "it has moved away slowly over the last spans",
-    "surprise": "it follows from the other columns less well than usual: shuffled, shifted, or joined to other rows?",
-    "fit": "it follows from the other columns less or better than usual: shuffled, shifted, or joined to other rows?",
+    "surprise": "it follows from the other columns {less well|better} than usual: is it shuffled, shifted, wrongly joined?",
+    "fit": "it follows from the other columns {better|less well} than usual: is it shuffled, shifted, wrongly joined?",
     "pairs": "its values come with other values of another column than usual",
     "odd": "more rows than usual do not fit the other columns",
     "word": "one of its values is more or less frequent than usual",
-    "scatter": "from row to row in time it jumps more or less than usual",
+    "scatter": "from row to row in time it jumps {more|less} than usual",
     "course": "over the span it runs otherwise than over the span before, or exactly so",
-    "bias": "it is higher or lower than the other columns let expect",
-    "champion's score": "the champion predicts these rows worse or better than usual",
-    "champion's bias": "the champion expects the label more or less often than it came",
+    "bias": "it is {higher|lower} than the other columns let expect",
+    "champion's score": "the champion predicts these rows {better|worse} than usual",
+    "champion's bias": "the champion expects the label {more|less} often than it came",
     "freshness": "the newest rows are old",
     "schema": "it is not as the schema asks",
 }
+"""In braces what is so above what is usual, and what below."""
 
 _SHARES = frozenset(
     {"nulls", "zeros", "whole", "unseen", "stale", "odd", "distance", "drift", "label rate", "repeated rows",
@@ -54,8 +56,19 @@ _SHARES = frozenset(
 
 def meaning(check: Check) -> str:
     """Return what is wrong when this check fails; empty when its name says it."""
+    if is_rule(check):
+        return "a rule of invariants.yaml is broken"
+    side = _side(check)
     known = _MEANS.get(kind_of(check.name, check.column), "")
-    return "a rule of invariants.yaml is broken" if is_rule(check) and not known else known
+    return re.sub(r"{(.*?)\|(.*?)}", lambda found: found[side] if side else " or ".join(found.groups()), known)
+
+
+def _side(check: Check) -> int:
+    """Return 1 for a figure above what is usual, 2 for one below, 0 where that is not known or not so."""
+    if check.observed is None or check.usual is None:
+        return 0
+    low, high = check.usual
+    return 1 if check.observed > high else 2 if check.observed < low else 0
 
 
 def is_rule(check: Check) -> bool:

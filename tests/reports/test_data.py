@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from flywheel import statistics
 from flywheel.artifacts import Check, Verdict
 from flywheel.profiles import Entry, History, Settings
 from flywheel.profiles.gate import SpanGate
@@ -200,6 +201,16 @@ def test_what_was_found_in_an_earlier_span_is_not_said_of_the_newest(clean):
     assert f"span {DAYS[-3]}" in text_of(page)
 
 
+@pytest.mark.parametrize(
+    ("observed", "said"),
+    [(0.5, "missing more often"), (0.05, "missing less often"), (0.2, "missing more or less often")],
+)
+def test_a_finding_says_to_which_side_it_is_off(clean, observed, said):
+    check = Check("nulls of temp", "fail", observed, 0.3, column="temp", span=NEWEST, usual=(0.1, 0.3), reason="off")
+
+    assert said in text_of(data_page(Verdict("data", (check,)), {}, clean.history, NEWEST, {}))
+
+
 def test_what_is_wrong_with_the_rows_is_shown_with_the_rows_of_the_last_spans(clean):
     checks = (Check("rows", "fail", 30, 200, usual=(200, 400), span=NEWEST, reason="rows is 30, usually 200 to 400"),)
     page = data_page(Verdict("data", checks), {}, clean.history, NEWEST, {})
@@ -224,6 +235,18 @@ def test_a_broken_rule_says_in_how_many_rows(clean):
     assert "broken by 12.5% accepted 1.0%" in text
 
 
+def test_what_is_wrong_with_all_spans_together_is_not_said_to_have_begun_with_the_newest(clean):
+    checks = (Check("spans left out of window", "fail", 0.5, 0.25, reason="14 of 28 spans are bad", remedy="mend."),)
+    box = re.search(
+        r'<article class="card finding.*?</article>',
+        data_page(Verdict("data", checks), {}, clean.history, NEWEST, {}),
+        re.DOTALL,
+    ).group()
+
+    assert "14 of 28 spans are bad" in box
+    assert "since" not in box
+
+
 def test_the_first_span_of_all_is_shown_alone():
     text = Judged(days=DAYS[-1:]).text
 
@@ -242,7 +265,6 @@ def test_a_span_without_rows_still_has_a_report():
 
 
 def test_statistics_are_drawn_where_history_has_no_profile():
-    statistics = pytest.importorskip("flywheel.statistics")
     newest = statistics.summarize(rows_of(NEWEST), "newest")
     before = statistics.summarize(rows_of(DAYS[-2]), "before")
     page = data_page(Verdict("data"), {"newest": newest, "before": before}, History(), NEWEST, {})
