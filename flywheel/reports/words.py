@@ -33,8 +33,8 @@ _MEANS = {
     "links": "it hangs together with other columns otherwise than usual: is it still joined to the right rows?",
     "link with the label": "it tells more or less of the label than usual: more may be a leak, less a wrong join",
     "drift": "it has moved away slowly over the last spans",
-    "surprise": "it follows from the other columns {less well|better} than usual: is it shuffled, shifted, wrongly joined?",
-    "fit": "it follows from the other columns {better|less well} than usual: is it shuffled, shifted, wrongly joined?",
+    "surprise": "it follows from the other columns {less well|better} than usual: shuffled, shifted, wrongly joined?",
+    "fit": "it follows from the other columns {better|less well} than usual: shuffled, shifted, wrongly joined?",
     "pairs": "its values come with other values of another column than usual",
     "odd": "more rows than usual do not fit the other columns",
     "word": "one of its values is more or less frequent than usual",
@@ -48,6 +48,8 @@ _MEANS = {
 }
 """In braces what is so above what is usual, and what below."""
 
+_TOGETHER = "several of its figures together are unusual, though none is alone"
+
 _SHARES = frozenset(
     {"nulls", "zeros", "whole", "unseen", "stale", "odd", "distance", "drift", "label rate", "repeated rows",
      "rows seen before"}
@@ -55,10 +57,12 @@ _SHARES = frozenset(
 
 
 def meaning(check: Check) -> str:
-    """Return what is wrong when this check fails; empty when its name says it."""
+    """Return what is wrong when this check did not pass; empty when its name says it."""
     if is_rule(check):
         return "a rule of invariants.yaml is broken"
     side = _side(check)
+    if side == 0 and check.usual is not None:
+        return _TOGETHER if check.result == "fail" else "it is at the edge of what is usual"
     known = _MEANS.get(kind_of(check.name, check.column), "")
     return re.sub(r"{(.*?)\|(.*?)}", lambda found: found[side] if side else " or ".join(found.groups()), known)
 

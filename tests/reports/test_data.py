@@ -203,7 +203,7 @@ def test_what_was_found_in_an_earlier_span_is_not_said_of_the_newest(clean):
 
 @pytest.mark.parametrize(
     ("observed", "said"),
-    [(0.5, "missing more often"), (0.05, "missing less often"), (0.2, "missing more or less often")],
+    [(0.5, "missing more often"), (0.05, "missing less often"), (0.2, "Several of its figures together are unusual")],
 )
 def test_a_finding_says_to_which_side_it_is_off(clean, observed, said):
     check = Check("nulls of temp", "fail", observed, 0.3, column="temp", span=NEWEST, usual=(0.1, 0.3), reason="off")
