@@ -34,11 +34,12 @@ def schema_checks(found: Any, schema: Any, span: str = "", environment: str | No
     environments = list(schema.default_environment)
     anomalies = tfdv.validate_statistics(found, schema, environment=environment or (environments or [None])[0])
     rows = found.datasets[0].num_examples
+    informed = statistics.by_column(anomalies)
     known = [
         feature.name for feature in schema.feature if not environment or environment not in feature.not_in_environment
     ]
-    columns = list(dict.fromkeys([*known, *anomalies.anomaly_info]))
-    checks = [_check(column, anomalies.anomaly_info.get(column), span, rows) for column in columns]
+    columns = list(dict.fromkeys([*known, *informed]))
+    checks = [_check(column, informed.get(column), span, rows) for column in columns]
     if anomalies.HasField("dataset_anomaly_info"):
         checks.append(_check("rows", anomalies.dataset_anomaly_info, span, rows))
     return checks
@@ -83,9 +84,11 @@ def drift_checks(
     return [*checks, *(_unmeasured("drift", column) for column in bars if column not in moved)], moved
 
 
-def skew_checks(schema: Any, bars: Mapping[str, float], training: Any, serving: Examples) -> list[Check]:
+def skew_checks(
+    schema: Any, bars: Mapping[str, float], training: Any, serving: Examples, options: statistics.Options
+) -> list[Check]:
     """Return what logged requests say: what is served is to be as what is trained on."""
-    served = statistics.summarize((rows for _, rows in serving.batches()), "serving")
+    served = statistics.summarize((rows for _, rows in serving.batches()), "serving", options)
     anomalies, moved = statistics.skew(schema, bars, training, served)
     checks = _distance_checks(
         "skew", anomalies.drift_skew_info, "skew_measurements", "between training and serving", ""

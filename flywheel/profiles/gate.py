@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.artifacts import Check
 from flywheel.invariants import Invariant, Known, Violation
 from flywheel.profiles.alarms import Finding, examine
+from flywheel.profiles.compare import Measure
 from flywheel.profiles.history import Entry, History
 from flywheel.profiles.measure import Rows, profile_of
 from flywheel.profiles.profile import Profile
@@ -59,7 +60,8 @@ class SpanGate:
         history: What came before; it is added to.
         schema: What each column is to be; None to leave that out.
         invariants: What is to be true of the rows.
-        score: Gives the quality of the champion's predictions for the rows of a span, higher is better.
+        score: Gives the quality of the champion's predictions for a span by its name, higher is better; None where it
+            cannot be told.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class SpanGate:
         history: History,
         schema: Any = None,
         invariants: Sequence[Invariant] = (),
-        score: Callable[[Iterable[pa.RecordBatch]], float] | None = None,
+        score: Callable[[str], float | None] | None = None,
     ) -> None:
         self.history = history
         self._settings, self._schema, self._score = settings, schema, score
@@ -91,6 +93,8 @@ class SpanGate:
             checks += [_invariant_check(span, found) for found in self._known.violations(batches)]
             checks += self._schema_checks(span, batches, statistics)
         related = self._relations(span).measures(rows) if profile.rows and len(self._rows) >= _LEAST_SPANS else {}
+        if self._score and profile.rows and (quality := self._score(span)) is not None:
+            related |= {f"champion's score of {self._settings.label}": Measure(quality, quality, 0.0, "plain")}
         finding = examine(span, profile, self.history, self._settings, related) if profile.rows else Finding(())
         return Judged(span, (*checks, *finding.checks), profile, rows, finding)
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from flywheel.artifacts import Evaluation, Examples, Model
-from flywheel.errors import LedgerError
+from flywheel.evaluation import champion as champions
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, FILE, PredictionError, Predictions, write
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PRELOAD = ("mlflow.pyfunc", "pandas", "pyarrow.parquet", "tensorflow_model_analysis")
 LOCAL_ROWS = 10_000_000
@@ -52,10 +46,10 @@ def analyze(
         PredictionError: A model cannot be loaded, fails, or does not answer every row with a probability.
     """
     label, slices = str(settings["label"]), list(dict.fromkeys(settings.get("slices", ())))
-    with _quiet_mlflow():
+    with champions.quiet_mlflow():
         models = {CANDIDATE: _load_candidate(model)}
         if champion:
-            models[CHAMPION] = _load_champion(champion, ledger)
+            models[CHAMPION] = champions.load(champion, ledger)
         with Evaluation.create(path, producer="analyze", spans=judge) as draft:
             rows = write(examples, judge, label, slices, models, draft.path / FILE)
             overall = _measure(draft.path, list(models), slices, rows, engine)
@@ -88,31 +82,3 @@ def _load_candidate(model: Model) -> Any:
             f"the candidate in {model.path} does not load: {type(error).__name__}: {error}",
             "what its trainer imports must be importable here too.",
         ) from error
-
-
-def _load_champion(uri: str, ledger: str) -> Any:
-    import mlflow
-
-    mlflow.set_tracking_uri(ledger)
-    mlflow.set_registry_uri(ledger)
-    try:
-        return mlflow.pyfunc.load_model(uri, suppress_warnings=True)
-    except Exception as error:
-        raise LedgerError(
-            f"the champion {uri} does not load from {ledger}: {type(error).__name__}: {error}",
-            "check that the registry still has that version and its files; `flywheel status` shows the champion.",
-        ) from error
-
-
-@contextmanager
-def _quiet_mlflow() -> Iterator[None]:
-    """Keep MLflow's progress bars and version warnings out of the step's log."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logger = logging.getLogger("mlflow")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

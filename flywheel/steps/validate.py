@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from flywheel import invariants
 from flywheel import statistics as stats
 from flywheel.artifacts import VALIDATION, Check, Examples, Statistics, Verdict
 from flywheel.errors import ConfigError, DataError
+from flywheel.evaluation.champion import scorer
 from flywheel.invariants import Invariant, Unique
 from flywheel.ledger import Ledger
 from flywheel.profiles import History, Settings
@@ -91,6 +92,7 @@ def gate(
         LedgerError: The ledger cannot be reached.
     """
     book, name = Ledger(ledger), settings["name"]
+    champion = book.champion(name)
     tags = book.row(run).tags
     parts = {part: _between(examples.spans, tags[f"flywheel.{part}"]) for part in ("window", "judge")}
     with tempfile.TemporaryDirectory() as folder:
@@ -102,6 +104,7 @@ def gate(
             history=book.history(name, examples.spans[-1], Path(folder)),
             waivers=book.waivers(name),
             serving=serving,
+            score=champion and scorer(champion.uri, ledger, examples, settings["label"]),
         )
     book.keep(run, Path(paths[0]) / HISTORY)
     book.record(run, verdict)
@@ -125,6 +128,7 @@ def validate(
     history: Path | None = None,
     waivers: Mapping[str, Waiver] | None = None,
     serving: Examples | None = None,
+    score: Callable[[str], float | None] | None = None,
 ) -> Verdict:
     """Return whether the data is fit to train on, every check told; the report is written whatever the answer.
 
@@ -141,6 +145,7 @@ def validate(
         history: What earlier runs learnt; None when there is none.
         waivers: What people waived, by span.
         serving: Logged requests of the newest spans.
+        score: Gives the champion's quality on a span, higher is better.
 
     Raises:
         DataError: The label is not there.
@@ -151,11 +156,12 @@ def validate(
     told = Settings.of({**settings, "leave_out": [VALIDATION]})
     given = stats.read_schema(code)
     spans = [span for span in examples.spans if examples.rows_of([span])]
-    counted = stats.gather(examples, spans, stats.Options.of(settings.get("statistics"), given))
+    options = stats.Options.of(settings.get("statistics"), given)
+    counted = stats.gather(examples, spans, options)
     expected = stats.infer_schema(counted.of(spans), told.label) if given is None else given
 
     past, rules = _past(history, told), _rules(code, gate_settings)
-    judge = SpanGate(told, past, expected, rules)
+    judge = SpanGate(told, past, expected, rules, score)
     walked = walk(judge, examples, waivers or {}, lambda span: counted.of([span]), _progress)
     told_of = [waiver for span, waiver in (waivers or {}).items() if span in spans]
     good = [span for span in spans if span not in walked.bad]  # the newest among them, whatever it is
@@ -170,7 +176,7 @@ def validate(
         *(with_waiver(check, told_of) for check in (schema_checks(found["all"], expected) if len(good) > 1 else ())),
         *drift,
         *(
-            skew_checks(expected, gate_settings.get("skew") or {}, found["all"], serving)
+            skew_checks(expected, gate_settings.get("skew") or {}, found["all"], serving, options)
             if serving and serving.rows
             else ()
         ),

@@ -1,0 +1,81 @@
+"""The model in service: loaded from the registry, and asked how well it does on a span."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flywheel.errors import DataError, LedgerError
+from flywheel.evaluation.metrics import Groups, auc
+from flywheel.evaluation.predictions import CHAMPION, PredictionError, Predictions, write
+from flywheel.say import say
+
+if TYPE_CHECKING:
+    from flywheel.artifacts import Examples
+
+
+def load(uri: str, ledger: str) -> Any:
+    """Return the model at `uri` as MLflow's pyfunc.
+
+    Raises:
+        LedgerError: The registry does not have it, or its files are gone.
+    """
+    import mlflow
+
+    mlflow.set_tracking_uri(ledger)
+    mlflow.set_registry_uri(ledger)
+    try:
+        return mlflow.pyfunc.load_model(uri, suppress_warnings=True)
+    except Exception as error:
+        raise LedgerError(
+            f"the champion {uri} does not load from {ledger}: {type(error).__name__}: {error}",
+            "check that the registry still has that version and its files; `flywheel status` shows the champion.",
+        ) from error
+
+
+def scorer(uri: str, ledger: str, examples: Examples, label: str) -> Callable[[str], float | None]:
+    """Return what gives the champion's AUC on a span of `examples`; None for one on which it cannot be measured.
+
+    The model is loaded when it is first asked.
+
+    Args:
+        uri: The champion's.
+        ledger: MLflow tracking URI, whose registry holds it.
+        examples: Raw rows by span.
+        label: Column with the truth.
+    """
+    loaded: list[Any] = []
+
+    def score(span: str) -> float | None:
+        with quiet_mlflow(), tempfile.TemporaryDirectory() as folder:
+            if not loaded:
+                loaded.append(load(uri, ledger))
+            file = Path(folder, "predictions.parquet")
+            try:
+                write(examples, [span], label, [], {CHAMPION: loaded[0]}, file)
+            except (DataError, PredictionError) as error:  # what is wrong with the span, its other checks say
+                say(f"the champion is not measured on {span}: {error.message}")
+                return None
+            found = Predictions.read(file)
+            return float(auc(found.labels, found.scores[CHAMPION], Groups.whole(len(found)))[0])
+
+    return score
+
+
+@contextmanager
+def quiet_mlflow() -> Iterator[None]:
+    """Keep MLflow's progress bars and version warnings out of the step's log."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logger = logging.getLogger("mlflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
