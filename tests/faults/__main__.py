@@ -45,7 +45,7 @@ def main() -> None:
     if given.half == "report" and not (given.fault or given.size):
         DOCS.write_text(report.page(results, given.half), encoding="utf-8")
         print(f"wrote {DOCS}")  # noqa: T201
-    print("\n\n".join((report.summary(results), report.false_alarms(results), report.missed(results))))  # noqa: T201
+    print("\n\n".join((report.summary(results), report.false_alarms(results, given.half), report.missed(results))))  # noqa: T201
 
 
 def _measured(given: argparse.Namespace) -> Results:

@@ -95,7 +95,7 @@ def measure(
         for day, found in zip(YEAR, pickle.loads(file.read_bytes()), strict=True)
     ]
     found = Results(clean)
-    say(f"{len(YEAR)} clean days: {sum(day.outcome == BLOCKED for day in found.clean)} blocked")
+    say(f"{len(YEAR)} clean days judged")
     tasks = list(_tasks(faults, sizes, half, days))
     for done, trials in enumerate(_run(tasks, file, jobs), 1):
         found.trials += trials
@@ -190,9 +190,13 @@ def _slowly(bench: Bench, days: Sequence[date]) -> dict[str, object]:
 def _version() -> str:
     """Return a digest of everything that decides what the gate says of a clean day."""
     package = Path(flywheel.__file__).parent
-    parts = ("profiles", "invariants", "statistics", "config")
+    parts = ("profiles", "invariants", "statistics", "config", "evaluation")
     files = [file for part in parts for file in sorted((package / part).rglob("*.py"))]
-    files += [package / "steps" / "validate.py", Path(__file__).with_name("gate.py"), *sorted(EXAMPLE.glob("*.*"))]
+    files += [
+        package / "steps" / "validate.py",
+        *(Path(__file__).with_name(f"{name}.py") for name in ("gate", "champion")),
+        *sorted(EXAMPLE.glob("*.*")),
+    ]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes() if file.is_file() else b"")

@@ -32,7 +32,7 @@ def page(results: Results, half: str) -> str:
     parts = [
         _HEAD.format(period=_PERIODS[half], days=len(days)),
         summary(results),
-        "## False alarms\n\n" + false_alarms(results),
+        "## False alarms\n\n" + false_alarms(results, half),
         "## What is not caught, and why\n\n" + missed(results),
         "## Every fault\n\n" + _LEGEND,
     ]
@@ -59,11 +59,11 @@ def summary(results: Results) -> str:
     return _table(head, lines) + beside
 
 
-def false_alarms(results: Results) -> str:
-    """Return what the gate says of the clean days of both halves, and of which it blocked."""
+def false_alarms(results: Results, half: str) -> str:
+    """Return what the gate says of the clean days, and of which it blocked; to who tunes, of the first half alone."""
     head = ["clean days of", "days", "blocked", "blocked outside the calendar", "warned", "days in the calendar"]
     lines, shown = [], []
-    for title, (first, last) in _HALVES.items():
+    for title, (first, last) in list(_HALVES.items())[: 1 if half == "tune" else 2]:
         days = [day for day in results.clean if first <= day.day <= last]
         blocked = [day for day in days if day.outcome == BLOCKED]
         outside = [day for day in blocked if not day.declared]
@@ -179,10 +179,10 @@ page reports {period}, {days} days of it that are in no declared calendar.
 - **medium**: would visibly harm a model or a dashboard, about one value in five.
 - **large**: a broken feed, all or nearly all values.
 
-A gate learns from day to day. A clean day that it blocks counts as a false alarm, and is then waived, as whoever looks
-into it would do. A trial is a fault of one size on one day. It is *caught* when the day is blocked before training and
-an alarm that blocks names a column in which the damage is (or the rows, where rows are wrong); a fault is caught when
-it is on at least four in five of its days.
+A gate learns from day to day, and asks a champion (boosted trees here) that is trained anew each month. A clean day that
+it blocks counts as a false alarm, and is then waived, as whoever looks into it would do. A trial is a fault of one size
+on one day. It is *caught* when the day is blocked before training and an alarm that blocks names a column in which the
+damage is (or the rows, where rows are wrong); a fault is caught when it is on at least four in five of its days.
 """
 
 _LEGEND = """
