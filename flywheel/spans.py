@@ -55,11 +55,21 @@ class Span:
         return self.shift(1).start
 
     def shift(self, count: int) -> Span:
-        """Return the span `count` spans later (earlier when negative)."""
-        if self.every == "month":
-            months = self.start.year * 12 + self.start.month - 1 + count
-            return Span(datetime(months // 12, months % 12 + 1, 1), self.every)
-        return Span(self.start + count * _STEPS[self.every], self.every)
+        """Return the span `count` spans later (earlier when negative).
+
+        Raises:
+            ConfigError: It would be before year 1 or after year 9999.
+        """
+        try:
+            if self.every == "month":
+                months = self.start.year * 12 + self.start.month - 1 + count
+                return Span(datetime(months // 12, months % 12 + 1, 1), self.every)
+            return Span(self.start + count * _STEPS[self.every], self.every)
+        except (OverflowError, ValueError):
+            raise ConfigError(
+                f"no calendar has what is {count:+,} {self.every}s from span {self.name!r}",
+                "choose a span within the data, or a smaller `source.window`.",
+            ) from None
 
     def back(self, count: int) -> list[Span]:
         """Return the `count` spans that end with this one, oldest first."""

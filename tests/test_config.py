@@ -74,7 +74,13 @@ def test_all_faults_are_named_at_once(project):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "is not YAML"), ("- a", "holds list"), ("", "holds NoneType"), ("profiles: 3", "profiles is 3")],
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "holds list"),
+        ("", "holds NoneType"),
+        ("profiles: 3", "profiles is 3"),
+        ("name: 2013-02-30", "not YAML"),
+    ],
 )
 def test_a_file_that_is_no_declaration_is_refused(tmp_path, text, message):
     (tmp_path / config.FILE).write_text(text)
@@ -87,12 +93,17 @@ def test_a_folder_without_a_declaration_is_refused(tmp_path):
         config.load(tmp_path)
 
 
+def test_a_duration_that_no_clock_has_is_refused(project):
+    with pytest.raises(ConfigError, match=r"source\.grace: a duration is at most"):
+        config.load(project(), overrides=["source.grace=99999999999w"])
+
+
 def test_an_unknown_profile_is_answered_with_those_there_are(project):
     with pytest.raises(ConfigError, match="those it has: week"):
         config.load(project(), "prod")
 
 
-@pytest.mark.parametrize("override", ["window", "=3", "source..window=3", "a=[1"])
+@pytest.mark.parametrize("override", ["window", "=3", "source..window=3", "a=[1", "a=2013-02-30"])
 def test_an_override_that_is_none_is_refused(project, override):
     with pytest.raises(ConfigError, match="--set"):
         config.load(project(), overrides=[override])

@@ -69,3 +69,12 @@ def test_the_last_complete_span_is_over_and_the_next_one_is_not_wherever_the_clo
 def test_a_wrong_name_is_answered_with_a_right_one(name, every, remedy):
     with pytest.raises(ConfigError, match=remedy):
         Span.parse(name, every)
+
+
+@pytest.mark.parametrize(
+    ("name", "every", "count"),
+    [("0001-01-01", "day", -1), ("9999-12-31", "day", 1), ("0001-01", "month", -1), ("9999-12", "month", 1)],
+)
+def test_a_time_that_no_calendar_has_is_refused(name, every, count):
+    with pytest.raises(ConfigError, match="no calendar"):
+        Span.parse(name, every).shift(count)

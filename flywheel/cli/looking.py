@@ -114,9 +114,7 @@ def latest(workspace: Workspace, now: datetime | None = None) -> tuple[Span, lis
         given, extent = rows.schema(query).names, rows.extent(query)
     newest = last_complete(every, now or datetime.now(UTC))
     if extent:
-        day = extent[1]  # of a date, where the query compares dates
-        last = day if isinstance(day, datetime) else datetime(day.year, day.month, day.day)
-        newest = min(newest, last_complete(every, last if last.tzinfo else last.replace(tzinfo=UTC)).shift(1))
+        newest = min(newest, last_complete(every, extent[1].replace(tzinfo=UTC)).shift(1))
     return newest, list(given)
 
 

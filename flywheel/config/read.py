@@ -54,7 +54,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{str(file.parent)!r} is not a folder", "give the folder of a flywheel.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 text: {error}", "save it as UTF-8.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter for 2013-02-30, a date that there is not
         raise ConfigError(f"{file} is not YAML: {error}", "mend it at that line.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{file} holds {type(values).__name__}, not keys and values", "begin with `name: …`.")
@@ -73,7 +73,7 @@ def _parse_override(text: str) -> dict[str, Any]:
         raise ConfigError(f"--set {text!r} is not understood", "write it as key.sub=value, as source.window=7.")
     try:
         nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ConfigError(f"--set {text!r}: {value!r} is not a YAML value", "quote it.") from None
     for part in reversed(key.split(".")):
         nested = {part: nested}

@@ -18,7 +18,10 @@ def _duration(value: Any) -> Any:
     parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", str(value).strip())
     if not parts:
         raise ValueError("a duration is written as 90s, 30m, 6h, 2d or 1w")
-    return timedelta(**{_UNITS[parts[2]]: float(parts[1])})
+    try:
+        return timedelta(**{_UNITS[parts[2]]: float(parts[1])})
+    except OverflowError:
+        raise ValueError("a duration is at most some million years") from None
 
 
 def _seconds(duration: timedelta) -> float:

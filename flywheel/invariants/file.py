@@ -55,7 +55,7 @@ def parse(text: str) -> tuple[Invariant, ...]:
     """
     try:
         tree, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter for 2013-02-30, a date that there is not
         raise ConfigError(f"{FILE} is not YAML: {error}", "mend it at that line.") from None
     if values is None:
         return ()

@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +141,11 @@ class DuckDB:
             rows = self._rows(text) if text else []
         except duckdb.Error:
             return None  # a nicety for an error message: not worth another error
-        return (rows[0][0], rows[0][1]) if rows and rows[0][0] is not None else None
+        first, last = rows[0] if rows else (None, None)
+        # A query may compare numbers or texts that it made of times: those are nothing to tell a time from.
+        if not (isinstance(first, date) and isinstance(last, date)):
+            return None
+        return explain.in_utc(first), explain.in_utc(last)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         """Return a connection through which a query reads the warehouse and nothing else."""

@@ -34,6 +34,8 @@ def explain(error: Exception, query: Query, warehouse: str, names: Names) -> SQL
             f"{query.written(name)}{query.place(name)} cannot be translated: DuckDB has no such function",
             "write it with functions that both have, or compute it in the trainer.",
         )
+    if line := re.search(r"CSV Error on Line: (?P<line>\d+)", text):
+        return _no_csv(line["line"], text)
     if out_of_memory(error):
         return SQLError(
             f"the query needs more memory than there is: {first_line(error)}",
@@ -54,11 +56,16 @@ def one_time(rows: Sequence[Sequence[Any]]) -> datetime | None:
     value = rows[0][0]
     if value is None:
         return None
+    if isinstance(value, date):
+        return in_utc(value)
+    raise SQLError(f"the watermark's query gives {value!r}", "let it give a TIMESTAMP, a DATETIME or a DATE.")
+
+
+def in_utc(value: date) -> datetime:
+    """Return a TIMESTAMP or DATETIME in UTC without zone; of a DATE its first instant."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day)
-    raise SQLError(f"the watermark's query gives {value!r}", "let it give a TIMESTAMP, a DATETIME or a DATE.")
+    return datetime(value.year, value.month, value.day)
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -82,6 +89,17 @@ def _no_table(name: str, query: Query, warehouse: str, tables: list[str]) -> SQL
     place = query.place(name.split(".")[-1])
     found = f"the warehouse {warehouse!r} has no table {name!r}" + (f", read{place}" if place else "")
     return SQLError(found, suggest(name.split(".")[-1], tables))
+
+
+def _no_csv(line: str, text: str) -> SQLError:
+    """Return what is wrong with one line of a file: DuckDB says where above, what in the middle and in which below."""
+    file = re.search(r"^\s*file = (?P<name>.*)$", text, re.M)
+    said = re.search(r"^(?!Original Line|.*CSV Error on Line)(?P<said>\S.*)$", text, re.M)
+    of = f" of {file['name']!r}" if file else ""
+    return SQLError(
+        f"line {line}{of} is not like those before it: {said['said'] if said else text.strip().splitlines()[0]}",
+        "mend that line; a column's type is that of its first rows.",
+    )
 
 
 def _no_column(name: str, query: Query, names: Names) -> SQLError:

@@ -82,6 +82,7 @@ def test_what_is_dumped_is_read_back(names, tolerance, why):
         ("- sum: {of: [a], is: b}", "does not name its columns"),
         ("- sum: {of: [a, b], is: b}", "'b' stands in `of` too"),
         ("- unique: [a\n- unique: b]", "is not YAML"),
+        ("- {unique: [a], why: 2013-02-30}", "is not YAML"),
         ("\n- unique: [a]\n- {unique: [a], tolerance: 0.1}", "line 3: unique a stands in line 2 too"),
     ],
 )

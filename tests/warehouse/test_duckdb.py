@@ -104,8 +104,24 @@ def test_the_extent_of_the_data_is_told_for_a_plain_condition(warehouse):
         plain = source.extent("SELECT device, COUNT(*) FROM visits WHERE day >= @start AND day < @end GROUP BY device")
         nested = source.extent("SELECT * FROM (SELECT * FROM visits WHERE day >= @start)")
 
-    assert plain == (datetime.date(2024, 3, 1), datetime.date(2024, 3, 10))
+    assert plain == (datetime.datetime(2024, 3, 1), datetime.datetime(2024, 3, 10))
     assert nested is None
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("seen >= @start", "2024-03-01 to 2024-03-10"),
+        ("UNIX_SECONDS(seen) >= UNIX_SECONDS(@start)", None),
+        ("FORMAT_TIMESTAMP('%Y%m%d', seen) >= FORMAT_TIMESTAMP('%Y%m%d', @start)", None),
+    ],
+)
+def test_the_extent_is_two_times_or_none_whatever_is_compared(warehouse, condition, expected):
+    with warehouses.open(warehouse) as source:
+        extent = source.extent(f"SELECT * FROM visits WHERE {condition}")
+
+    assert (f"{extent[0]:%Y-%m-%d} to {extent[1]:%Y-%m-%d}" if extent else None) == expected
+    assert extent is None or extent[0].tzinfo is None
 
 
 def test_rows_are_streamed_in_batches(tmp_path):

@@ -136,5 +136,7 @@ def test_a_csv_value_that_is_not_of_its_columns_type_is_an_error_with_its_line(t
     lines = [f"{number},2024-03-02" for number in range(50_000)] + ["many,2024-03-02"]
     (tmp_path / "visits.csv").write_text("\n".join(["id,day", *lines]))
 
-    with pytest.raises(SQLError, match="50002"):
+    with pytest.raises(SQLError, match=r"line 50002 of '.*visits\.csv'.*\"many\" to 'BIGINT'") as error:
         rows(f"csv:///{tmp_path}/*.csv", QUERY, DAY)
+
+    assert "mend that line" in error.value.remedy
