@@ -42,7 +42,7 @@ def waive(
 
     workspace = Workspace.open(folder, profile)
     name = workspace.project.name
-    Span.parse(span, workspace.project.source.every)
+    span = Span.parse(span, workspace.project.source.every).name  # 2013-6-1 is 2013-06-01 in the ledger
     if not reason.strip():
         raise ConfigError(
             f"span {span} cannot be waived without a reason", '--reason "storm of 8 February, the data is right"'

@@ -40,6 +40,16 @@ def test_a_rejected_span_is_waived_with_its_reason_and_who_said_so(command, proj
     assert (waiver.reason, waiver.who, waiver.checks) == ("a new airport, and it is right", "ada", ())
 
 
+def test_a_span_is_waived_by_its_own_name_however_it_was_written(command, project, ledger):
+    judged(ledger, BAD)
+
+    done = command("waive", "2013-6-1", project, "--reason", "right")
+
+    assert done.code == 0, done.err
+    assert "it was rejected" in done.out
+    assert list(ledger.waivers("flight-delays")) == ["2013-06-01"]
+
+
 @pytest.mark.parametrize("name", ["nulls of dest", "dest"])
 def test_one_check_is_waived_by_its_name_or_its_column(command, project, ledger, name):
     judged(ledger, BAD)
