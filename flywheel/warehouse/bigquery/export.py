@@ -67,6 +67,12 @@ class Folder:
             blobs = self._client.list_blobs(self._bucket, prefix=self._prefix)
             return sorted(blobs, key=lambda blob: str(blob.name))
 
+    def is_whole(self, job: bigquery.QueryJob) -> bool:
+        """Return whether all that `job` wrote is still here: a step may be killed while it cleans up."""
+        # The library has no other way to what BigQuery says of an export.
+        written = job._properties.get("statistics", {}).get("query", {}).get("exportDataStatistics", {})
+        return "fileCount" in written and len(self.files()) == int(written["fileCount"])
+
     def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Yield what was written, a row group at a time and only its part of a file in memory."""
         import pyarrow.parquet as pq

@@ -16,6 +16,7 @@ from google.api_core.retry import Retry, if_exception_type
 from flywheel.errors import ConfigError, SQLError
 from flywheel.say import say
 from flywheel.warehouse import Options
+from flywheel.warehouse.bigquery import calls
 from flywheel.warehouse.bigquery.errors import RETRYABLE, explain, explained, reason_of
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class Jobs:
 
         settings = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False, query_parameters=list(parameters))
         settings.labels = _labels(self._options.labels)
-        return self._client.query(text, job_config=settings, location=self._options.location)
+        where = self._options.location
+        return self._client.query(text, job_config=settings, location=where, timeout=calls.ANSWER)
 
     def check_bytes(self, job: bigquery.QueryJob) -> None:
         """Refuse a query, by its dry run, that would read more than is allowed.
@@ -134,14 +136,14 @@ class Jobs:
         job_id, location = request.job_id(attempt), request.location or self._options.location
         with explained():
             try:
-                text = request.text.replace(JOB_ID, job_id)
-                job = self._client.query(text, job_config=self._settings(request), job_id=job_id, location=location)
-                return job, False
+                text, settings = request.text.replace(JOB_ID, job_id), self._settings(request)
+                where = {"job_id": job_id, "location": location}
+                return self._client.query(text, job_config=settings, timeout=calls.ANSWER, **where), False
             except exceptions.Conflict:
                 pass
             find = Retry(predicate=if_exception_type(exceptions.NotFound), initial=0.2, timeout=30)
             try:
-                earlier: Any = find(self._client.get_job)(job_id, location=location)
+                earlier: Any = find(self._client.get_job)(job_id, location=location, timeout=calls.ANSWER)
                 return earlier, True
             except exceptions.Forbidden:
                 return None, True
@@ -161,9 +163,9 @@ class Jobs:
         """Return when `job` is done; cancel it when it takes longer than is allowed."""
         deadline, pause = time.monotonic() + self._options.timeout, 0.05
         with explained():
-            while not job.done():
+            while not job.done(timeout=calls.ANSWER):
                 if time.monotonic() > deadline:
-                    job.cancel()
+                    job.cancel(timeout=calls.ANSWER)
                     raise self._too_long(job)
                 time.sleep(min(pause, max(deadline - time.monotonic(), 0.01)))
                 pause = min(pause * 1.5, 3.0)
@@ -183,7 +185,7 @@ def rows_there(client: bigquery.Client) -> Callable[[bigquery.QueryJob], bool]:
     def there(job: bigquery.QueryJob) -> bool:
         try:
             with explained():
-                client.get_table(job.destination)
+                client.get_table(job.destination, timeout=calls.ANSWER)
         except ConfigError:
             return False
         return True

@@ -12,6 +12,7 @@ import pyarrow as pa
 from google.api_core import exceptions
 
 from flywheel.warehouse import ReadAgain
+from flywheel.warehouse.bigquery import calls
 from flywheel.warehouse.bigquery.errors import explained, message_of
 from flywheel.warehouse.bigquery.types import as_text, cast, from_rows
 
@@ -133,7 +134,9 @@ class _Readers:
 def by_rest(client: bigquery.Client, table: bigquery.Table, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield the rows of `table` page by page; slow, but all that it takes is to read the result."""
     with explained():
-        for page in client.list_rows(table, selected_fields=as_text(table.schema), page_size=_PAGE).pages:
+        fields = as_text(table.schema)
+        pages = client.list_rows(table, selected_fields=fields, page_size=_PAGE, timeout=calls.ANSWER).pages
+        for page in pages:
             rows = [row.values() for row in page]
             if rows:
                 yield from_rows(rows, schema)

@@ -21,7 +21,7 @@ from google.api_core import exceptions
 
 from flywheel.errors import DataError, SQLError
 from flywheel.warehouse import sql
-from flywheel.warehouse.bigquery import requests
+from flywheel.warehouse.bigquery import calls, requests
 from flywheel.warehouse.bigquery.errors import explained
 
 if TYPE_CHECKING:
@@ -182,8 +182,9 @@ class Snapshots:
             return None
         with explained():
             try:
-                return self._client.get_table(name)
-            except (exceptions.NotFound, exceptions.Forbidden):
+                return self._client.get_table(name, timeout=calls.ANSWER)
+            # BadRequest: an array in a STRUCT, as `visit.basket.goods`, whose first name cannot be that of a project
+            except (exceptions.NotFound, exceptions.Forbidden, exceptions.BadRequest):
                 return None
 
     def _all_in_sight(self, text: str, names: set[str]) -> bool:

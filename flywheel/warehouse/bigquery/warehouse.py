@@ -16,7 +16,7 @@ from flywheel.errors import SQLError
 from flywheel.say import say
 from flywheel.spans import Span
 from flywheel.warehouse import Options, sql
-from flywheel.warehouse.bigquery import requests, results
+from flywheel.warehouse.bigquery import calls, requests, results
 from flywheel.warehouse.bigquery.connect import Clients
 from flywheel.warehouse.bigquery.errors import TooLarge, explain, explained, message_of, reason_of
 from flywheel.warehouse.bigquery.export import Folder, can
@@ -178,7 +178,7 @@ class BigQuery:
             return
         self._snapshots.refuse_changed(request.text, of, looked.tables)
         with explained():
-            table = self._client.get_table(job.destination)
+            table = self._client.get_table(job.destination, timeout=calls.ANSWER)
         size = table.num_bytes or 0
         if exports and size > self._options.export_over:
             come = self._exported(request, f"`{table.project}.{table.dataset_id}.{table.table_id}`", looked)
@@ -210,7 +210,7 @@ class BigQuery:
         text = folder(JOB_ID).statement(body, looked.fields)
         identity = (*request.identity, "export", self._options.export)
         exporting = replace(request, text=text, identity=identity)
-        job = self._jobs.run(exporting, lambda job: bool(folder(job.job_id).files()))
+        job = self._jobs.run(exporting, lambda job: folder(job.job_id).is_whole(job))
         written = folder(job.job_id)
         yield from written.batches(looked.schema)
         written.clean()
@@ -218,7 +218,8 @@ class BigQuery:
     def _one_row(self, request: Request) -> Sequence[Any]:
         job = self._jobs.run(request, rows_there(self._client))
         with explained():
-            rows = [row.values() for row in self._client.list_rows(job.destination, max_results=2)]
+            found = self._client.list_rows(job.destination, max_results=2, timeout=calls.ANSWER)
+            rows = [row.values() for row in found]
         if len(rows) > 1:
             raise SQLError("the query gives more than one row", "let it give one, as by MAX(…).")
         return rows[0] if rows else ()

@@ -91,7 +91,10 @@ class Jobs:
             message = f"Query exceeded limit for bytes billed: {limit}. {plan.bytes} or higher required."
             return {"reason": "bytesBilledLimitExceeded", "message": message}
         if export:
-            self._write(_URI.search(export["options"])["uri"], self._engine.run(plan))
+            rows = self._engine.run(plan)
+            files = self._write(_URI.search(export["options"])["uri"], rows)
+            written = {"fileCount": str(files), "rowCount": str(rows.num_rows)}
+            job["statistics"]["query"] |= {"statementType": "EXPORT_DATA", "exportDataStatistics": written}
             return None
         place = query["destinationTable"]
         name = f"{place['projectId']}.{place['datasetId']}.{place['tableId']}"
@@ -100,7 +103,7 @@ class Jobs:
         return None
 
     def _write(self, uri, rows):
-        """Write Parquet as EXPORT DATA does: more than one file, and TIMESTAMP without a zone."""
+        """Write Parquet as EXPORT DATA does, more than one file and TIMESTAMP without a zone; say how many files."""
         bucket, _, path = uri.removeprefix("gs://").partition("/")
         folder = self._stand_in.buckets / bucket / Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,8 +112,10 @@ class Jobs:
             if getattr(each.type, "tz", None):
                 schema = schema.set(i, each.with_type(pa.timestamp("us")))
         half = (rows.num_rows + 1) // 2
-        for i, part in enumerate([rows.slice(0, half), rows.slice(half)]):
+        parts = [rows.slice(0, half), rows.slice(half)]
+        for i, part in enumerate(parts):
             pq.write_table(part.cast(schema), folder / f"{i:012d}.parquet", compression="zstd")
+        return len(parts)
 
     def _resource(self, reference, configuration, plan):
         number = next(self._ids)

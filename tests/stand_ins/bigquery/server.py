@@ -1,9 +1,11 @@
 """The HTTP side, and the stand-in as a whole."""
 
 import json
+import re
 import shutil
 import tempfile
 import threading
+import time
 import traceback
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,6 +75,7 @@ class StandIn:
 
         `unavailable` (503), `rate_limit` (403), `too_many` (429), `quota` (403), `denied` (403): any REST call;
         `insert_answer_lost`: a job is begun and the client hears 503; `late_failure` (with_: the reason);
+        `silent` (with_: seconds): a REST call is answered late;
         `slow_job` (with_: seconds); `storage_denied`; `broken_stream`; `lost_stream`;
         `objects_denied`; `table_hidden`, `job_hidden`: asking after one is denied.
         """
@@ -107,6 +110,7 @@ class StandIn:
         self._check(self.bigquery.check_call(id, query, body))
         self.note(id, at | query)
         self._fail_as_asked()
+        time.sleep(self.fault("silent") or 0)
         answers = {
             "jobs.insert": lambda: self.jobs.insert(at["projectId"], body),
             "jobs.get": lambda: self._job(at["jobId"]),
@@ -148,9 +152,11 @@ class StandIn:
         table = self.engine.tables.get(name)
         if "._stand_in." not in name and self.fault("table_hidden"):
             raise Refused(403, "accessDenied", f"Access Denied: Table {name}: Permission bigquery.tables.get denied")
+        project, dataset, short = name.split(".")
+        if not re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", project):
+            raise Refused(400, "invalid", f"Invalid project ID '{project}'.")
         if table is None:
             raise Refused(404, "notFound", f"Not found: Table {name}")
-        project, dataset, short = name.split(".")
         rows = self.results.get(name)
         count = table.rows if rows is None else rows.num_rows
         made = {

@@ -13,7 +13,7 @@ from flywheel.errors import ConfigError, DataError, SQLError
 from flywheel.spans import Span
 from flywheel.steps.extract import extract
 from flywheel.warehouse import Options
-from flywheel.warehouse.bigquery import jobs
+from flywheel.warehouse.bigquery import calls, jobs
 from tests.warehouse.bigquery.conftest import QUERY, SPAN, URL
 
 TIB = 1024**4
@@ -132,6 +132,15 @@ def test_a_call_that_is_turned_away_is_made_again(bigquery, rows, fault):
     bigquery.fail(fault)
 
     assert ids(rows()) == IDS
+
+
+def test_a_call_that_is_never_answered_is_made_again(bigquery, rows, monkeypatch):
+    monkeypatch.setattr(calls, "ANSWER", 0.3)
+    bigquery.fail("silent", with_=20)
+
+    begun = time.monotonic()
+    assert len(rows()) == 720
+    assert time.monotonic() - begun < 15
 
 
 def test_a_job_whose_answer_was_lost_is_not_sent_twice(bigquery, rows):

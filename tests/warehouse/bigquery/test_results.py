@@ -133,6 +133,16 @@ def test_an_export_that_was_not_read_to_its_end_is_read_again_not_made_again(big
     assert len(bigquery.submitted) == 2
 
 
+def test_an_export_of_which_a_file_is_gone_is_not_taken_for_the_whole(bigquery, rows):
+    bigquery.fail("objects_denied")
+    with pytest.raises(ConfigError):
+        rows(export=EXPORT, export_over=100)
+    next(file for file in bigquery.buckets.rglob("*.parquet")).unlink()  # killed while it cleaned up
+
+    assert len(rows(export=EXPORT, export_over=100)) == 720
+    assert len(bigquery.submitted) == 3
+
+
 def test_an_export_that_was_cleaned_up_is_made_anew(bigquery, rows):
     first = rows(export=EXPORT, export_over=100)
 

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from google.cloud.bigquery import TableReference
 
 from flywheel import warehouse as warehouses
 from flywheel.artifacts import Examples
@@ -48,6 +49,14 @@ def test_a_state_is_another_one_when_a_table_changed_and_only_then(bigquery):
     assert state() == before
     bigquery.put("my-project.shop.visits", LATER)
     assert state() != before
+
+
+def test_an_array_in_a_struct_is_not_taken_for_a_table_of_another_project(bigquery):
+    query = "SELECT 1 FROM visits AS v WHERE day >= @start AND EXISTS (SELECT 1 FROM v.basket.goods)"
+    with warehouses.open(URL) as source:
+        visits = TableReference.from_string("my-project.shop.visits")
+
+        assert source._snapshots.state(query, [visits]).digest
 
 
 def test_what_is_read_twice_is_read_as_of_one_time(bigquery, rows):
