@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel.errors import ConfigError
 from flywheel.ledger import Outcome, Row
-from flywheel.spans import Span
+from flywheel.spans import Span, Windows
 
 if TYPE_CHECKING:
     from flywheel.runner import Result
@@ -30,16 +31,26 @@ class Flywheel:
         """Look for what is wrong with the input before anything is started.
 
         Raises:
-            ConfigError: A span, the SQL file, a column or the trainer is wrong; the message says which.
+            ConfigError: A span, the SQL file, the watermark, a column, the schema, an invariant or the trainer is
+                wrong; the message says which.
         """
+        from flywheel import invariants, schemas
         from flywheel.steps.extract import check
 
         source = self.workspace.project.source
         for span in spans:
-            Span.parse(span, source.every)
+            Windows.of(Span.parse(span, source.every), source.window, source.judge)
         self.workspace.check_trainer()
+        schemas.load(self.workspace.folder)
+        rules = invariants.load(self.workspace.folder)
         asked = source.model_dump(mode="json", exclude_none=True)
-        check(self.workspace.query(), self.workspace.warehouse, self.workspace.project.columns, asked)
+        given = check(self.workspace.query(), self.workspace.warehouse, self.workspace.project.columns, asked)
+        for rule in rules:
+            if lost := [column for column in rule.columns if column not in given]:
+                raise ConfigError(
+                    f"{invariants.FILE}: {rule} names the column {lost[0]!r}, which the query does not give",
+                    f"it gives {', '.join(given)}: add the column to the query, or take the invariant out.",
+                )
 
     def run(self, span: str = "") -> Row:
         """Run for `span`, by default the last one that is complete, and return its row of the ledger.

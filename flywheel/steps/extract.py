@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from flywheel import warehouse as warehouses
 from flywheel.artifacts import Examples
 from flywheel.artifacts.examples import ROW_GROUP
-from flywheel.errors import ConfigError, DataError
+from flywheel.errors import ConfigError, DataError, SQLError
 from flywheel.say import say
 from flywheel.spans import Span
-from flywheel.warehouse import ReadAgain, Warehouse
+from flywheel.warehouse import ReadAgain, Warehouse, sql
 from flywheel.warehouse.narrow import narrowed
 
 if TYPE_CHECKING:
@@ -76,8 +76,10 @@ def extract(
     return Examples.open(path)
 
 
-def check(query: str, warehouse: str, columns: Sequence[str], source: Mapping[str, Any] | None = None) -> None:
-    """Look, without reading any rows, whether the query gives `columns` and what `sample` and `split` need.
+def check(query: str, warehouse: str, columns: Sequence[str], source: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the columns that the query gives, if they are those that `columns`, `sample` and `split` need.
+
+    No rows are read. The watermark is parsed and not asked.
 
     Args:
         query: SQL in BigQuery's dialect with @start and @end.
@@ -89,8 +91,14 @@ def check(query: str, warehouse: str, columns: Sequence[str], source: Mapping[st
         SQLError: The query does not parse or cannot be translated, or a table or column of it is not there.
         ConfigError: It does not give a column that is asked for, or there is no such warehouse.
     """
+    if watermark := (source or {}).get("watermark"):
+        try:
+            sql.parameters(sql.parse(watermark), bound=False)
+        except SQLError as error:
+            raise SQLError(f"source.watermark: {error.message}", error.remedy) from None
     with warehouses.open(warehouse, warehouses.Options.of(source or {})) as rows_of:
         _asked(query, rows_of, columns, source or {})
+        return list(rows_of.schema(query).names)
 
 
 def _asked(query: str, rows_of: Warehouse, columns: Sequence[str], source: Mapping[str, Any]) -> str:

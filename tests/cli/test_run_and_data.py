@@ -79,3 +79,34 @@ def test_what_was_extracted_is_taken_again_until_the_warehouse_changes(project):
     assert [done.returncode for done in (first, again, changed)] == [1, 1, 1], first.stderr
     assert [state(done, "extract") for done in (first, again, changed)] == ["SUCCEEDED", "CACHED", "SUCCEEDED"]
     assert "no luck today" in events(first, "Outcome")[0]["why"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "arguments", "said"),
+    [
+        ("invariants.yaml", "- uniqe: [age]", [], "invariants.yaml, line 1"),
+        ("invariants.yaml", "- unique: [flight]", [], "unique flight names the column 'flight', which the query does"),
+        ("schema.pbtxt", "feature { nam: 'x' }", [], "schema.pbtxt, line 1"),
+        (
+            "notes",
+            "",
+            ["--set", "source.watermark=SELECT FROM clicks WHERE"],
+            "source.watermark: the query does not",
+        ),
+        (
+            "notes",
+            "",
+            ["--set", "source.watermark=SELECT @end"],
+            "source.watermark: the query takes",
+        ),
+        ("notes", "", ["--span", "0001-01-02"], "no calendar has what is"),
+    ],
+)
+def test_what_is_wrong_with_the_input_is_said_before_any_row_is_read(command, project, file, text, arguments, said):
+    (project / file).write_text(text)
+
+    done = command("run", project, *(arguments or ["--span", "2024-03-10"]))
+
+    assert done.code == 2
+    assert said in done.err
+    assert not (project / ".flywheel" / "runs").exists()

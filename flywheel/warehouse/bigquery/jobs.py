@@ -137,7 +137,7 @@ class Jobs:
         with explained():
             try:
                 text, settings = request.text.replace(JOB_ID, job_id), self._settings(request)
-                where = {"job_id": job_id, "location": location}
+                where: dict[str, Any] = {"job_id": job_id, "location": location}
                 return self._client.query(text, job_config=settings, timeout=calls.ANSWER, **where), False
             except exceptions.Conflict:
                 pass
