@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,7 @@ class _Copy:
         self._source, self._query, self._state, self._writer = source, query, state, writer
         self._cores = int(os.environ.get("OMP_NUM_THREADS", 2))
         self._room = threading.Semaphore(self._cores)  # for the shards that are written at this moment
+        self._stopped = threading.Event()  # another span has failed
 
     def all(self, spans: Sequence[Span]) -> dict[str, int]:
         """Write `spans` and return how many rows each has."""
@@ -133,9 +134,13 @@ class _Copy:
         with ThreadPoolExecutor(self._cores) as self._writers, readers:
             copies = {span.name: readers.submit(self._span, span) for span in spans}
             try:
+                done, _ = wait(copies.values(), return_when=FIRST_EXCEPTION)
+                for failed in (future for future in copies.values() if future in done and future.exception()):
+                    failed.result()
                 return {name: future.result() for name, future in copies.items()}
             except BaseException:
-                readers.shutdown(cancel_futures=True)  # the first error is told; what has not begun need not
+                self._stopped.set()  # what is being read is for nothing, and what has not begun would cost as much
+                readers.shutdown(cancel_futures=True)
                 raise
 
     def _span(self, span: Span) -> int:
@@ -153,6 +158,8 @@ class _Copy:
         rows, written = 0, deque[Future[int]]()
         try:
             for part, shard in enumerate(_shards(batches)):
+                if self._stopped.is_set():
+                    break
                 self._room.acquire()
                 written.append(self._writers.submit(self._write, span.name, shard, part))
                 while written and written[0].done():

@@ -1,3 +1,4 @@
+import time
 from typing import ClassVar
 
 import duckdb
@@ -10,6 +11,7 @@ from flywheel.artifacts import VALIDATION, Examples
 from flywheel.errors import ConfigError, DataError, SQLError
 from flywheel.spans import Span
 from flywheel.statistics.units import units
+from flywheel.steps import extract as step
 from flywheel.steps.extract import check, extract
 from flywheel.warehouse import ReadAgain
 from flywheel.warehouse.duckdb import DuckDB
@@ -187,6 +189,37 @@ def test_a_span_whose_reading_broke_off_is_read_again_from_its_first_row(warehou
 
     assert len(Breaking.broken) == 9
     assert examples.digest == run(warehouse, tmp_path / "whole").digest
+
+
+class _LongAndBroken:
+    """A warehouse whose first span has rows for a minute, and whose second one fails."""
+
+    def __init__(self):
+        self.asked = []
+
+    def batches(self, query, span, state=""):
+        self.asked.append(span.name)
+        if span.name != "2024-03-01":
+            raise SQLError("the query fails")
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            yield pa.record_batch([pa.array(range(1000), pa.int64())], ["id"])
+
+
+def test_what_is_being_read_is_given_up_when_another_span_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(step, "SHARD", 1)
+    monkeypatch.setattr(step, "ROW_GROUP", 1)
+    source, begun = _LongAndBroken(), time.monotonic()
+    spans = [Span.parse(f"2024-03-{day:02d}") for day in range(1, 29)]
+
+    with (
+        pytest.raises(SQLError, match="the query fails"),
+        Examples.writer(tmp_path / "x", pa.schema([("id", pa.int64())]), producer="extract") as writer,
+    ):
+        step._Copy(source, "", "", writer).all(spans)
+
+    assert time.monotonic() - begun < 30
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_key_that_the_query_does_not_give_is_told_before_anything_runs(warehouse):
