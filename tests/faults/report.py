@@ -179,10 +179,10 @@ page reports {period}, {days} days of it that are in no declared calendar.
 - **medium**: would visibly harm a model or a dashboard, about one value in five.
 - **large**: a broken feed, all or nearly all values.
 
-A gate learns from day to day, and asks a champion (boosted trees here) that is trained anew each month. A clean day that
-it blocks counts as a false alarm, and is then waived, as whoever looks into it would do. A trial is a fault of one size
-on one day. It is *caught* when the day is blocked before training and an alarm that blocks names a column in which the
-damage is (or the rows, where rows are wrong); a fault is caught when it is on at least four in five of its days.
+A gate learns from day to day, and asks a champion (boosted trees here) that is trained anew each month. A clean day
+that it blocks counts as a false alarm, and is then waived, as whoever looks into it would do. A trial is a fault of one
+size on one day. It is *caught* when the day is blocked before training and an alarm that blocks names a column in which
+the damage is (or the rows, where rows are wrong); a fault is caught when it is on at least four in five of its days.
 """
 
 _LEGEND = """
