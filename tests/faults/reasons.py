@@ -32,7 +32,7 @@ REASONS: Mapping[str, str] = {
     "slow_pressure": _SEASON,
     "slow_temperature": _SEASON,
     "temperature_clipped": "the hottest and the coldest hours of a day differ by less than days of one week do",
-    "temperature_in_celsius": "68 degrees Fahrenheit are 20 Celsius, and a winter day has 20 Fahrenheit: only the season says no",
+    "temperature_in_celsius": "68 degrees Fahrenheit are 20 Celsius, and 20 is a winter day's: only the season says no",
     "weather_in_local_time": "readings of four or five hours later are plausible weather at any hour",
     "weather_late": _YESTERDAY,
     "weather_of_another_season": "weather of half a year away is plausible where spring and autumn are alike",
