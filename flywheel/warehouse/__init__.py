@@ -125,7 +125,8 @@ def open(url: str, options: Options | None = None) -> Warehouse:
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in _MODULES:
         known = ", ".join(f"{name}://" for name in _MODULES)
-        raise ConfigError(f"warehouse {url!r} is of no known kind", f"known here: {known}")
+        shown = f"{scheme}://…" if separator else url  # of other databases there may be a password in the rest
+        raise ConfigError(f"warehouse {shown!r} is of no known kind", f"known here: {known}")
     try:
         module = importlib.import_module(_MODULES[scheme])
         warehouse: Warehouse = module.connect(url, options or Options())

@@ -148,6 +148,13 @@ def test_a_warehouse_that_is_not_there_is_refused(url, remedy):
         warehouses.open(url)
 
 
+def test_a_password_in_the_url_of_another_database_is_not_shown():
+    with pytest.raises(ConfigError, match="postgres://…' is of no known kind") as error:
+        warehouses.open("postgres://me:hush@host/shop")
+
+    assert "hush" not in str(error.value)
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no database " * 1000)
 
