@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from flywheel.errors import ConfigError, SQLError
 from flywheel.spans import Span
 from flywheel.warehouse import Options, ReadAgain, explain, fingerprint, sql, types
 from flywheel.warehouse.files import Folder
+from flywheel.warehouse.spill import Spill
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -73,11 +72,11 @@ class DuckDB:
         self._path, self._state, self._folder = path, state, folder
         self._canonical: dict[str, tuple[str, pa.Schema]] = {}
         self._lock, self._roomy = threading.Lock(), False
-        self._spill = tempfile.mkdtemp(prefix="flywheel-duckdb-")
+        self._spill = Spill()
         try:
             self._connection = self._connect()
         except duckdb.Error as error:
-            shutil.rmtree(self._spill, ignore_errors=True)
+            self._spill.close()
             busy = "set lock on file" in str(error).lower()
             remedy = "wait until its writer has closed it." if busy else "make it anew, or mend `source.warehouse`."
             raise ConfigError(f"the warehouse {path!r} does not open: {explain.first_line(error)}", remedy) from None
@@ -89,7 +88,7 @@ class DuckDB:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
-        shutil.rmtree(self._spill, ignore_errors=True)
+        self._spill.close()
 
     def schema(self, query: str) -> pa.Schema:
         """Return the columns that `query` gives, with BigQuery's types."""
@@ -149,7 +148,7 @@ class DuckDB:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         """Return a connection through which a query reads the warehouse and nothing else."""
-        config = _SETTINGS | {"temp_directory": self._spill}
+        config = _SETTINGS | {"temp_directory": self._spill.path}
         if self._folder is None:
             connection = duckdb.connect(self._path, read_only=True, config=config | {"memory_limit": _FILE_MEMORY})
         else:
