@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from flywheel.artifacts import Check
-from flywheel.profiles.bars import Bars, check_of, column_of, together
+from flywheel.profiles.bars import Bars, check_of, column_of
 from flywheel.profiles.compare import Measure, drifts, measures
 from flywheel.profiles.history import Entry, History
 from flywheel.profiles.profile import Column, Profile
 from flywheel.profiles.settings import Settings
 from flywheel.spans import Span
 
-_WIDE = {"rows": 0.7, "label rate": 0.4, "repeated rows": 0.45, "rows seen before": 0.7, "nulls": 0.7, "unseen": 0.6}
+_WIDE = {"rows": 0.7, "label rate": 0.6, "repeated rows": 0.45, "rows seen before": 0.7, "nulls": 1.0, "unseen": 0.6}
 """Bars of a project too young to have its own: half of the rows or twice as many, and the like. The rest has none."""
 
 _WARNED_MORE = 5.0
@@ -24,6 +24,7 @@ _WARNED_MORE = 5.0
 _PARDON = 1.25
 """A waived column is not blocked again until it is this many times as far out, while that span is compared with."""
 
+_WIDE_WARNED = 0.8
 _SAME_AS = 14
 _LEAST_VALUES = 5
 _LEAST_ROWS = 50
@@ -109,11 +110,16 @@ class _Judge:
         columns: dict[str, list[str]] = {"": [], **{name: [] for name in profile.columns}}
         for name in found:
             column = column_of(name)
+            if self._asked(name):
+                continue  # the bar that was given for it says what is usual
             if self._known(name) or not column or _plain(check_of(name), profile.columns[column]):
                 columns[column].append(name)
         judged = {column: self._judged(names, found) for column, names in columns.items() if names}
         checks = [self._check(column, told, found) for column, told in judged.items()]
         return checks, {column: told.excess for column, told in judged.items()}
+
+    def _asked(self, name: str) -> bool:
+        return f"{check_of(name)}_at_most" in self._settings.columns.get(column_of(name), {})
 
     def _known(self, name: str) -> bool:
         return self._bars.learnt and self._bars.knows(name)
@@ -123,12 +129,10 @@ class _Judge:
         wide = {
             name: abs(found[name].value) / _WIDE.get(check_of(name), np.inf) for name in names if name not in scores
         }
-        given = [*((score / self._bars.bar, name) for name, score in scores.items())]
+        given = [*((score / self._bars.bar(name), name) for name, score in scores.items())]
         given = sorted([*given, *((excess, name) for name, excess in wide.items())], reverse=True)
-        joint = together(list(scores.values()))
-        single, pooled = self._warning
-        warned = max(scores.values(), default=0.0) > single or joint > pooled or max(wide.values(), default=0.0) > 0.8
-        return _Column(given, max(given[0][0], joint / self._bars.joint_bar), warned)
+        warned = any(score > self._bars.bar(name, self._warning) for name, score in scores.items())
+        return _Column(given, given[0][0], warned or max(wide.values(), default=0.0) > _WIDE_WARNED)
 
     def _check(self, column: str, told: _Column, found: Mapping[str, Measure]) -> Check:
         name = told.given[0][1]
@@ -196,8 +200,8 @@ def _given(span: str, profile: Profile, settings: Settings) -> list[Check]:
 
 def _freshness(span: str, profile: Profile, settings: Settings) -> Check:
     here, column, within = Span.parse(span, settings.every), settings.fresh["column"], settings.fresh["within"]
-    times = profile.columns[column].points if column in profile.columns else ()
-    late = (here.end - here.start).total_seconds() - float(times[-1]) if len(times) else float("inf")
+    times = profile.columns[column].points.tolist() if column in profile.columns else []
+    late = (here.end - here.start).total_seconds() - times[-1] if len(times) else float("inf")
     ok = late <= within
     found = f"{late / 3600:.1f} hours before its end" if len(times) else "nowhere: there are none"
     return Check(

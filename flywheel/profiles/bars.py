@@ -1,11 +1,14 @@
 """Where a measure usually is, from its own past, and how unlikely a value beyond that is.
 
-Of each measure the values above its upper quartile tell the tail (a generalised Pareto with a small fixed
-shape: Pickands 1975), which reaches further than counting: with 28 spans an empirical p-value cannot go below 1/29.
-A score is -log10 of that p-value. Hundreds of measures are looked at in a span, and they move together; so the bar is
-set for the largest score of a span, from what the largest score was in usual spans (the max-statistic of Westfall and
-Young 1993, its tail fitted too). That holds the rate of false alarms over all columns and checks at once, whatever
-their dependence, where Holm's bars would have to assume that each single tail is right far beyond the data.
+Of each measure the values above its upper quartile tell the tail, a Weibull law shrunk towards an exponential one; it
+reaches further than counting: with 28 spans an empirical p-value cannot go below 1/29. A score is -log10 of that
+p-value. Hundreds of measures are looked at in a span, and they move together; so the bar is set for the largest score
+of a span, from what the largest score was in usual spans (the max-statistic of Westfall and Young 1993, its tail fitted
+too). That holds the rate of false alarms over all columns and checks at once, whatever their dependence, where Holm's
+bars would have to assume that each single tail is right far beyond the data.
+
+Measures stand in families, each with a bar of its own and an equal share of the false alarms: how the weather runs is
+wild, and would blind a single bar for the number of rows, which hardly changes.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ ENOUGH = 8
 _QUARTILE = 0.75
 _PRIOR = 3.0  # the prior scale weighs as much as this many exceedances
 _PRIOR_SHAPE = 10.0  # so does the exponential's shape
+_PRIOR_SPREAD = 1.3
+_CARE, _GROWN = 10.0, 60
 _SHAPES = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0])
 _VARIATION = np.array([gamma(1 + 2 / k) / gamma(1 + 1 / k) ** 2 - 1 for k in _SHAPES])
 _SHAPES, _VARIATION = _SHAPES[::-1], _VARIATION[::-1]
@@ -31,13 +36,28 @@ _FLOORS = {
     "rows": 0.02, "label rate": 0.02, "repeated rows": 0.01, "rows seen before": 0.02, "champion's score": 0.01,
     "champion's bias": 0.01,
     "nulls": 0.01, "zeros": 0.01, "whole": 0.01, "distinct": 0.03, "distance": 0.01, "shift": 0.005, "length": 0.005,
-    "unseen": 0.01, "stale": 0.02, "links": 0.01, "link with the label": 0.02, "drift": 0.005, "level": 0.02,
+    "unseen": 0.01, "stale": 0.02, "links": 0.01, "link with the label": 0.02, "drift": 0.015, "level": 0.02,
     "spread": 0.02, "step": 0.02, "surprise": 0.02, "bias": 0.005, "fit": 0.01,
+    "pairs": 0.01, "odd": 0.01, "word": 0.02, "scatter": 0.03, "course": 0.05, "join": 0.02,
+    "signal": 0.2, "against": 0.2,
 }  # fmt: skip
 """The least scale of a tail: what is smaller harms nobody, however regular the past was."""
 
-_WIDER = 4.0
-"""How many times the least scale a tail has before its history says so."""
+_WIDER = 3.0
+"""How many times wider than the least scale a tail is taken to be after eight spans; half of that after sixteen."""
+
+_FAMILIES = {
+    "rows": ("rows", "repeated rows", "rows seen before"),
+    "values": ("nulls", "unseen", "zeros", "whole", "distinct", "length", "stale"),
+    "shape": ("distance", "shift", "level", "spread", "step", "word"),
+    "drift": ("drift",),
+    "relations": ("links", "link with the label", "surprise", "odd", "bias", "fit", "pairs"),
+    "scatter": ("scatter",),
+    "course": ("course", "join"),
+}
+"""Checks whose largest scores are held against one bar."""
+
+_FAMILY = {check: family for family, checks in _FAMILIES.items() for check in checks}
 
 
 def check_of(measure: str) -> str:
@@ -68,20 +88,24 @@ class Bars:
         floors = np.array([_FLOORS[check_of(name)] for name in self.names])
         self._upper, self._lower = _Tails(table, floors), _Tails(-table, floors)
         self._both = np.array([check_of(name) not in UPWARDS for name in self.names], bool)
+        self._families = _families_of(self.names)
         scores = self._scores_of_past()
-        columns = np.array([column_of(name) for name in self.names])
-        joint = [_top(scores[:, columns == column]) for column in sorted(set(columns))]
-        self._largest = scores.max(1) if self.names else np.zeros(0)
-        self._largest_joint = np.max(joint, axis=0) if joint else np.zeros(0)
-        self.bar, self.joint_bar = self.at(false_alarms)
+        self._largest = {
+            family: scores[:, [self._families[name] == family for name in self.names]]
+            for family in sorted(set(self._families.values()))
+        }
+        self._bars = self.at(false_alarms)
 
-    def at(self, false_alarms: float) -> tuple[float, float]:
-        """Return the bars for a single measure and for the three most unusual of a column, half the rate for each."""
-        measures, columns = len(self.names), len({column_of(name) for name in self.names})
-        return (
-            _bar_of_largest(self._largest, false_alarms / 2, measures),
-            _bar_of_largest(self._largest_joint, false_alarms / 2, columns),
-        )
+    def at(self, false_alarms: float) -> dict[str, float]:
+        """Return the bar of each family, at which together they call a usual span unusual that often."""
+        each = false_alarms / max(len(self._largest), 1)
+        return {
+            family: _bar_of_largest(scores.max(1), each, scores.shape[1]) for family, scores in self._largest.items()
+        }
+
+    def bar(self, name: str, bars: Mapping[str, float] | None = None) -> float:
+        """Return the score above which a known measure is unusual, by `bars` of another rate if given."""
+        return (self._bars if bars is None else bars)[self._families[name]]
 
     @property
     def learnt(self) -> bool:
@@ -102,7 +126,7 @@ class Bars:
     def range(self, name: str) -> tuple[float, float]:
         """Return between which values `name` alone is not called unusual."""
         place = self._place[name]
-        p = 10.0**-self.bar / (2 if self._both[place] else 1)
+        p = 10.0 ** -self.bar(name) / (2 if self._both[place] else 1)
         high = self._upper.value_at(place, p)
         return (-self._lower.value_at(place, p) if self._both[place] else -np.inf), high
 
@@ -113,13 +137,16 @@ class Bars:
             return np.asarray(-np.log10(np.clip(p, 1e-300, 1.0)))
 
 
-def together(scores: Sequence[float]) -> float:
-    """Return how unusual a column is by its three most unusual measures together: a fault moves more than one."""
-    return float(_top(np.asarray([scores], float))[0]) if len(scores) else 0.0
-
-
-def _top(scores: Floats) -> Floats:
-    return np.asarray(-np.sort(-scores, axis=1)[:, :3].sum(1))
+def _families_of(names: Sequence[str]) -> dict[str, str]:
+    """Return the family of each measure; the label has its own, and shapes of columns that run along time have."""
+    label = {column_of(name) for name in names if check_of(name) == "label rate"}
+    running = {column_of(name) for name in names if check_of(name) == "scatter"}
+    found = {}
+    for name in names:
+        family, column = _FAMILY.get(check_of(name), "others"), column_of(name)
+        running_shape = family == "shape" and column in running
+        found[name] = "label" if column and column in label else "running shape" if running_shape else family
+    return found
 
 
 class _Tails:
@@ -128,10 +155,7 @@ class _Tails:
     def __init__(self, table: Floats, floors: Floats) -> None:
         self._floors = floors
         self.counts = np.isfinite(table).sum(0)
-        some = self.counts > 0
-        self._threshold = np.zeros(table.shape[1])
-        if some.any():
-            self._threshold[some] = np.nanquantile(table[:, some], _QUARTILE, axis=0)
+        self._threshold = _quantiles(table, self.counts)
         self._excess = np.where(np.isfinite(table), np.maximum(table - self._threshold, 0.0), 0.0)
         self._above = (self._excess > 0).sum(0)
         self._sums = self._excess.sum(0), (self._excess**2).sum(0)
@@ -140,7 +164,8 @@ class _Tails:
 
     def _fitted(self, first: Floats, second: Floats, above: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Return scale and shape of Weibull tails with these sums of excesses and of their squares, by moments."""
-        prior = _PRIOR * _WIDER * self._floors
+        wider = 1 + _WIDER * ENOUGH / np.maximum(self.counts, ENOUGH)
+        prior = _PRIOR * wider * self._floors
         mean = np.maximum((first + prior) / (above + _PRIOR), self._floors)
         varied = np.where(
             above > 1, second / np.maximum(above, 1) / np.maximum(first / np.maximum(above, 1), 1e-12) ** 2 - 1, 1.0
@@ -169,6 +194,19 @@ class _Tails:
         return np.asarray(np.where(own > 0, self._share * np.exp(-((own / scale) ** shape)), 1.0))
 
 
+def _quantiles(table: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Return the upper quartile of each column, of the values that it has; 0 without any."""
+    if not len(table):
+        return np.zeros(table.shape[1])
+    ordered = np.sort(np.where(np.isfinite(table), table, np.inf), axis=0)
+    place = _QUARTILE * np.maximum(counts - 1, 0)
+    low, high = np.floor(place).astype(int), np.ceil(place).astype(int)
+    columns = np.arange(table.shape[1])
+    with np.errstate(invalid="ignore"):
+        found = ordered[low, columns] + (place - low) * (ordered[high, columns] - ordered[low, columns])
+    return np.asarray(np.where(counts > 0, found, 0.0))
+
+
 def _gamma(values: Floats) -> Floats:
     from scipy.special import gamma as gammas
 
@@ -179,13 +217,16 @@ def _bar_of_largest(largest: Floats, false_alarms: float, measures: int) -> floa
     """Return what the largest score of a usual span passes with the chance `false_alarms`.
 
     Were all tails right and independent, the largest of n scores would have an exponential tail of scale 1/ln(10) above
-    log10(n): that is where a short history starts from.
+    log10(n): that is where a short history starts from, and a little above it what a longer one is shrunk to. With
+    fewer than sixty spans it is higher: the tails themselves are then hardly known.
     """
     exact = 1 / np.log(10)
+    young = 1 + _CARE * max(0.0, 1 / max(len(largest), 1) - 1 / _GROWN)
     if len(largest) < ENOUGH:
         return float(np.log10(max(measures, 1) / false_alarms))
     middle = float(np.median(largest))
     beyond = largest[largest > middle] - middle
-    spread = float(np.median(beyond) / np.log(2)) if len(beyond) else exact
+    spread = max(float(beyond.mean()), float(np.median(beyond) / np.log(2))) if len(beyond) else exact
     weight = len(beyond) / (len(beyond) + 10)
-    return float(middle + (weight * max(spread, exact) + (1 - weight) * 2 * exact) * np.log(0.5 / false_alarms))
+    scale = weight * max(spread, 0.75 * exact) + (1 - weight) * _PRIOR_SPREAD * exact
+    return float(young * (middle + scale * np.log(0.5 / false_alarms)))

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from flywheel.profiles.profile import Column, Floats, Profile
 
-UPWARDS = frozenset({"unseen", "stale", "distance", "links", "repeated rows", "rows seen before", "drift"})
+UPWARDS = frozenset(
+    (
+        "unseen",
+        "stale",
+        "distance",
+        "links",
+        "repeated rows",
+        "rows seen before",
+        "drift",
+        "pairs",
+        "odd",
+        "word",
+        "against",
+    )
+)
 """Measures that are only strange when they are large; of the others, both sides are."""
 
 _BINS = 20
 _LINKED = 0.15
 _MOST_KNOWN = 20_000
 _LEAST_SHARE = 0.005
+_ENOUGH_NUMBERS = 28
+_CLOCKS = (0.0, -3600.0, 3600.0)
 
 
 @dataclass(frozen=True)
@@ -62,21 +78,23 @@ def measures(
         label: Column to predict.
     """
     rows = float(np.mean([each.rows for each in references]))
-    found = {"rows": _log_ratio(profile.rows, rows), "repeated rows": _share(profile.repeated, 0.0)}
+    found = {"rows": _log_ratio(profile.rows, rows), "repeated rows": share_change(profile.repeated, 0.0)}
     if before is not None:
-        found["rows seen before"] = _share(_overlap(profile, before), 0.0)
-        found |= _since(profile, before, known)
+        found["rows seen before"] = share_change(_overlap(profile, before), 0.0)
+        found |= _since(profile, before, known, label)
     rate = float(np.mean([each.label_rate for each in references]))
     if not np.isnan(profile.label_rate + rate):
-        found["label rate"] = _share(profile.label_rate, rate)
+        found[f"label rate of {label}"] = share_change(profile.label_rate, rate)
     for name, column in profile.columns.items():
         others = [each.columns[name] for each in references if name in each.columns]
         weights = [float(each.rows) for each in references if name in each.columns]
         if others and others[0].kind == column.kind:
             told = _of_column(column, others, weights, known.spread(name))
+            if name == label:  # its rate, which says the rest, has a measure of its own
+                told = {check: value for check, value in told.items() if check in ("nulls", "word", "length")}
             found |= {f"{check} of {name}": value for check, value in told.items()}
             if (unseen := known.unseen(name, column)) is not None:
-                found[f"unseen of {name}"] = _share(unseen, 0.0)
+                found[f"unseen of {name}"] = share_change(unseen, 0.0)
     return found | _of_links(profile, references, label)
 
 
@@ -89,7 +107,7 @@ def drifts(newest: Sequence[Profile], earlier: Sequence[Profile]) -> dict[str, M
             having = [each for each in spans if name in each.columns and each.columns[name].kind == column.kind]
             sides.append(pool([each.columns[name] for each in having], [float(each.rows) for each in having]))
         left, right = sides
-        if left is not None and right is not None:
+        if left is not None and right is not None and column.kind != "time":  # whose clock may have changed between
             found[f"drift of {name}"] = _root(distance(left, right))
     return found
 
@@ -147,6 +165,8 @@ class Known:
         if column.kind == "word" and name in self.words:
             return sum(share for word, share in column.values.items() if word not in self.words[name])
         points = self.numbers.get(name)
+        if self._moments.get(name, (0.0,))[0] < _ENOUGH_NUMBERS:
+            return None
         if column.kind == "number" and points is not None and column.distinct == len(column.points):
             return float(column.masses[~np.isin(column.points, points)].sum())
         return None
@@ -189,6 +209,15 @@ def distance(left: Column, right: Column) -> float:
     return float(np.clip(sum(terms) / 2, 0.0, 1.0))
 
 
+def _nearest(column: Column, usual: Column) -> float:
+    """Return the distance of times, their clock an hour on or back where that is nearer: it changes twice a year."""
+    return min(distance(_later(column, seconds), usual) for seconds in _CLOCKS)
+
+
+def _later(column: Column, seconds: float) -> Column:
+    return replace(column, points=column.points + seconds) if seconds else column
+
+
 def shift(left: Column, right: Column) -> float:
     """Return the chance that a number of `left` is above one of `right`, less a half: Mann and Whitney's U."""
     below = np.searchsorted(right.points, left.points, "left")
@@ -200,7 +229,7 @@ def shift(left: Column, right: Column) -> float:
 def _edges(column: Column) -> Floats:
     risen = np.cumsum(column.masses)
     at = np.searchsorted(risen, np.arange(1, _BINS) / _BINS * risen[-1])
-    return np.unique(column.points[np.minimum(at, len(column.points) - 1)])
+    return np.asarray(np.unique(column.points[np.minimum(at, len(column.points) - 1)]))
 
 
 def _masses(column: Column, edges: Floats) -> Floats:
@@ -210,18 +239,20 @@ def _masses(column: Column, edges: Floats) -> Floats:
     return np.asarray(counted / counted.sum())
 
 
-def _since(profile: Profile, before: Profile, known: Known) -> dict[str, Measure]:
+def _since(profile: Profile, before: Profile, known: Known, label: str) -> dict[str, Measure]:
     """Return how each column changed since the span before: weather is more like yesterday's than last week's."""
     found = {}
     for name, column in profile.columns.items():
         earlier = before.columns.get(name)
         if earlier is None or earlier.kind != column.kind or not len(column.points) or not len(earlier.points):
             continue
+        if name == label:
+            continue
         if column.kind == "number" and (spread := known.spread(name)):
             found[f"step of {name}"] = _level(column, earlier, spread)
         if column.distinct == len(column.points) > 1 and earlier.distinct == len(earlier.points):
             same = float(column.masses[np.isin(column.points, earlier.points)].sum())
-            found[f"stale of {name}"] = _share(same, 0.0)
+            found[f"stale of {name}"] = share_change(same, 0.0)
     return found
 
 
@@ -237,25 +268,35 @@ def _deviation(column: Column) -> float:
 
 
 def _of_column(column: Column, others: Sequence[Column], weights: Sequence[float], spread: float) -> dict[str, Measure]:
-    found = {"nulls": _share(column.nulls, _mean(others, weights, "nulls"))}
+    found = {"nulls": share_change(column.nulls, _mean(others, weights, "nulls"))}
     pooled = pool(others, weights)
     if column.nulls == 1 or pooled is None:
         return found
     if column.kind != "time":
         for share in ("zeros", "whole"):
-            found[share] = _share(getattr(column, share), _mean(others, weights, share))
+            found[share] = share_change(getattr(column, share), _mean(others, weights, share))
     found["distinct"] = _log_ratio(column.distinct, float(np.mean([each.distinct for each in others])))
-    found["distance"] = _root(distance(column, pooled))
+    found["distance"] = _root(_nearest(column, pooled) if column.kind == "time" else distance(column, pooled))
     if column.kind == "word":
+        found["word"] = _word(column, pooled)
         found["length"] = _log_ratio(column.length, _mean(others, weights, "length"))
     else:
-        moved = shift(column, pooled)
+        clocks = _CLOCKS if column.kind == "time" else (0.0,)
+        moved = min((shift(_later(column, seconds), pooled) for seconds in clocks), key=abs)
         found["shift"] = Measure(moved, moved, 0.0, "plain")
     if column.kind == "number" and spread:
         found["level"] = _level(column, pooled, spread)
         usual = float(np.mean([_deviation(each) for each in others if len(each.points)]))
         found["spread"] = _log_ratio(_deviation(column) / spread, usual / spread, least=0.1)
     return found
+
+
+def _word(column: Column, usual: Column) -> Measure:
+    """Return the change of the word whose share changed most; a thousandth of the rows is nothing yet."""
+    told = [word for word, share in usual.values.items() if share >= _LEAST_SHARE]
+    changes = [share_change(column.values.get(word, 0.0), usual.values[word]) for word in told]
+    largest = max(changes, key=lambda change: abs(change.value), default=share_change(0.0, 0.0))
+    return Measure(abs(largest.value), largest.observed, largest.reference, "plain")
 
 
 def _of_links(profile: Profile, references: Sequence[Profile], label: str) -> dict[str, Measure]:
@@ -288,7 +329,7 @@ def _mean(columns: Sequence[Column], weights: Sequence[float], name: str) -> flo
     return float(np.average([getattr(column, name) for column in columns], weights=weights))
 
 
-def _share(share: float, usual: float) -> Measure:
+def share_change(share: float, usual: float) -> Measure:
     """Return the change of a share as an angle, whose spread is the same everywhere (Freeman, Tukey 1950).
 
     Near 0 and 1 half a per cent is added, so that a single row is no jump.

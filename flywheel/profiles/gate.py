@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _WINDOW = 28
-_LEAST_SPANS = 5
+_LEAST_SPANS = 14
 _LABEL_REMEDY = (
     "have the query give 0 or 1 for every row, as by IF(condition, 1, 0); leave out rows without a label yet."
 )
@@ -92,7 +92,7 @@ class SpanGate:
         if profile.rows:
             checks += [_invariant_check(span, found) for found in self._known.violations(batches)]
             checks += self._schema_checks(span, batches, statistics)
-        related = self._relations(span).measures(rows) if profile.rows and len(self._rows) >= _LEAST_SPANS else {}
+        related = self._related(span, rows) if profile.rows else {}
         if self._score and profile.rows and (quality := self._score(span)) is not None:
             related |= {f"champion's score of {self._settings.label}": Measure(quality, quality, 0.0, "plain")}
         finding = examine(span, profile, self.history, self._settings, related) if profile.rows else Finding(())
@@ -129,13 +129,20 @@ class SpanGate:
         _, rows = profile_of(batches, start, self._settings.label, self._settings.leave_out)
         self.learn(span, rows, batches)
 
+    def _related(self, span: str, rows: Rows) -> dict[str, Measure]:
+        """Return how the columns of a span hang together, and how they run on from the span before."""
+        if len(self._rows) < _LEAST_SPANS:
+            return {}
+        before = Span.parse(span, self._settings.every).shift(-1).name
+        return self._relations(span).measures(rows, self._rows.get(before))
+
     def _relations(self, span: str) -> Relations:
         """Return what the last spans say of each other, learnt anew each week."""
         week = Span.parse(span, self._settings.every).start.toordinal() // 7
         if self._learnt is None or self._learnt[0] != week:
             chosen = sorted(self._rows)[-_WINDOW:]
             self._rows = {each: self._rows[each] for each in chosen}
-            self._learnt = week, Relations([self._rows[each] for each in chosen])
+            self._learnt = week, Relations([self._rows[each] for each in chosen], self._settings.label)
         return self._learnt[1]
 
     def _schema_checks(self, span: str, batches: Iterable[pa.RecordBatch], counted: Any) -> list[Check]:

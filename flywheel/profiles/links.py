@@ -72,7 +72,7 @@ def _frequent(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     kept = np.argsort(-counts, kind="stable")[: _MOST_WORDS - 1]
     renamed = np.full(len(counts), len(kept))
     renamed[kept] = np.arange(len(kept))
-    return renamed[codes + 1]
+    return np.asarray(renamed[codes + 1])
 
 
 def _correlation_ratio(codes: NDArray[np.int64], ranks: Floats | None) -> float:

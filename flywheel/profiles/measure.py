@@ -25,6 +25,7 @@ _HASHES = 8192
 _ROWS = 1000
 _WORDS = 512
 _POINTS = 128
+_NULL = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,30 @@ class Rows:
 
     Attributes:
         columns: Values by column, all of one length.
+        time: The first column of times that are not all the same; empty when there is none.
     """
 
     columns: Mapping[str, NDArray[Any]]
+    time: str = ""
+
+    @property
+    def times(self) -> Floats | None:
+        """When each row was, NaN for nulls; None when no column says so."""
+        return self.columns[self.time] if self.time else None
+
+
+def hash_values(values: NDArray[Any]) -> Hashes:
+    """Return a hash of each value, the same in every process; nulls have one of their own."""
+    from pandas.util import hash_array
+
+    if values.dtype != object:
+        numbers: Hashes = hash_array(values + 0.0)  # -0.0 is 0.0
+        return numbers
+    codes = _codes(values)
+    words = values[np.unique(codes, return_index=True)[1]] if len(values) else values
+    words = words[1:] if len(codes) and codes.min() < 0 else words
+    hashed = hash_array(words, categorize=False) if len(words) else np.empty(0, np.uint64)
+    return np.append(hashed, _NULL)[codes]
 
 
 def profile_of(
@@ -59,7 +81,7 @@ def profile_of(
             counts.setdefault(name, _Counts(values.kind)).add(values)
         sample.add(plain)
         rows += batch.num_rows
-    return _summed(rows, counts, sample, label), sample.rows()
+    return _summed(rows, counts, sample, label), sample.rows([name for name in counts if counts[name].kind == "time"])
 
 
 class _Values:
@@ -79,7 +101,7 @@ class _Values:
             hashed: Hashes = hash_array(self.numbers + 0.0)  # -0.0 is 0.0
             return hashed
         words = hash_array(self.words, categorize=False) if len(self.words) else np.empty(0, np.uint64)
-        return np.append(words, np.uint64(0x9E3779B97F4A7C15))[self.codes]
+        return np.append(words, _NULL)[self.codes]
 
 
 def _plain(array: pa.Array, start: datetime) -> _Values:
@@ -116,11 +138,12 @@ def _seconds(array: pa.Array, start: datetime) -> Floats:
     if pa.types.is_time(array.type):
         whole = array.cast(pa.int32() if pa.types.is_time32(array.type) else pa.int64())
         unit = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[array.type.unit]
-        return whole.cast(pa.float64()).to_numpy(zero_copy_only=False) / unit
+        return np.asarray(whole.cast(pa.float64()).to_numpy(zero_copy_only=False) / unit)
     stamps = array.cast(pa.timestamp("us")) if pa.types.is_date(array.type) else array
     unit = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[stamps.type.unit]
     epoch = (start - datetime(1970, 1, 1)).total_seconds()
-    return stamps.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) / unit - epoch
+    seconds = stamps.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) / unit
+    return np.asarray(seconds - epoch)
 
 
 class _Counts:
@@ -174,7 +197,7 @@ class _Sample:
         self.hashes = np.concatenate([self.hashes, hashes])
         for name, values in columns.items():
             store: dict[str, Any] = self.words if values.kind == "word" else self.numbers
-            given = np.append(values.words, None)[values.codes] if values.kind == "word" else values.numbers
+            given = np.append(values.words, np.array([None]))[values.codes] if values.kind == "word" else values.numbers
             store[name] = np.concatenate([store[name], given]) if name in store else given
         if len(self.hashes) > 2 * _SAMPLE:
             self.shrink()
@@ -188,10 +211,12 @@ class _Sample:
                 for name, values in store.items():
                     store[name] = values[kept]  # type: ignore[index]
 
-    def rows(self) -> Rows:
-        """Return those with the thousand smallest hashes."""
+    def rows(self, times: Sequence[str]) -> Rows:
+        """Return those with the thousand smallest hashes; `times` are the columns of times."""
         chosen = np.argsort(self.hashes, kind="stable")[:_ROWS]
-        return Rows({name: values[chosen] for name, values in {**self.numbers, **self.words}.items()})
+        columns = {name: values[chosen] for name, values in {**self.numbers, **self.words}.items()}
+        varied = (name for name in times if len(np.unique(columns[name][~np.isnan(columns[name])])) > 1)
+        return Rows(columns, next(varied, ""))
 
 
 def _summed(rows: int, counts: Mapping[str, _Counts], sample: _Sample, label: str) -> Profile:
@@ -222,7 +247,7 @@ def _codes(words: NDArray[Any]) -> NDArray[np.int64]:
 def _column(counts: _Counts, rows: int, sampled: Floats | None) -> Column:
     present = max(counts.rows - counts.nulls, 1)
     missing = 1 - (counts.rows - counts.nulls) / rows
-    shares = {"nulls": missing, "zeros": counts.zeros / present, "whole": counts.whole / present}
+    shares: dict[str, Any] = {"nulls": missing, "zeros": counts.zeros / present, "whole": counts.whole / present}
     if counts.kind == "word":
         frequent = sorted(counts.words.items(), key=lambda item: (-item[1], item[0]))[:_WORDS]
         values = {word: count / present for word, count in frequent if count}
