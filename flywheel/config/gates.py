@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import date
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.strict import Duration, Strict
 
@@ -57,6 +58,12 @@ class DataGate(Strict):
         lt=1,
         description="Largest share of older spans left out for bad data before it blocks.",
     )
+
+    @field_validator("calendar", mode="before")
+    @classmethod
+    def _days(cls, lines: Any) -> Any:
+        """Take days as YAML reads them."""
+        return [str(line) if isinstance(line, date) else line for line in lines] if isinstance(lines, list) else lines
 
 
 class ModelGate(Strict):

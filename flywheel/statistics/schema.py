@@ -13,6 +13,7 @@ SCHEMA_FILE = "schema.pbtxt"
 TRAINING, SERVING = ENVIRONMENTS = ("TRAINING", "SERVING")
 _LEAST_MASS = 0.99
 _LEAST_PRESENT = 0.9
+_ALWAYS = 0.98
 
 
 def infer_schema(statistics: Any, label: str = "") -> Any:
@@ -45,11 +46,12 @@ def for_one_span(schema: Any) -> Any:
     """Return `schema` with the bars for a single span: ten times as many new categories, half the values present.
 
     One day varies more than the window that the schema is for: its weather may be half missing where the month lacks a
-    fifth.
+    fifth. A column that is to be there always is to be there in nearly every row of each span.
     """
     loose = type(schema).FromString(schema.SerializeToString())
     for feature in loose.feature:
-        feature.presence.min_fraction *= 0.5
+        always = feature.presence.min_fraction >= _ALWAYS
+        feature.presence.min_fraction = _ALWAYS if always else feature.presence.min_fraction / 2
         if feature.HasField("distribution_constraints"):
             mass = feature.distribution_constraints.min_domain_mass
             feature.distribution_constraints.min_domain_mass = max(0.0, 1 - 10 * (1 - mass))

@@ -104,7 +104,7 @@ def gate(
             history=book.history(name, examples.spans[-1], Path(folder)),
             waivers=book.waivers(name),
             serving=serving,
-            score=champion and scorer(champion.uri, ledger, examples, settings["label"]),
+            score=scorer(champion.uri, ledger, examples, settings["label"]) if champion else None,
         )
     book.keep(run, Path(paths[0]) / HISTORY)
     book.record(run, verdict)
