@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+
+from flywheel.profiles import History
+from tests.profiles.worlds import day, failed, gate_after, name_of
+
+DAYS = 50
+
+
+@pytest.fixture(scope="module")
+def gate():
+    return gate_after(DAYS)
+
+
+def judged(gate, index=DAYS, **faults):
+    return gate.judge(name_of(index), day(index, **faults))
+
+
+def share(values, part, to):
+    changed = values.astype(object) if not np.issubdtype(values.dtype, np.number) else values.astype(float)
+    changed[: int(part * len(values))] = to
+    return changed
+
+
+def test_ordinary_days_after_fifty_are_ordinary(gate):
+    assert [failed(judged(gate, index)) for index in range(DAYS, DAYS + 3)] == [set()] * 3
+
+
+@pytest.mark.parametrize(
+    ("column", "fault"),
+    [
+        ("price", lambda values: values * 1.6),
+        ("price", lambda values: share(values, 0.3, np.nan)),
+        ("device", lambda values: share(values, 0.3, "Phone")),
+        ("device", lambda values: np.roll(values, 1)),
+        ("pages", lambda values: values * 0 + 7),
+        ("bought", lambda values: 1 - values),
+        ("at", lambda values: values + np.timedelta64(8, "h")),
+    ],
+    ids=["units", "nulls", "renamed", "slipped", "frozen", "inverted", "zone"],
+)
+def test_a_fault_is_found_in_its_column(gate, column, fault):
+    assert column in failed(judged(gate, **{column: fault}))
+
+
+def test_a_span_with_half_its_rows_is_unusual(gate):
+    found = gate.judge(name_of(DAYS), day(DAYS, rows=120))
+
+    assert "" in failed(found)
+    assert any(check.name == "rows" for check in found.failed)
+
+
+def test_yesterdays_rows_once_more_are_seen(gate):
+    found = gate.judge(name_of(DAYS), day(DAYS - 1))
+
+    assert any(check.name.startswith("copied values of price") for check in found.failed)
+
+
+def test_an_alarm_says_what_is_usual_and_what_it_was_compared_with(gate):
+    check = next(each for each in judged(gate, price=lambda values: values * 1.6).failed if each.column == "price")
+
+    assert check.usual[0] < check.usual[1]
+    assert check.span == name_of(DAYS)
+    assert name_of(DAYS - 7) in check.reason
+    assert "flywheel waive" in check.remedy
+
+
+def test_severities_weigh_the_alarms_of_a_column():
+    fault = {"price": lambda values: values * 1.6}
+    warned = judged(gate_after(30, columns={"price": {"severity": "warn"}}), 30, **fault)
+    off = judged(gate_after(30, columns={"price": {"severity": "off"}}), 30, **fault)
+
+    assert "price" not in failed(warned)
+    assert any(check.column == "price" and check.result == "warn" for check in warned.checks)
+    assert all(check.result == "pass" for check in off.checks if check.column == "price")
+
+
+def test_a_bar_that_was_given_takes_the_place_of_history():
+    made = gate_after(30, columns={"price": {"nulls_at_most": 0.4}})
+    some, most = (judged(made, 30, price=lambda v, part=part: share(v, part, np.nan)) for part in (0.2, 0.5))
+
+    assert not any(check.name.startswith("nulls of price") and check.result == "fail" for check in some.checks)
+    assert any(check.name == "nulls of price at most 0.4" for check in most.failed)
+
+
+def test_in_the_calendar_history_only_warns():
+    made = gate_after(30, calendar=[name_of(30)])
+    found = judged(made, 30, price=lambda values: values * 1.6)
+
+    assert "price" not in failed(found)
+    assert any("declared in the calendar" in check.reason for check in found.checks)
+
+
+def test_a_late_feed_is_not_fresh():
+    made = gate_after(2, fresh={"column": "at", "within": 3600})
+    found = judged(made, 2, at=lambda values: values - np.timedelta64(5, "h"))
+
+    assert any("at most 1 hours are accepted" in check.reason for check in found.failed)
+
+
+def test_a_span_that_failed_teaches_nothing_and_a_waived_one_is_pardoned_for_a_while():
+    made = gate_after(40)
+    batches = day(40, price=lambda values: values * 1.6)
+    made.take(made.judge(name_of(40), batches), batches)
+    again = failed(judged(made, 41, price=lambda values: values * 1.6))
+    made.take(made.judge(name_of(40), batches), batches, waived=True)
+    pardoned = judged(made, 41, price=lambda values: values * 1.6)
+
+    assert "price" in again
+    assert "price" not in failed(pardoned)
+    assert any("was waived for span" in check.reason for check in pardoned.checks)
+
+
+def test_a_young_project_is_judged_by_wide_bars_and_told_so():
+    made = gate_after(3)
+    ordinary, broken = judged(made, 3), judged(made, 3, device=lambda values: share(values, 0.8, "Phone"))
+
+    assert failed(ordinary) == set()
+    assert any("a short history" in check.reason for check in broken.failed if check.column == "device")
+
+
+def test_a_history_is_kept_whole(gate, tmp_path):
+    gate.history.save(tmp_path / "a.gz")
+    again = History.load(tmp_path / "a.gz")
+    again.save(tmp_path / "b.gz")
+
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    assert again.spans == gate.history.spans
+    assert [entry.span for entry in again.comparable(name_of(DAYS))] == [name_of(DAYS - 7 * k) for k in (1, 2, 3, 4)]
