@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.artifacts import Check
 from flywheel.invariants import Invariant, Known, Violation
 from flywheel.profiles.alarms import Finding, examine
+from flywheel.profiles.bars import column_of
 from flywheel.profiles.compare import Measure
 from flywheel.profiles.history import Entry, History
 from flywheel.profiles.measure import Rows, profile_of
@@ -109,7 +110,9 @@ class SpanGate:
         plain = judged.profile.rows > 0 and judged.span not in self._settings.calendar
         normal, reference = plain and not failed, plain and (waived or not failed)
         excess = {column: far for column, far in judged.finding.excess.items() if far > 1}
-        measures, profile = judged.finding.measures, judged.profile
+        # What is far out and only warned of, or pardoned, is not what is usual either
+        measures = {name: value for name, value in judged.finding.measures.items() if column_of(name) not in excess}
+        profile = judged.profile
         self.history.add(Entry(judged.span, digest, normal, reference, failed, measures, excess, profile))
         if waived or not failed:
             self.learn(judged.span, judged.rows, batches)

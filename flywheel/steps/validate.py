@@ -17,6 +17,7 @@ from flywheel.evaluation.champion import scorer
 from flywheel.invariants import Invariant, Unique
 from flywheel.ledger import Ledger
 from flywheel.profiles import History, Settings
+from flywheel.profiles.aging import drift_since_training
 from flywheel.profiles.anomalies import drift_checks, schema_checks, skew_checks
 from flywheel.profiles.gate import SpanGate
 from flywheel.profiles.history import FILE as HISTORY
@@ -104,6 +105,7 @@ def gate(
             history=book.history(name, examples.spans[-1], Path(folder)),
             waivers=book.waivers(name),
             serving=serving,
+            trained_on=book.row(champion.run).tags.get("flywheel.window", "") if champion and champion.run else "",
             score=scorer(champion.uri, ledger, examples, settings["label"]) if champion else None,
         )
     book.keep(run, Path(paths[0]) / HISTORY)
@@ -129,6 +131,7 @@ def validate(
     waivers: Mapping[str, Waiver] | None = None,
     serving: Examples | None = None,
     score: Callable[[str], float | None] | None = None,
+    trained_on: str = "",
 ) -> Verdict:
     """Return whether the data is fit to train on, every check told; the report is written whatever the answer.
 
@@ -146,6 +149,7 @@ def validate(
         waivers: What people waived, by span.
         serving: Logged requests of the newest spans.
         score: Gives the champion's quality on a span, higher is better.
+        trained_on: What the champion was trained on, `first to last`; empty when that is not known.
 
     Raises:
         DataError: The label is not there.
@@ -175,6 +179,7 @@ def validate(
         *_classes(found["all"], told.label),
         *(with_waiver(check, told_of) for check in (schema_checks(found["all"], expected) if len(good) > 1 else ())),
         *drift,
+        *(drift_since_training(past, spans[-1], trained_on, told) if trained_on else ()),
         *(
             skew_checks(expected, gate_settings.get("skew") or {}, found["all"], serving, options)
             if serving and serving.rows

@@ -110,6 +110,9 @@ def test_a_span_that_failed_teaches_nothing_and_a_waived_one_is_pardoned_for_a_w
     assert "price" not in failed(pardoned)
     assert any("was waived for span" in check.reason for check in pardoned.checks)
 
+    made.take(pardoned, batches)
+    assert not any(name.endswith("of price") for name in made.history[name_of(41)].measures)
+
 
 def test_a_young_project_is_judged_by_wide_bars_and_told_so():
     made = gate_after(3)
