@@ -15,7 +15,7 @@ from flywheel.profiles.profile import Column, Profile
 from flywheel.profiles.settings import Settings
 from flywheel.spans import Span
 
-_WIDE = {"rows": 0.7, "label rate": 0.6, "repeated rows": 0.45, "rows seen before": 0.7, "nulls": 1.0, "unseen": 0.6}
+_WIDE = {"rows": 0.7, "label rate": 0.6, "repeated rows": 0.45, "nulls": 1.0, "unseen": 0.6}
 """Bars of a project too young to have its own: half of the rows or twice as many, and the like. The rest has none."""
 
 _WARNED_MORE = 5.0

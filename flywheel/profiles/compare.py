@@ -78,7 +78,10 @@ def measures(
         label: Column to predict.
     """
     rows = float(np.mean([each.rows for each in references]))
-    found = {"rows": _log_ratio(profile.rows, rows), "repeated rows": share_change(profile.repeated, 0.0)}
+    found = {
+        "rows": _log_ratio(profile.rows, rows),
+        "repeated rows": share_change(profile.repeated, _repeated(references)),
+    }
     if before is not None:
         found["rows seen before"] = share_change(_overlap(profile, before), 0.0)
         found |= _since(profile, before, known, label)
@@ -98,10 +101,16 @@ def measures(
     return found | _of_links(profile, references, label)
 
 
+def _repeated(references: Sequence[Profile]) -> float:
+    return float(np.mean([each.repeated for each in references]))
+
+
 def drifts(newest: Sequence[Profile], earlier: Sequence[Profile]) -> dict[str, Measure]:
     """Return how far the newest spans together are from earlier ones, `drift of <column>`: a slow change adds up."""
     found = {}
     for name, column in newest[-1].columns.items():
+        if column.distinct <= 1:  # a weekday does not drift, and a week with a holiday has fewer of them
+            continue
         sides = []
         for spans in (newest, earlier):
             having = [each for each in spans if name in each.columns and each.columns[name].kind == column.kind]

@@ -141,8 +141,6 @@ def test_a_champion_that_could_not_be_deployed_fails_the_run_and_is_deployed_by_
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
-        ("flights.sql", "IF(f.arr_delay > 15, 1, 0) AS late", "1 AS late", "'late'"),
-        ("flights.sql", "IF(f.arr_delay > 15, 1, 0) AS late", "NULLIF(IF(f.arr_delay > 15, 1, 0), 1) AS late", "null"),
         ("trainer.py", "    return model\n", "    return 'model'\n", "str"),
         ("trainer.py", "import keras\n", "import keras\nimport nowhere\n", "nowhere"),
         ("trainer.py", "    return model\n", "    return model / 0\n", "trainer.py"),
@@ -165,8 +163,29 @@ def test_what_only_a_run_can_find_fails_it_with_a_message_and_leaves_no_model(ma
     assert not partial(flywheel.folder)
 
 
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("1 AS late", "is 1 in all rows"),
+        ("NULLIF(IF(f.arr_delay > 15, 1, 0), 1) AS late", "is null in 19.70% of the rows"),
+    ],
+)
+def test_a_label_that_teaches_nothing_rejects_the_data(make_project, label, said):
+    flywheel = make_project()
+    query = flywheel.folder / "flights.sql"
+    query.write_text(query.read_text().replace("IF(f.arr_delay > 15, 1, 0) AS late", label, 1))
+
+    done = flywheel("run", "--span", "2013-03-01", *SMALL)
+
+    assert done.returncode == 0, done.stderr
+    (row,) = flywheel.rows()
+    assert row["outcome"] == "data-rejected"
+    assert said in row["why"]
+    assert not (flywheel.folder / ".flywheel" / "serving").exists()
+
+
 def test_a_span_without_data_says_what_there_is(make_project):
     done = make_project()("run", "--span", "2019-03-01", *SMALL)
 
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "2013-12-31" in done.stdout
