@@ -1,5 +1,15 @@
 """Every mistake that a user can mend, one class each; the message says what, what was found, and what to do."""
 
+from collections.abc import Iterable
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean 'x'? ` if a known word is near, else nothing: the beginning of a remedy."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
 
 class FlywheelError(Exception):
     """Something a user can mend; shown by its message alone, never as a traceback.

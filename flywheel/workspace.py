@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import glob
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from flywheel import archive, config
-from flywheel.errors import ConfigError
+from flywheel.errors import ConfigError, meant
 
 STATE = ".flywheel"
 SCHEMA = "schema.pbtxt"
@@ -124,8 +123,7 @@ class Workspace:
             raise ConfigError(f"{file}, line {error.lineno}: {error.msg}", "mend it at that line.") from None
         names = {name for node in tree.body for name in _bound(node)}
         if function not in names:
-            near = difflib.get_close_matches(function, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"define `def {function}(context)` there."
+            hint = meant(function, names).rstrip() or f"define `def {function}(context)` there."
             raise ConfigError(f"{file} has no function {function!r}", hint)
         return tree
 

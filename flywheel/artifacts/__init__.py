@@ -7,10 +7,11 @@ when it is whole, so whoever finds one finds all of it.
 
 from flywheel.artifacts.examples import VALIDATION, Examples, ExamplesWriter
 from flywheel.artifacts.folder import MANIFEST, Artifact, Draft, Manifest
-from flywheel.artifacts.kinds import Evaluation, Model, Statistics, TransformState
+from flywheel.artifacts.kinds import HISTORY, Evaluation, Model, Statistics, TransformState
 from flywheel.artifacts.verdict import Check, Verdict
 
 __all__ = [
+    "HISTORY",
     "MANIFEST",
     "VALIDATION",
     "Artifact",

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from flywheel.artifacts.folder import Artifact
 
+HISTORY = "history.jsonl.gz"
+"""The file that the data gate hands from run to run."""
+
 
 class Statistics(Artifact):
     """TFDV statistics of one or more groups of spans, each `<group>.pb` (`DatasetFeatureStatisticsList`).
@@ -23,7 +26,7 @@ class Statistics(Artifact):
     @property
     def history(self) -> Path:
         """What all spans looked like that were judged so far: `flywheel.profiles.History.load` reads it."""
-        return self.path / "history.jsonl.gz"
+        return self.path / HISTORY
 
 
 class TransformState(Artifact):

@@ -65,16 +65,13 @@ def waive(
 
 def _require(checks: Sequence[str], verdict: Verdict) -> None:
     """Refuse a check that did not fail: the waiver would do nothing."""
-    import difflib
-
-    from flywheel.errors import ConfigError
+    from flywheel.errors import ConfigError, meant
 
     known = sorted({name for check in verdict.failed for name in (check.name, check.column) if name})
     for check in checks:
         if check not in known:
-            near = difflib.get_close_matches(check, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(f"no check {check!r} failed for that span", f"{hint}these did: {', '.join(known)}.")
+            these = f"{meant(check, known)}these did: {', '.join(known)}."
+            raise ConfigError(f"no check {check!r} failed for that span", these)
 
 
 def _who() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from flywheel.config.project import Project
-from flywheel.errors import ConfigError
+from flywheel.errors import ConfigError, meant
 
 FILE = "flywheel.yaml"
 
@@ -86,8 +85,7 @@ def _explain(fault: Mapping[str, Any], values: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in where)
     if fault["type"] == "extra_forbidden":
         known = sorted(_known_keys(fault["loc"][:-1], values))
-        near = difflib.get_close_matches(str(where[-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
+        hint = meant(str(where[-1]), known).rstrip() or f"known here: {', '.join(known)}."
         return f"{key}: unknown key; {hint}"
     if fault["type"] == "missing":
         return f"{key}: is missing; add it."

@@ -38,7 +38,7 @@ def load(uri: str, ledger: str) -> Any:
         ) from error
 
 
-def scorer(uri: str, ledger: str, examples: Examples, label: str) -> Callable[[str], float | None]:
+def scorer(uri: str, ledger: str, examples: Examples, label: str, after: str) -> Callable[[str], float | None]:
     """Return what gives the champion's AUC on a span of `examples`; None for one on which it cannot be measured.
 
     The model is loaded when it is first asked.
@@ -48,10 +48,13 @@ def scorer(uri: str, ledger: str, examples: Examples, label: str) -> Callable[[s
         ledger: MLflow tracking URI, whose registry holds it.
         examples: Raw rows by span.
         label: Column with the truth.
+        after: The last span that it was trained on, empty when that is not known: up to there it is not asked.
     """
     loaded: list[Any] = []
 
     def score(span: str) -> float | None:
+        if span <= after:
+            return None
         with quiet_mlflow(), tempfile.TemporaryDirectory() as folder:
             if not loaded:
                 loaded.append(load(uri, ledger))

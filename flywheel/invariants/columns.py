@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flywheel.errors import ConfigError
+from flywheel.errors import ConfigError, meant
 from flywheel.invariants.hashing import combined, hashed, ranked
 from flywheel.invariants.rules import Determines, Invariant, Ordered, Unique
 
@@ -80,11 +79,9 @@ class Columns:
         if column not in cache:
             names = self._batch.schema.names
             if column not in names:
-                near = difflib.get_close_matches(column, names, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
                 raise ConfigError(
                     f"{FILE}: {rule} names the column {column!r}, which the query does not give",
-                    f"{hint}it gives {', '.join(names)}.",
+                    f"{meant(column, names)}it gives {', '.join(names)}.",
                 )
             cache[column] = make(self._batch.column(names.index(column)))
         return cache[column]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flywheel.invariants.columns import Columns
-from flywheel.invariants.file import from_dict, to_dict
 from flywheel.invariants.pairs import MOST, Counting, Pairs, names
 from flywheel.invariants.rules import Determines, Invariant, Unique, Violation
 
@@ -95,30 +94,6 @@ class Known:
         for batch in batches:
             look.at(batch)
         return [look.violation(rule) for rule in self.invariants]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {
-            "invariants": [to_dict(rule) for rule in self.invariants],
-            "rows": self.rows,
-            "most": self.most,
-            "seen": {name: pairs.to_text() for name, pairs in self.seen.items()},
-            "previous": {name: pairs.to_text() for name, pairs in self.previous.items()},
-            "texts": {name: {str(value): text for value, text in found.items()} for name, found in self.texts.items()},
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Known:
-        """Return what `to_json` gave."""
-        most = values["most"]
-        return cls(
-            tuple(from_dict(rule) for rule in values["invariants"]),
-            values["rows"],
-            {name: Pairs.from_text(text, most) for name, text in values["seen"].items()},
-            {name: Pairs.from_text(text, most) for name, text in values["previous"].items()},
-            {name: {int(value): text for value, text in found.items()} for name, found in values["texts"].items()},
-            most,
-        )
 
 
 class _Look:

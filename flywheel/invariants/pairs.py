@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -100,20 +98,6 @@ class Pairs:
     def where(self, chosen: NDArray[np.bool_]) -> Pairs:
         """Return the pairs that are chosen."""
         return Pairs(self.key[chosen], self.value[chosen], self.count[chosen], self.most)
-
-    def to_text(self) -> str:
-        """Return it as text: 20 bytes a pair, packed."""
-        count = np.minimum(self.count, 2**32 - 1).astype("<u4")
-        raw = self.key.astype("<u8").tobytes() + self.value.astype("<u8").tobytes() + count.tobytes()
-        return base64.b85encode(zlib.compress(raw, 6)).decode()
-
-    @classmethod
-    def from_text(cls, text: str, most: int = MOST) -> Pairs:
-        """Return what `to_text` wrote."""
-        raw = zlib.decompress(base64.b85decode(text))
-        pairs = len(raw) // 20
-        key, value = np.frombuffer(raw, "<u8", 2 * pairs).astype(np.uint64).reshape(2, pairs)
-        return cls(key, value, np.frombuffer(raw, "<u4", pairs, 16 * pairs).astype(np.int64), most)
 
 
 class Counting:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel.artifacts import HISTORY
 from flywheel.errors import LedgerError
 from flywheel.ledger.registry import PREVIOUS, aliased, champion_of
 from flywheel.ledger.rows import (
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DONE", "HISTORY", "Champion", "Decision", "Ledger", "Outcome", "Row", "Waiver"]
 
-HISTORY = "history.jsonl.gz"
-"""The file that the data gate hands from run to run."""
 _KEPT = "flywheel.kept."
 
 

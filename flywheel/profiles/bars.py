@@ -34,7 +34,6 @@ _SHAPES, _VARIATION = _SHAPES[::-1], _VARIATION[::-1]
 _VARIED = (float(_VARIATION[0]), float(_VARIATION[-1]))
 _FLOORS = {
     "rows": 0.02, "label rate": 0.02, "repeated rows": 0.01, "rows seen before": 0.02, "champion's score": 0.01,
-    "champion's bias": 0.01,
     "nulls": 0.01, "zeros": 0.01, "whole": 0.01, "distinct": 0.03, "distance": 0.01, "shift": 0.005, "length": 0.005,
     "unseen": 0.01, "stale": 0.02, "links": 0.01, "link with the label": 0.02, "drift": 0.015, "level": 0.02,
     "spread": 0.02, "step": 0.02, "surprise": 0.02, "bias": 0.005, "fit": 0.01,
@@ -62,12 +61,12 @@ _FAMILY = {check: family for family, checks in _FAMILIES.items() for check in ch
 
 def check_of(measure: str) -> str:
     """Return the check that a measure is of: what stands before its column."""
-    return measure.rpartition(" of ")[0] if measure.rpartition(" of ")[0] in _FLOORS else measure
+    return measure.partition(" of ")[0]
 
 
 def column_of(measure: str) -> str:
     """Return the column of a measure; empty when it is of the whole span."""
-    return measure[len(check_of(measure)) + 4 :]
+    return measure.partition(" of ")[2]
 
 
 class Bars:

@@ -18,7 +18,6 @@ from flywheel.profiles.compare import Known
 from flywheel.profiles.profile import Profile
 from flywheel.spans import Every, Span
 
-FILE = "history.jsonl.gz"
 _CYCLE = {"hour": 168, "day": 7, "week": 1, "month": 1}
 _REFERENCES = 4
 _LEAST_REFERENCES = 2
@@ -81,7 +80,8 @@ class History:
         if entry.reference and entry.profile is not None:
             self.known.add(entry.profile)
         for span in self.spans[: -_PROFILES[self.every]]:
-            self._entries[span] = replace(self._entries[span], profile=None)
+            if self._entries[span].profile is not None:
+                self._entries[span] = replace(self._entries[span], profile=None)
         for span in self.spans[:-_SPANS]:
             del self._entries[span]
 

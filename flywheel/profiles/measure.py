@@ -6,7 +6,7 @@ that is its own sample, so everything about it is exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ _HASHES = 8192
 _ROWS = 1000
 _WORDS = 512
 _POINTS = 128
-_NULL = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,7 @@ def hash_values(values: NDArray[Any]) -> Hashes:
     """Return a hash of each value, the same in every process; nulls have one of their own."""
     from pandas.util import hash_array
 
-    if values.dtype != object:
-        numbers: Hashes = hash_array(values + 0.0)  # -0.0 is 0.0
-        return numbers
-    codes = _codes(values)
-    words = values[np.unique(codes, return_index=True)[1]] if len(values) else values
-    words = words[1:] if len(codes) and codes.min() < 0 else words
-    hashed = hash_array(words, categorize=False) if len(words) else np.empty(0, np.uint64)
-    return np.append(hashed, _NULL)[codes]
+    return np.asarray(hash_array(values if values.dtype == object else values + 0.0))  # -0.0 is 0.0
 
 
 def profile_of(
@@ -75,8 +67,8 @@ def profile_of(
     counts: dict[str, _Counts] = {}
     rows = 0
     for batch in batches:
-        names = [name for name in batch.schema.names if name not in leave_out]
-        plain = {name: _plain(batch.column(batch.schema.get_field_index(name)), start) for name in names}
+        given = [item for item in zip(batch.schema.names, batch.columns, strict=True) if item[0] not in leave_out]
+        plain = {name: _plain(array, start) for column in given for name, array in _fields(*column)}
         for name, values in plain.items():
             counts.setdefault(name, _Counts(values.kind)).add(values)
         sample.add(plain)
@@ -95,17 +87,24 @@ class _Values:
 
     def hashes(self) -> Hashes:
         """Return a hash of each value, the same in every process."""
-        from pandas.util import hash_array
-
         if self.kind != "word":
-            hashed: Hashes = hash_array(self.numbers + 0.0)  # -0.0 is 0.0
-            return hashed
-        words = hash_array(self.words, categorize=False) if len(self.words) else np.empty(0, np.uint64)
-        return np.append(words, _NULL)[self.codes]
+            return hash_values(self.numbers)
+        return hash_values(np.append(self.words, np.array([None], object)))[self.codes]
+
+
+def _fields(name: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+    """Yield a column, or the fields of a struct as `name/field`, as its statistics have them."""
+    import pyarrow as pa
+
+    if not pa.types.is_struct(array.type):
+        yield name, array
+        return
+    for field, part in zip(array.type, array.flatten(), strict=True):
+        yield from _fields(f"{name}/{field.name}", part)
 
 
 def _plain(array: pa.Array, start: datetime) -> _Values:
-    """Return a column as numbers or words; a list counts by its length, a struct by its text."""
+    """Return a column as numbers or words; a list counts by its length."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -121,8 +120,6 @@ def _plain(array: pa.Array, start: datetime) -> _Values:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         numbers = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return _Values("number", np.where(np.isfinite(numbers), numbers, np.nan))
-    if pa.types.is_nested(kind):
-        array = pa.array([None if value is None else str(value) for value in array.to_pylist()], pa.string())
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         array = pc.binary_length(array)
         return _Values("number", array.cast(pa.float64()).to_numpy(zero_copy_only=False))

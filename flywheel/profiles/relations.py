@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from flywheel.profiles.measure import Rows
 from flywheel.profiles.order import Order
 from flywheel.profiles.pairs import Pairs
 from flywheel.profiles.profile import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BINS = 10
 _WORDS = 20
@@ -38,18 +41,21 @@ class _Code:
     """How a column becomes indicators: edges of bins, or words; one more for the rest, and one for nulls."""
 
     edges: Floats | None
-    words: Mapping[object, int]
+    words: pd.Index
     ranks: Floats
 
     @property
     def size(self) -> int:
         return (len(self.words) + 1 if self.edges is None else len(self.edges) + 1) + 1
 
-    def codes(self, values: NDArray[np.object_] | Floats) -> NDArray[np.int64]:
+    def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return which indicator each value has; the last is that of nulls."""
+        from pandas import isna
+
         if self.edges is None:
-            rest = len(self.words)
-            return np.array([rest + 1 if value is None else self.words.get(value, rest) for value in values], np.int64)
+            found = self.words.get_indexer(values)
+            found = np.where(found < 0, len(self.words), found)
+            return np.where(isna(values), self.size - 1, found).astype(np.int64)
         numbers = np.asarray(values, float)
         return np.where(np.isnan(numbers), self.size - 1, np.searchsorted(self.edges, numbers)).astype(np.int64)
 
@@ -229,14 +235,16 @@ def _across(design: NDArray[np.float32], target: Floats) -> Floats:
     return predicted
 
 
-def _coded(values: Floats) -> _Code:
+def _coded(values: NDArray[Any]) -> _Code:
+    from pandas import Index, factorize
+
     if values.dtype == object:
-        words, counts = np.unique([value for value in values if value is not None], return_counts=True)
-        kept = words[np.argsort(-counts, kind="stable")][:_WORDS]
-        return _Code(None, {word: index for index, word in enumerate(kept.tolist())}, np.empty(0))
+        codes, words = factorize(values, sort=True)
+        counts = np.bincount(codes[codes >= 0], minlength=len(words))
+        return _Code(None, Index(words[np.argsort(-counts, kind="stable")][:_WORDS], dtype=object), np.empty(0))
     ranks = np.sort(values[~np.isnan(values)])
     edges = np.unique(np.quantile(ranks, np.arange(1, _BINS) / _BINS)) if len(ranks) else np.empty(0)
-    return _Code(edges, {}, ranks)
+    return _Code(edges, Index([]), ranks)
 
 
 def _inverse(gram: Floats) -> Floats:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flywheel.errors import meant
 from flywheel.invariants import FILE as INVARIANTS
 from flywheel.invariants import Invariant
 from flywheel.schemas.changes import KINDS, bounds
@@ -60,8 +60,7 @@ def _of_the_schema(schema: Any) -> Iterator[Problem]:
     for feature in schema.feature:
         name, (low, high) = feature.name, bounds(feature)
         if feature.domain and feature.domain not in domains:
-            near = difflib.get_close_matches(feature.domain, domains, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"write a string_domain named {feature.domain!r}."
+            hint = meant(feature.domain, domains).rstrip() or f"write a string_domain named {feature.domain!r}."
             yield Problem(f"{name} is of the domain {feature.domain!r}, which {SCHEMA_FILE} does not have", hint)
         if low > high:
             yield Problem(f"{name} is to be from {low:g} to {high:g}: nothing is", "swap min and max of its domain.")
@@ -96,11 +95,9 @@ def _of_the_query(schema: Any, given: Sequence[str]) -> Iterator[Problem]:
     known = [feature.name.split("/")[0] for feature in schema.feature]
     for column in dict.fromkeys(known):
         if column not in given:
-            near = difflib.get_close_matches(column, given, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
             yield Problem(
                 f"{SCHEMA_FILE} has the column {column!r}, which the query does not give",
-                f"{hint}have the query give it, or: flywheel schema accept SPAN --feature {column}",
+                f"{meant(column, given)}have the query give it, or: flywheel schema accept SPAN --feature {column}",
             )
     for column in given:
         if column not in known:
@@ -112,9 +109,7 @@ def _of_the_query(schema: Any, given: Sequence[str]) -> Iterator[Problem]:
 
 
 def _unknown(rule: Invariant, column: str, given: Sequence[str]) -> Problem:
-    near = difflib.get_close_matches(column, given, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     return Problem(
         f"{INVARIANTS}: {rule} names the column {column!r}, which the query does not give",
-        f"{hint}have the query give it, or take the invariant out.",
+        f"{meant(column, given)}have the query give it, or take the invariant out.",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel import warehouse as warehouses
 from flywheel.artifacts import Examples
 from flywheel.artifacts.examples import ROW_GROUP
-from flywheel.errors import ConfigError, DataError, SQLError
+from flywheel.errors import ConfigError, DataError, SQLError, meant
 from flywheel.say import say
 from flywheel.spans import Span
 from flywheel.warehouse import ReadAgain, Warehouse, sql
@@ -211,11 +210,9 @@ class _Progress:
 def _require(columns: Sequence[str], given: Sequence[str]) -> None:
     missing = [column for column in columns if column not in given]
     if missing:
-        near = difflib.get_close_matches(missing[0], given, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(
             f"the query gives no column {', '.join(map(repr, missing))}",
-            f"{hint}it gives {', '.join(given)}: mend flywheel.yaml, or add the column to the query.",
+            meant(missing[0], given) + f"it gives {', '.join(given)}: mend flywheel.yaml, or add it to the query.",
         )
 
 

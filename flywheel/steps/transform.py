@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Examples, ExamplesWriter, TransformState
-from flywheel.errors import DataError
+from flywheel.errors import DataError, meant
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,10 +73,9 @@ def _checked(features: list[dict[str, Any]], label: str, schema: pa.Schema) -> l
     parsed = TypeAdapter(tuple[Feature, ...]).validate_python(features)
     for name in (*(feature.column for feature in parsed), label):
         if name not in schema.names:
-            near = difflib.get_close_matches(name, schema.names, n=1)
             raise DataError(
                 f"the query gives no column {name!r}, only {', '.join(schema.names)}",
-                f"did you mean {near[0]!r}?" if near else "select it in the query, or take it out of features.",
+                meant(name, schema.names).rstrip() or "select it in the query, or take it out of features.",
             )
     for feature in parsed:
         type = schema.field(feature.column).type

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Any, NamedTuple
 
 from flywheel import invariants
 from flywheel import statistics as stats
-from flywheel.artifacts import VALIDATION, Check, Examples, Statistics, Verdict
-from flywheel.errors import ConfigError, DataError
+from flywheel.artifacts import HISTORY, VALIDATION, Check, Examples, Statistics, Verdict
+from flywheel.errors import ConfigError, DataError, meant
 from flywheel.evaluation.champion import scorer
 from flywheel.invariants import Invariant, Unique
 from flywheel.ledger import Ledger
@@ -20,7 +19,6 @@ from flywheel.profiles import History, Settings
 from flywheel.profiles.aging import drift_since_training
 from flywheel.profiles.anomalies import drift_checks, schema_checks, skew_checks
 from flywheel.profiles.gate import SpanGate
-from flywheel.profiles.history import FILE as HISTORY
 from flywheel.profiles.walk import SpanRows, Waiver, Walked, walk, with_waiver
 from flywheel.say import say
 
@@ -94,6 +92,8 @@ def gate(
     """
     book, name = Ledger(ledger), settings["name"]
     champion = book.champion(name)
+    trained_on = book.row(champion.run).tags.get("flywheel.window", "") if champion and champion.run else ""
+    last = trained_on.rpartition(" to ")[2]
     tags = book.row(run).tags
     parts = {part: _between(examples.spans, tags[f"flywheel.{part}"]) for part in ("window", "judge")}
     with tempfile.TemporaryDirectory() as folder:
@@ -105,8 +105,8 @@ def gate(
             history=book.history(name, examples.spans[-1], Path(folder)),
             waivers=book.waivers(name),
             serving=serving,
-            trained_on=book.row(champion.run).tags.get("flywheel.window", "") if champion and champion.run else "",
-            score=scorer(champion.uri, ledger, examples, settings["label"]) if champion else None,
+            trained_on=trained_on,
+            score=scorer(champion.uri, ledger, examples, settings["label"], last) if champion else None,
         )
     book.keep(run, Path(paths[0]) / HISTORY)
     book.record(run, verdict)
@@ -211,11 +211,9 @@ def _check_columns(label: str, gate: Mapping[str, Any], columns: Sequence[str]) 
     for key in ("drift", "skew", "columns"):
         for column in gate.get(key) or {}:
             if column not in columns:
-                near = difflib.get_close_matches(column, columns, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
                 raise ConfigError(
                     f"gates.data.{key} names the column {column!r}, which the query does not give",
-                    f"{hint}it gives {', '.join(columns)}.",
+                    f"{meant(column, columns)}it gives {', '.join(columns)}.",
                 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import linecache
 import os
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.archive import unpacked
-from flywheel.errors import FlywheelError, TrainerError
+from flywheel.errors import FlywheelError, TrainerError, meant
 
 
 @contextmanager
@@ -48,10 +47,9 @@ def _find(folder: Path, name: str) -> Callable[[Any], Any]:
     if callable(found):
         return found  # type: ignore[no-any-return]
     functions = sorted(key for key, value in vars(imported).items() if callable(value) and not key.startswith("_"))
-    near = difflib.get_close_matches(function, functions, n=1)
     raise TrainerError(
         f"trainer {name!r}: {module}.py has no function {function!r}",
-        f"did you mean {near[0]!r}?" if near else f"define `def {function}(context: TrainContext):` there.",
+        meant(function, functions).rstrip() or f"define `def {function}(context: TrainContext):` there.",
     )
 
 

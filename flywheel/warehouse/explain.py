@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from flywheel.errors import SQLError
+from flywheel.errors import SQLError, meant
 from flywheel.warehouse.sql import Query
 
 Names = Callable[[list[str] | None], list[str]]
@@ -80,9 +79,8 @@ def first_line(error: Exception) -> str:
 
 def suggest(name: str, known: Sequence[str]) -> str:
     """Return which of `known` was probably meant by `name`, and all of them."""
-    near = difflib.get_close_matches(name.lower(), [each.lower() for each in known], n=1)
     there = f"it has {', '.join(known)}." if known else "it has none."
-    return f"did you mean {near[0]!r}? {there}" if near else there
+    return meant(name.lower(), [each.lower() for each in known]) + there
 
 
 def _no_table(name: str, query: Query, warehouse: str, tables: list[str]) -> SQLError:

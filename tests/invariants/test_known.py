@@ -263,13 +263,6 @@ def test_neither_the_order_of_rows_nor_their_batches_matter(before, span, parts,
     assert [(v.rows, v.violating) for v in found] == [(v.rows, v.violating) for v in again]
 
 
-@given(SPAN, SPAN, MOST)
-def test_what_is_known_survives_json(first, second, most):
-    known = Known.of(RULES, most).learn(rows(first)).learn(rows(second))
-
-    assert Known.from_json(json.loads(json.dumps(known.to_json()))) == known
-
-
 @given(SPAN, SPAN)
 def test_violations_are_those_that_a_plain_count_gives(before, span):
     known = Known.of(RULES).learn(rows(before))
@@ -302,7 +295,7 @@ def test_of_very_many_keys_a_part_is_remembered_and_a_part_is_looked_at():
 
     same, moved = known.violations([numbers(a=many, b=many % 7)]), known.violations([numbers(a=many, b=many % 7 + 1)])
 
-    assert len(json.dumps(known.to_json())) < 80_000
+    assert [len(pairs) for pairs in (*known.seen.values(), *known.previous.values())] == [1_000, 1_000]
     assert [violation.share for violation in same] == [0.0, 1.0]
     assert [violation.share for violation in moved] == [1.0, 1.0]
     assert all(900 <= violation.rows < 1_000 for violation in same)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flywheel.profiles.bars import Bars
+from flywheel.profiles.bars import Bars, check_of, column_of
 
 NAMES = [f"{check} of c{i}" for i in range(8) for check in ("distance", "nulls", "level", "surprise")] + ["rows"]
 
@@ -54,6 +54,15 @@ def test_what_never_changed_may_change_by_next_to_nothing_only():
     bars = Bars([{"nulls of c0": 0.0, "rows": float(i % 3)} for i in range(60)], 0.01)
 
     assert bars.range("nulls of c0")[1] < 0.15
+
+
+def test_a_column_may_have_any_name():
+    bars = Bars([{"nulls of cost of goods": i % 5 / 50, "rows": float(i % 3)} for i in range(60)], 0.01)
+
+    assert (check_of("nulls of cost of goods"), column_of("nulls of cost of goods")) == ("nulls", "cost of goods")
+    assert column_of("link with the label of x") == "x"
+    assert (check_of("rows"), column_of("rows")) == ("rows", "")
+    assert bars.score("nulls of cost of goods", 0.9) > bars.bar("nulls of cost of goods")
 
 
 def test_a_measure_without_a_past_of_its_own_is_not_known():
