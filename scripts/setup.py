@@ -2,7 +2,8 @@
 
 Runs on any Python 3 with nothing but its standard library, and looks for the one that the environment is made with.
 Everything that can be missing is looked for before anything is installed. Quick when nothing has changed; an
-interrupted set-up is thrown away by the next.
+interrupted set-up is thrown away by the next. `setup.py torch` adds PyTorch: its CPU build where an index that pip knows
+has one, else the index's own build with the CUDA libraries that it needs.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ def main() -> int:
         try:
             if not up_to_date():
                 set_up()
+            if "torch" in sys.argv[1:]:
+                set_up_torch()
         except SetupError as error:
             print(f"setup: {error}", file=sys.stderr)
             return 1
@@ -122,6 +125,27 @@ def set_up() -> None:
     install(lock)
     write_state({"root": str(ROOT), "lock": lock, "digest": digest(lock)})
     say(f"ready after {time.monotonic() - start:.0f} s")
+
+
+def set_up_torch() -> None:
+    """Install PyTorch beside the locked set, once."""
+    start, lock = time.monotonic(), read_state()["lock"]
+    if read_state().get("torch") == digest(f"torch-{lock}") and has_torch():
+        return
+    say(f"adding PyTorch from locks/torch-{lock}")
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r"]
+    run([*pip, LOCKS / "torch-cpu.txt"], check=False, stderr=subprocess.DEVNULL)
+    if not has_torch():
+        say("pip knows of no CPU build: taking the index's own, on Linux with gigabytes of CUDA")
+        run([*pip, LOCKS / f"torch-{lock}"])
+    write_state({**read_state(), "torch": digest(f"torch-{lock}")})
+    say(f"PyTorch is there after {time.monotonic() - start:.0f} s")
+
+
+def has_torch() -> bool:
+    """Return whether PyTorch is there; bringing the rest in line with its lock takes it away."""
+    there = [PYTHON, "-c", "import importlib.metadata as m; m.version('torch')"]
+    return subprocess.run(there, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def locks_of_this_platform() -> dict[str, str]:
@@ -332,8 +356,8 @@ def write_state(state: dict[str, str]) -> None:
     partial.replace(STATE)
 
 
-def run(command: list, *, check: bool = True, env: dict[str, str] | None = None, stdout: int | None = None) -> int:
-    return subprocess.run(list(map(str, command)), cwd=ROOT, check=check, env=env, stdout=stdout).returncode
+def run(command: list, *, check: bool = True, **options: object) -> int:
+    return subprocess.run(list(map(str, command)), cwd=ROOT, check=check, **options).returncode
 
 
 def say(text: str) -> None:
