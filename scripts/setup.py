@@ -2,8 +2,8 @@
 
 Runs on any Python 3 with nothing but its standard library, and looks for the one that the environment is made with.
 Everything that can be missing is looked for before anything is installed. Quick when nothing has changed; an
-interrupted set-up is thrown away by the next. `setup.py torch` adds PyTorch: its CPU build where an index that pip knows
-has one, else the index's own build with the CUDA libraries that it needs.
+interrupted set-up is thrown away by the next. `setup.py torch` adds PyTorch: its CPU build where pip knows of one, else
+the index's own build with the CUDA libraries that it needs.
 """
 
 from __future__ import annotations
