@@ -93,6 +93,8 @@ def _context(
         validation=validation,
         features=tuple(FeatureSpec(f.column, f.kind, f.cardinality) for f in learned.features),
         label=learned.label,
+        task=learned.task,
+        classes=learned.classes,
         parameters=dict(settings["parameters"]),
         seed=settings["seed"],
         name=settings["name"],

@@ -38,7 +38,9 @@ class TrainContext:
         validation: Rows of other spans of the window, or those that `source.split` chose, to stop early and to compare
             on; never the judge's.
         features: The model's inputs, in the order of flywheel.yaml.
-        label: Name of the label's column, 0 or 1.
+        label: Name of the label's column.
+        task: `binary`: labels are float32, 0 or 1; `multiclass`: int64, the index of the class; `regression`: float32.
+        classes: Values of the label in the order of their index; none in a regression.
         parameters: `train.parameters` of flywheel.yaml.
         seed: Python, NumPy and the framework are seeded with it already.
         name: Name of the flywheel.
@@ -50,6 +52,8 @@ class TrainContext:
     validation: Rows
     features: tuple[FeatureSpec, ...]
     label: str
+    task: str = "binary"
+    classes: tuple[int | str, ...] = (0, 1)
     parameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     name: str = "flywheel"

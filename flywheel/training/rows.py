@@ -65,7 +65,7 @@ class Rows:
                 yield batch.slice(first, last - first)
 
     def arrays(self) -> tuple[Columns, NDArray[Any]]:
-        """Return all rows at once: {feature: values}, and labels as float32."""
+        """Return all rows at once: {feature: values}, and labels as the transform wrote them."""
         return self._split(pa.Table.from_batches(self.batches(), self._schema))
 
     def pandas(self) -> pd.DataFrame:
