@@ -21,10 +21,14 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     checked = {
         "name": project.name,
         "label": label,
+        "task": project.task,
         "every": source.every,
         "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
         "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
     }
+    judged = {"label": label, "task": project.task, "slices": list(project.slices)}
+    if project.naive:
+        judged |= {"naive": project.naive}
     features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
 
@@ -102,7 +106,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         model=candidate.outputs["model"],
                         champion=to["champion"],
                         judge=fit.outputs["judge"],
-                        settings={"label": label, "slices": list(project.slices)},
+                        settings=judged,
                         ledger=ledger,
                     )
                     better = decide(
