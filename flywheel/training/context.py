@@ -15,14 +15,18 @@ class FeatureSpec:
     """One input of the model.
 
     Attributes:
-        column: Its name, in flywheel.yaml, in the rows and in the model's inputs.
-        kind: `numeric` (float32 around 0), `category` or `bucket` (int32 index, 0 for a missing value).
+        name: Its name in the rows and in the model's inputs.
+        kind: Of the feature that it is from, as in flywheel.yaml.
         cardinality: One more than the largest index, the size of an embedding's table; None for a number.
+        shape: Of one row: () for a scalar, (dim,) for a vector, (height, width, channels) for an image.
+        dtype: Of its values, as NumPy calls it.
     """
 
-    column: str
+    name: str
     kind: str
     cardinality: int | None
+    shape: tuple[int, ...] = ()
+    dtype: str = "float32"
 
 
 def _no_log(metrics: dict[str, float], step: int) -> None:
@@ -38,7 +42,9 @@ class TrainContext:
         validation: Rows of other spans of the window, or those that `source.split` chose, to stop early and to compare
             on; never the judge's.
         features: The model's inputs, in the order of flywheel.yaml.
-        label: Name of the label's column, 0 or 1.
+        label: Name of the label's column.
+        task: `binary`: labels are float32, 0 or 1; `multiclass`: int64, the index of the class; `regression`: float32.
+        classes: Values of the label in the order of their index; none in a regression.
         parameters: `train.parameters` of flywheel.yaml.
         seed: Python, NumPy and the framework are seeded with it already.
         name: Name of the flywheel.
@@ -50,6 +56,8 @@ class TrainContext:
     validation: Rows
     features: tuple[FeatureSpec, ...]
     label: str
+    task: str = "binary"
+    classes: tuple[int | str, ...] = (0, 1)
     parameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     name: str = "flywheel"
