@@ -4,6 +4,7 @@ from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate,
 from flywheel.config.project import Bucket, Category, Deploy, Feature, Ledger, Numeric, Project, Resources, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.source import BigQuery, Sample, Source, Split
+from flywheel.config.tune import Range, Tune
 
 __all__ = [
     "FILE",
@@ -20,11 +21,13 @@ __all__ = [
     "ModelGate",
     "Numeric",
     "Project",
+    "Range",
     "Resources",
     "Sample",
     "Source",
     "Split",
     "Statistics",
     "Train",
+    "Tune",
     "load",
 ]

@@ -38,7 +38,8 @@ def train(
         transformed: The training window as the model sees it.
         state: The transform, packed into the model.
         code: The project's archive, which holds the trainer.
-        settings: `name` of the flywheel, and `trainer`, `parameters`, `seed` as in `train` of flywheel.yaml.
+        settings: `name` of the flywheel, and `trainer`, `parameters`, `seed` as in `train` of flywheel.yaml; `role` is
+            `baseline` for the model that every other is compared with.
         champion: MLflow URI of the model in service, to start from; empty when there is none.
         ledger: MLflow tracking URI, where parameters and metrics are logged.
         model: Where the packaged model goes.
@@ -54,7 +55,11 @@ def train(
 
     settings = settings | {"seed": int(settings["seed"])}  # Kubeflow's numbers in a dict are all floating-point
     learned, spans, started = State.read(state.file), transformed.spans, time.monotonic()
-    tags = {"flywheel.kind": "training", "flywheel.span": examples.spans[-1]}
+    tags = {
+        "flywheel.kind": "training",
+        "flywheel.span": examples.spans[-1],
+        "flywheel.role": settings.get("role", "candidate"),
+    }
     with training_run(ledger, settings["name"], tags) as tracker:
         context = _context(transformed, learned, settings, champion, tracker)
         tracker.parameters(_parameters(context, settings, champion))
@@ -83,6 +88,8 @@ def train(
 def _context(
     transformed: Examples, learned: State, settings: dict[str, Any], champion: str, tracker: Tracker
 ) -> TrainContext:
+    import numpy as np
+
     from flywheel.serving import pyfunc
     from flywheel.training.context import FeatureSpec, TrainContext
     from flywheel.training.rows import split
@@ -91,7 +98,9 @@ def _context(
     return TrainContext(
         train=training,
         validation=validation,
-        features=tuple(FeatureSpec(f.column, f.kind, f.cardinality) for f in learned.features),
+        features=tuple(
+            FeatureSpec(f.column, f.kind, f.cardinality, (), np.dtype(f.dtype).name) for f in learned.features
+        ),
         label=learned.label,
         task=learned.task,
         classes=learned.classes,

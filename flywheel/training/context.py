@@ -15,14 +15,18 @@ class FeatureSpec:
     """One input of the model.
 
     Attributes:
-        column: Its name, in flywheel.yaml, in the rows and in the model's inputs.
-        kind: `numeric` (float32 around 0), `category` or `bucket` (int32 index, 0 for a missing value).
+        name: Its name in the rows and in the model's inputs.
+        kind: Of the feature that it is from, as in flywheel.yaml.
         cardinality: One more than the largest index, the size of an embedding's table; None for a number.
+        shape: Of one row: () for a scalar, (dim,) for a vector, (height, width, channels) for an image.
+        dtype: Of its values, as NumPy calls it.
     """
 
-    column: str
+    name: str
     kind: str
     cardinality: int | None
+    shape: tuple[int, ...] = ()
+    dtype: str = "float32"
 
 
 def _no_log(metrics: dict[str, float], step: int) -> None:

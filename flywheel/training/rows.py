@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flywheel.artifacts import VALIDATION, Examples
+from flywheel.artifacts import VALIDATION, WEIGHT, Examples
 from flywheel.errors import DataError
 
 if TYPE_CHECKING:
@@ -57,8 +57,11 @@ class Rows:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield record batches, oldest span first; one column a feature, and the label."""
+        return self._batches(self._schema.names)
+
+    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         position = 0
-        for batch in self._chosen():
+        for batch in self._chosen(columns):
             first, last = max(self._start - position, 0), min(self._stop - position, batch.num_rows)
             position += batch.num_rows
             if first < last:
@@ -67,6 +70,26 @@ class Rows:
     def arrays(self) -> tuple[Columns, NDArray[Any]]:
         """Return all rows at once: {feature: values}, and labels as the transform wrote them."""
         return self._split(pa.Table.from_batches(self.batches(), self._schema))
+
+    def weights(self) -> NDArray[Any] | None:
+        """Return how much each row of `arrays` counts, as float32; None unless `train.weight` names a column.
+
+        Raises:
+            DataError: A weight is missing, below 0 or not finite.
+        """
+        if WEIGHT not in self._examples.schema.names:
+            return None
+        parts = [np.empty(0, np.float32)]
+        for batch in self._batches([WEIGHT]):
+            parts.append(batch.column(0).to_numpy(zero_copy_only=False).astype(np.float32))
+        weights = np.concatenate(parts)
+        wrong = weights[~(np.isfinite(weights) & (weights >= 0))]
+        if len(wrong):
+            raise DataError(
+                f"the weight of {len(wrong)} rows is no number from 0 on, as {float(wrong[0])!r}",
+                "give every row one in the column that train.weight names: `COALESCE(..., 1)`.",
+            )
+        return weights
 
     def pandas(self) -> pd.DataFrame:
         """Return all rows at once, one column a feature, and the label."""
@@ -103,13 +126,13 @@ class Rows:
 
         return tf.data.Dataset.from_generator(generate, output_signature=(types, label)).prefetch(2)
 
-    def _chosen(self) -> Iterator[pa.RecordBatch]:
+    def _chosen(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of all spans that are held back, or the others."""
         if self._held is None:
-            yield from (batch for _, batch in self._examples.batches(self.spans, self._schema.names))
+            yield from (batch for _, batch in self._examples.batches(self.spans, columns))
             return
-        for _, batch in self._examples.batches(self.spans, [*self._schema.names, VALIDATION]):
-            table = pa.Table.from_batches([batch]).select(self._schema.names).filter(pa.array(self._mask(batch)))
+        for _, batch in self._examples.batches(self.spans, [*columns, VALIDATION]):
+            table = pa.Table.from_batches([batch]).select(columns).filter(pa.array(self._mask(batch)))
             yield from table.to_batches()
 
     def _count(self) -> int:

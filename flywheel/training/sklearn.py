@@ -63,5 +63,5 @@ def requirements() -> tuple[str, ...]:
 
 
 def matrix(inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Return transformed columns side by side, as float64."""
-    return np.stack([values.astype(np.float64) for values in inputs.values()], axis=1)
+    """Return transformed columns side by side, as float64; those of several values a row take a column for each."""
+    return np.concatenate([values.reshape(len(values), -1).astype(np.float64) for values in inputs.values()], axis=1)
