@@ -1,11 +1,13 @@
 """Continuous training: from fresh data to a judged model in service."""
 
+from typing import Any
+
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from flywheel import images
 from flywheel.components import analyze, conclude, decide, deploy, extract, plan, promote, train, transform, validate
-from flywheel.config import Project
+from flywheel.config import Project, Train
 
 
 def continuous_training(project: Project, query: str, serving_query: str = "") -> BaseComponent:
@@ -93,15 +95,18 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         window=fit.outputs["window"],
                         task=project.task,
                     )
-                    candidate = train(
-                        examples=data.output,
-                        transformed=seen.outputs["transformed"],
-                        state=seen.outputs["state"],
-                        code=archive,
-                        settings={"name": project.name, **project.train.model_dump(mode="json", exclude={"resources"})},
-                        champion=to["champion"],
-                        ledger=ledger,
-                    )
+                    window = {
+                        "examples": data.output,
+                        "transformed": seen.outputs["transformed"],
+                        "state": seen.outputs["state"],
+                        "code": archive,
+                        "ledger": ledger,
+                    }
+                    candidate = train(settings=_settings(project, project.train), champion=to["champion"], **window)
+                    simple = {}
+                    if plain := project.train.for_baseline():
+                        made = train(settings={**_settings(project, plain), "role": "baseline"}, champion="", **window)
+                        simple = {"baseline": made.set_display_name("baseline").outputs["model"]}
                     _ask_for(candidate, project)
                     found = analyze(
                         examples=data.output,
@@ -110,6 +115,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         judge=fit.outputs["judge"],
                         settings=judged,
                         ledger=ledger,
+                        **simple,
                     )
                     better = decide(
                         evaluation=found.outputs["evaluation"], gates=gates, ledger=ledger, run=to["run"]
@@ -127,6 +133,10 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         ).set_caching_options(False)
 
     return pipeline
+
+
+def _settings(project: Project, how: Train) -> dict[str, Any]:
+    return {"name": project.name, **how.model_dump(mode="json", exclude={"resources", "baseline"})}
 
 
 def _ask_for(task: dsl.PipelineTask, project: Project) -> None:
