@@ -109,10 +109,16 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             span=to["span"],
                             ledger=ledger,
                             run=to["run"],
+                            approval=project.approval == "required",
                         ).set_caching_options(False)
-                        deploy(
-                            name=project.name, version=promoted.output, target=serving, ledger=ledger, run=to["run"]
-                        ).set_caching_options(False)
+                        with dsl.If(promoted.outputs["champion"] == True):
+                            deploy(
+                                name=project.name,
+                                version=promoted.outputs["version"],
+                                target=serving,
+                                ledger=ledger,
+                                run=to["run"],
+                            ).set_caching_options(False)
 
     return pipeline
 

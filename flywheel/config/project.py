@@ -91,6 +91,9 @@ class Project(Strict):
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     train: Train = Field(Train(), description="How a model is made.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
+    approval: Literal["none", "required"] = Field(
+        "none", description="Whether a person has to approve each promotion, by `flywheel approve`."
+    )
     deploy: Deploy = Field(Deploy(), description="Where the champion is served.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
 
