@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.source import Source
-from flywheel.config.strict import Strict
+from flywheel.config.strict import Duration, Strict
 
 _COLUMN = Field(description="A column that the query gives.")
 
@@ -49,12 +50,30 @@ class Resources(Strict):
     gpu_kind: str = Field("nvidia.com/gpu", description="Kubernetes' name of the GPU resource.")
 
 
+class Checkpoint(Strict):
+    """What a retry of the training step goes on from."""
+
+    every: Duration = Field(timedelta(minutes=5), description="Time from one checkpoint to the next, as 5m.")
+    steps: int | None = Field(None, ge=1, description="Steps from one checkpoint to the next, instead of a time.")
+    folder: str = Field(
+        ".flywheel/checkpoints",
+        description="Where they are: a folder that survives a retry, or a URI such as gs://bucket/path on a cluster.",
+    )
+
+
 class Train(Strict):
     """How a model is made."""
 
     trainer: str = Field("trainer:train", pattern=r"^[\w.]+:\w+$", description="module:function in this folder.")
     parameters: dict[str, Any] = Field({}, description="Hyperparameters, handed to the trainer.")
     seed: int = Field(0, ge=0, description="Seed of everything that is random.")
+    checkpoint: Checkpoint = Field(Checkpoint(), description="What a retry goes on from.")
+    time_budget: Duration | None = Field(
+        None, description="Time to train, as 2h: built-in trainers end in time, any other is stopped a little later."
+    )
+    processes: int = Field(
+        1, ge=1, description="Processes that train together on the CPUs of one machine; with GPUs it is one for each."
+    )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
 
 
