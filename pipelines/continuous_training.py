@@ -88,7 +88,11 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         transformed=seen.outputs["transformed"],
                         state=seen.outputs["state"],
                         code=archive,
-                        settings={"name": project.name, **project.train.model_dump(mode="json", exclude={"resources"})},
+                        settings={
+                            "name": project.name,
+                            "gpus": project.train.resources.gpu,
+                            **project.train.model_dump(mode="json", exclude={"resources"}),
+                        },
                         champion=to["champion"],
                         ledger=ledger,
                     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.source import Source
-from flywheel.config.strict import Strict
+from flywheel.config.strict import Duration, Strict
 from flywheel.config.tune import Tune
 
 _FUNCTION = r"^[\w.]+:\w+$"
@@ -52,6 +53,17 @@ class Resources(Strict):
     gpu_kind: str = Field("nvidia.com/gpu", description="Kubernetes' name of the GPU resource.")
 
 
+class Checkpoint(Strict):
+    """What a retry of the training step goes on from."""
+
+    every: Duration = Field(timedelta(minutes=5), description="Time from one checkpoint to the next, as 5m.")
+    steps: int | None = Field(None, ge=1, description="Steps from one checkpoint to the next, instead of a time.")
+    folder: str = Field(
+        ".flywheel/checkpoints",
+        description="Where they are: a folder that survives a retry, or a URI such as gs://bucket/path on a cluster.",
+    )
+
+
 class Train(Strict):
     """How a model is made."""
 
@@ -70,6 +82,13 @@ class Train(Strict):
     weight: str | None = Field(None, description="Column of the query that says how much a row counts in training.")
     warm_start: bool = Field(False, description="Start from the champion's weights where they fit; see the step's log.")
     tune: Tune | None = Field(None, description="Search hyperparameters; off unless given.")
+    checkpoint: Checkpoint = Field(Checkpoint(), description="What a retry goes on from.")
+    time_budget: Duration | None = Field(
+        None, description="Time to train, as 2h: built-in trainers end in time, any other is stopped a little later."
+    )
+    processes: int = Field(
+        1, ge=1, description="Processes that train together on the CPUs of one machine; with GPUs it is one for each."
+    )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
 
     def for_baseline(self) -> Train | None:
@@ -77,7 +96,8 @@ class Train(Strict):
         if self.baseline is False:
             return None
         trainer = _BASELINE if self.baseline is True else self.baseline
-        return Train(trainer=trainer, seed=self.seed, weight=self.weight, resources=self.resources)
+        resources = self.resources.model_copy(update={"gpu": 0})
+        return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False, resources=resources)
 
 
 class Deploy(Strict):
