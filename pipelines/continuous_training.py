@@ -18,6 +18,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     """
     source, label = project.source, project.label
     asked = source.model_dump(mode="json", exclude={"warehouse", "query", "serving"}, exclude_none=True)
+    if project.train.weight:
+        asked["weight"] = project.train.weight
     checked = {
         "name": project.name,
         "label": label,

@@ -15,6 +15,7 @@ from flywheel.config.project import (
 )
 from flywheel.config.read import FILE, load
 from flywheel.config.source import BigQuery, Sample, Source, Split
+from flywheel.config.tune import Range, Tune
 
 __all__ = [
     "FILE",
@@ -32,11 +33,13 @@ __all__ = [
     "ModelGate",
     "Numeric",
     "Project",
+    "Range",
     "Resources",
     "Sample",
     "Source",
     "Split",
     "Statistics",
     "Train",
+    "Tune",
     "load",
 ]

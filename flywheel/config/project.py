@@ -11,7 +11,10 @@ from pydantic import Field, field_validator, model_validator
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
+from flywheel.config.tune import Tune
 
+_FUNCTION = r"^[\w.]+:\w+$"
+_BASELINE = "flywheel.trainers.boosting:train"
 _COLUMN = Field(description="A column that the query gives.")
 
 
@@ -64,9 +67,21 @@ class Checkpoint(Strict):
 class Train(Strict):
     """How a model is made."""
 
-    trainer: str = Field("trainer:train", pattern=r"^[\w.]+:\w+$", description="module:function in this folder.")
+    trainer: str = Field(
+        "trainer:train",
+        pattern=_FUNCTION,
+        description="module:function in this folder, or one that comes along, as flywheel.trainers.boosting:train.",
+    )
     parameters: dict[str, Any] = Field({}, description="Hyperparameters, handed to the trainer.")
     seed: int = Field(0, ge=0, description="Seed of everything that is random.")
+    baseline: bool | Annotated[str, Field(pattern=_FUNCTION)] = Field(
+        True,
+        description="What every model is compared with: true, and it is flywheel.trainers.boosting:train; or "
+        "module:function; false leaves it out.",
+    )
+    weight: str | None = Field(None, description="Column of the query that says how much a row counts in training.")
+    warm_start: bool = Field(False, description="Start from the champion's weights where they fit; see the step's log.")
+    tune: Tune | None = Field(None, description="Search hyperparameters; off unless given.")
     checkpoint: Checkpoint = Field(Checkpoint(), description="What a retry goes on from.")
     time_budget: Duration | None = Field(
         None, description="Time to train, as 2h: built-in trainers end in time, any other is stopped a little later."
@@ -75,6 +90,14 @@ class Train(Strict):
         1, ge=1, description="Processes that train together on the CPUs of one machine; with GPUs it is one for each."
     )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
+
+    def for_baseline(self) -> Train | None:
+        """Return how the baseline is trained, in the form of any other model; None when there is to be none."""
+        if self.baseline is False:
+            return None
+        trainer = _BASELINE if self.baseline is True else self.baseline
+        resources = self.resources.model_copy(update={"gpu": 0})
+        return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False, resources=resources)
 
 
 class Deploy(Strict):
@@ -127,7 +150,9 @@ class Project(Strict):
         gate, source = self.gates.data, self.source
         asked = [*gate.columns, *gate.drift, *gate.skew, *gate.key, *self.statistics.slices]
         asked += [column for choice in (source.sample, source.split) if choice for column in choice.key]
-        asked += [column for column in (gate.fresh and gate.fresh.column, self.statistics.weight) if column]
+        asked += [
+            column for column in (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight) if column
+        ]
         return tuple(dict.fromkeys([self.label, *(feature.column for feature in self.features), *self.slices, *asked]))
 
     @model_validator(mode="after")

@@ -43,7 +43,8 @@ def train(
         transformed: The training window as the model sees it.
         state: The transform, packed into the model.
         code: The project's archive, which holds the trainer.
-        settings: `name` of the flywheel, number of `gpus`, and the rest of `train` in flywheel.yaml.
+        settings: `name` of the flywheel, number of `gpus`, and the rest of `train` in flywheel.yaml; `role` is
+            `baseline` for the model that every other is compared with.
         champion: MLflow URI of the model in service, to start from; empty when there is none.
         ledger: MLflow tracking URI, where parameters and metrics are logged.
         model: Where the packaged model goes.
@@ -58,7 +59,11 @@ def train(
 
     settings = _whole(settings)
     began, spans = time.monotonic(), transformed.spans
-    tags = {"flywheel.kind": "training", "flywheel.span": examples.spans[-1]}
+    tags = {
+        "flywheel.kind": "training",
+        "flywheel.span": examples.spans[-1],
+        "flywheel.role": settings.get("role", "candidate"),
+    }
     with training_run(ledger, settings["name"], tags) as tracker:
         job = _Job(transformed, state, code, settings, champion, ledger, tracker.run, time.time() + _budget(settings))
         with trainer(code, settings["trainer"]) as call:

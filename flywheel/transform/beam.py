@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from flywheel.artifacts import VALIDATION, Draft, Examples, ExamplesWriter
+from flywheel.artifacts import ADDED, Draft, Examples, ExamplesWriter
 from flywheel.transform.analysis import Analysis
 from flywheel.transform.state import State
 
@@ -118,18 +118,17 @@ class ApplySpan(beam.DoFn):  # type: ignore[misc]
     def process(self, span: str) -> Iterator[int]:
         """Write the shard of `span`; yield how many rows it has."""
         schema = written(self._state, self._examples)
-        kept = [name for name in schema.names if name == VALIDATION]
+        kept = [name for name in schema.names if name in ADDED]
         raw = self._examples.batches([span], [*dict.fromkeys([*self._state.columns, self._state.label]), *kept])
         batches = (transformed(batch, self._state, schema) for _, batch in raw)
         yield ExamplesWriter(Draft(Path(self._target), [span]), schema).write(span, batches)
 
 
 def written(state: State, examples: Examples) -> pa.Schema:
-    """Return the columns of transformed rows: inputs, label, and which are held back if `examples` say so."""
+    """Return the columns of transformed rows: inputs, label, and what `examples` say of how each row is used."""
     import pyarrow as pa
 
-    split = VALIDATION in examples.schema.names
-    return state.schema.append(pa.field(VALIDATION, pa.bool_())) if split else state.schema
+    return pa.schema([*state.schema, *(field for field in examples.schema if field.name in ADDED)])
 
 
 def transformed(batch: pa.RecordBatch, state: State, schema: pa.Schema) -> pa.RecordBatch:

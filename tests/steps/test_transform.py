@@ -6,7 +6,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from flywheel.artifacts import VALIDATION, Examples
+from flywheel.artifacts import VALIDATION, WEIGHT, Examples
 from flywheel.errors import ArtifactError, DataError
 from flywheel.steps.transform import transform
 from flywheel.transform.state import State
@@ -37,12 +37,12 @@ def test_rows_are_written_as_the_state_gives_them(examples, tmp_path):
         assert [column.to_numpy().tobytes() for column in seen.columns] == [values.tobytes() for values in expected]
 
 
-def test_which_rows_are_held_back_passes_through_and_is_no_input(tmp_path):
-    schema = SCHEMA.append(pa.field(VALIDATION, pa.bool_()))
-    held = pa.array([number % 3 == 0 for number in range(60)])
+def test_what_rows_are_used_for_passes_through_and_is_no_input(tmp_path):
+    schema = SCHEMA.append(pa.field(VALIDATION, pa.bool_())).append(pa.field(WEIGHT, pa.float64()))
+    held, weights = pa.array([number % 3 == 0 for number in range(60)]), pa.array([number / 7 for number in range(60)])
     with Examples.writer(tmp_path / "examples", schema, producer="extract") as writer:
         for number, span in enumerate(SPANS):
-            batch = pa.RecordBatch.from_arrays([*batch_of(60, seed=number).columns, held], schema=schema)
+            batch = pa.RecordBatch.from_arrays([*batch_of(60, seed=number).columns, held, weights], schema=schema)
             writer.write(span, [batch])
     state, transformed = run(Examples.open(tmp_path / "examples"), tmp_path)
     plain, _ = transform(
@@ -50,9 +50,10 @@ def test_which_rows_are_held_back_passes_through_and_is_no_input(tmp_path):
     )
 
     assert state.digest == plain.digest
-    assert transformed.schema.names == [*State.read(state.file).schema.names, VALIDATION]
+    assert transformed.schema.names == [*State.read(state.file).schema.names, VALIDATION, WEIGHT]
     assert transformed.columns == tuple(State.read(state.file).schema.names)
     assert transformed.table([WINDOW[0]], [VALIDATION]).column(VALIDATION).to_pylist() == held.to_pylist()
+    assert transformed.table([WINDOW[0]], [WEIGHT]).column(WEIGHT).to_pylist() == weights.to_pylist()
 
 
 def test_a_state_is_the_same_bytes_each_time(examples, tmp_path):
