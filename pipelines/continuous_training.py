@@ -82,7 +82,13 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     **logged,
                 ).set_caching_options(False)
                 with dsl.If(fit.outputs["ok"] == True):
-                    seen = transform(examples=data.output, features=features, label=label, window=fit.outputs["window"])
+                    seen = transform(
+                        examples=data.output,
+                        features=features,
+                        label=label,
+                        window=fit.outputs["window"],
+                        task=project.task,
+                    )
                     candidate = train(
                         examples=data.output,
                         transformed=seen.outputs["transformed"],

@@ -128,7 +128,10 @@ class Project(Strict):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,61}[a-z0-9]$", description="Names the model and all its runs.")
     source: Source = Field(description="Where the data comes from.")
-    label: str = Field(description="Column to predict: 0 or 1.")
+    label: str = Field(description="Column to predict.")
+    task: Literal["binary", "multiclass", "regression"] = Field(
+        "binary", description="What the label is: 0 or 1; one of several classes, text or integer; a number."
+    )
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     train: Train = Field(Train(), description="How a model is made.")

@@ -128,6 +128,8 @@ class _Job:
             validation=validation,
             features=features,
             label=learned.label,
+            task=learned.task,
+            classes=learned.classes,
             parameters=dict(settings["parameters"]),
             seed=settings["seed"],
             name=settings["name"],
