@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from flywheel.artifacts import Examples, Model, TransformState
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from flywheel.ledger.store import Client
     from flywheel.training.context import TrainContext
-    from flywheel.training.tracking import Tracker
     from flywheel.transform.state import State
 
 PRELOAD = ("flywheel.ledger.requirements", "mlflow.pyfunc", "pandas", "pyarrow.parquet", "pyarrow.compute")
@@ -46,17 +47,23 @@ def train(
     Raises:
         TrainerError: The trainer cannot be imported, fails, or returns something that cannot be served; nothing is
             written then.
+        ClusterError: It is to be trained on several machines, and the cluster refuses or has no room.
     """
     from flywheel.training import package
     from flywheel.training.tracking import training_run
     from flywheel.training.user_code import trainer
+    from flywheel.trainjob.own import on_kubeflow
     from flywheel.transform.state import State
 
+    if "resources" in settings and on_kubeflow():
+        from flywheel.steps.nodes import train_on_nodes
+
+        return train_on_nodes(examples, transformed, state, code, settings, champion, ledger, model)
     settings = settings | {"seed": int(settings["seed"])}  # Kubeflow's numbers in a dict are all floating-point
     learned, spans, started = State.read(state.file), transformed.spans, time.monotonic()
     tags = {"flywheel.kind": "training", "flywheel.span": examples.spans[-1]}
     with training_run(ledger, settings["name"], tags) as tracker:
-        context = _context(transformed, learned, settings, champion, tracker)
+        context = _context(transformed, learned, settings, champion, tracker.client, tracker.metrics)
         tracker.parameters(_parameters(context, settings, champion))
         with trainer(code, settings["trainer"]) as call:
             _seed(settings["seed"])
@@ -80,8 +87,38 @@ def train(
     return Model.open(model)
 
 
+def assist(
+    transformed: Examples, state: TransformState, code: Path, settings: dict[str, Any], champion: str, ledger: str
+) -> None:
+    """Run the trainer beside that of another machine, which logs and packages what they make together.
+
+    The arguments are those of `train`.
+
+    Raises:
+        TrainerError: The trainer cannot be imported, or fails.
+    """
+    from flywheel.ledger import Ledger
+    from flywheel.training.user_code import trainer
+    from flywheel.transform.state import State
+
+    settings = settings | {"seed": int(settings["seed"])}
+    context = _context(transformed, State.read(state.file), settings, champion, Ledger(ledger).client, _unheard)
+    with trainer(code, settings["trainer"]) as call:
+        _seed(settings["seed"])
+        call(context)
+
+
+def _unheard(metrics: dict[str, float], step: int) -> None:
+    """Log nowhere: another machine does."""
+
+
 def _context(
-    transformed: Examples, learned: State, settings: dict[str, Any], champion: str, tracker: Tracker
+    transformed: Examples,
+    learned: State,
+    settings: dict[str, Any],
+    champion: str,
+    client: Client,
+    record: Callable[[dict[str, float], int], None],
 ) -> TrainContext:
     from flywheel.serving import pyfunc
     from flywheel.training.context import FeatureSpec, TrainContext
@@ -96,8 +133,8 @@ def _context(
         parameters=dict(settings["parameters"]),
         seed=settings["seed"],
         name=settings["name"],
-        load_champion=lambda: pyfunc.load(tracker.client.download(champion)).model if champion else None,
-        record=tracker.metrics,
+        load_champion=lambda: pyfunc.load(client.download(champion)).model if champion else None,
+        record=record,
     )
 
 
