@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.gates import Gates, Statistics
+from flywheel.config.resources import Resources
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
 from flywheel.config.tune import Tune
@@ -42,15 +43,6 @@ class Bucket(Strict):
 
 
 Feature = Annotated[Numeric | Category | Bucket, Field(discriminator="kind")]
-
-
-class Resources(Strict):
-    """What the training step asks the cluster for; ignored on one machine."""
-
-    cpu: str | None = Field(None, pattern=r"^\d+(\.\d+)?m?$", description="Cores: 2, 0.5 or 500m.")
-    memory: str | None = Field(None, pattern=r"^\d+(\.\d+)?([KMGTPE]i?)?$", description="As 16Gi.")
-    gpu: int = Field(0, ge=0, description="How many GPUs.")
-    gpu_kind: str = Field("nvidia.com/gpu", description="Kubernetes' name of the GPU resource.")
 
 
 class Checkpoint(Strict):
