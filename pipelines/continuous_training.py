@@ -7,7 +7,8 @@ from kfp.dsl.base_component import BaseComponent
 
 from flywheel import images
 from flywheel.components import analyze, conclude, decide, deploy, extract, plan, promote, train, transform, validate
-from flywheel.config import Project, Train
+from flywheel.config import Project, Resources, Train
+from flywheel.kubeflow import resources
 
 
 def continuous_training(project: Project, query: str, serving_query: str = "") -> BaseComponent:
@@ -35,6 +36,9 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         judged |= {"naive": project.naive}
     features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
+    # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
+    asks = project.train.resources
+    nodes = {"resources": asks.model_dump(mode="json", exclude_none=True)} if asks.nodes else {}
 
     @dsl.pipeline(name=project.name, description=f"Continuous training of {project.name}")
     def pipeline(
@@ -102,12 +106,15 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         "code": archive,
                         "ledger": ledger,
                     }
-                    candidate = train(settings=_settings(project, project.train), champion=to["champion"], **window)
+                    candidate = train(
+                        settings=_settings(project, project.train) | nodes, champion=to["champion"], **window
+                    )
+                    _ask_for(candidate, asks)
                     simple = {}
                     if plain := project.train.for_baseline():
-                        made = train(settings={**_settings(project, plain), "role": "baseline"}, champion="", **window)
+                        made = train(settings=_settings(project, plain) | {"role": "baseline"}, champion="", **window)
+                        _ask_for(made, plain.resources)
                         simple = {"baseline": made.set_display_name("baseline").outputs["model"]}
-                    _ask_for(candidate, project)
                     found = analyze(
                         examples=data.output,
                         model=candidate.outputs["model"],
@@ -127,25 +134,31 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             span=to["span"],
                             ledger=ledger,
                             run=to["run"],
+                            approval=project.approval == "required",
                         ).set_caching_options(False)
-                        deploy(
-                            name=project.name, version=promoted.output, target=serving, ledger=ledger, run=to["run"]
-                        ).set_caching_options(False)
+                        with dsl.If(promoted.outputs["champion"] == True):
+                            deploy(
+                                name=project.name,
+                                version=promoted.outputs["version"],
+                                target=serving,
+                                ledger=ledger,
+                                run=to["run"],
+                            ).set_caching_options(False)
 
     return pipeline
 
 
 def _settings(project: Project, how: Train) -> dict[str, Any]:
-    return {"name": project.name, **how.model_dump(mode="json", exclude={"resources", "baseline"})}
+    """Return what the step `train` is told."""
+    told = how.model_dump(mode="json", exclude={"resources", "baseline"}, exclude_none=True)
+    return {"name": project.name, "gpus": how.resources.gpu, **told}
 
 
-def _ask_for(task: dsl.PipelineTask, project: Project) -> None:
+def _ask_for(task: dsl.PipelineTask, asked: Resources) -> None:
     """Ask the cluster for what `train.resources` says."""
-    resources = project.train.resources
-    if resources.cpu:
-        task.set_cpu_request(resources.cpu)
-    if resources.memory:
-        task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
-    if resources.gpu:
-        task.set_accelerator_type(resources.gpu_kind).set_accelerator_limit(resources.gpu)
+    if asked.nodes:  # the step only waits for a TrainJob, and finds it again when it is tried again
+        resources(task, volume=asked.volume).set_retry(3, backoff_duration="30s")
+        return
+    resources(task, asked)
+    if asked.gpu:
         task.set_container_image(images.GPU)

@@ -1,8 +1,19 @@
 """What a user writes in `flywheel.yaml`, as pydantic models, and how the file is read."""
 
 from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
-from flywheel.config.project import Bucket, Category, Deploy, Feature, Ledger, Numeric, Project, Resources, Train
+from flywheel.config.project import (
+    Bucket,
+    Category,
+    Checkpoint,
+    Deploy,
+    Feature,
+    Ledger,
+    Numeric,
+    Project,
+    Train,
+)
 from flywheel.config.read import FILE, load
+from flywheel.config.resources import Resources, Spot, Toleration, Volume
 from flywheel.config.source import BigQuery, Sample, Source, Split
 from flywheel.config.tune import Range, Tune
 
@@ -11,6 +22,7 @@ __all__ = [
     "BigQuery",
     "Bucket",
     "Category",
+    "Checkpoint",
     "ColumnGate",
     "DataGate",
     "Deploy",
@@ -26,8 +38,11 @@ __all__ = [
     "Sample",
     "Source",
     "Split",
+    "Spot",
     "Statistics",
+    "Toleration",
     "Train",
     "Tune",
+    "Volume",
     "load",
 ]

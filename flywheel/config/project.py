@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.gates import Gates, Statistics
+from flywheel.config.resources import Resources
 from flywheel.config.source import Source
-from flywheel.config.strict import Strict
+from flywheel.config.strict import Duration, Strict
 from flywheel.config.tune import Tune
 
 _FUNCTION = r"^[\w.]+:\w+$"
@@ -43,13 +45,15 @@ class Bucket(Strict):
 Feature = Annotated[Numeric | Category | Bucket, Field(discriminator="kind")]
 
 
-class Resources(Strict):
-    """What the training step asks the cluster for; ignored on one machine."""
+class Checkpoint(Strict):
+    """What a retry of the training step goes on from."""
 
-    cpu: str | None = Field(None, pattern=r"^\d+(\.\d+)?m?$", description="Cores: 2, 0.5 or 500m.")
-    memory: str | None = Field(None, pattern=r"^\d+(\.\d+)?([KMGTPE]i?)?$", description="As 16Gi.")
-    gpu: int = Field(0, ge=0, description="How many GPUs.")
-    gpu_kind: str = Field("nvidia.com/gpu", description="Kubernetes' name of the GPU resource.")
+    every: Duration = Field(timedelta(minutes=5), description="Time from one checkpoint to the next, as 5m.")
+    steps: int | None = Field(None, ge=1, description="Steps from one checkpoint to the next, instead of a time.")
+    folder: str = Field(
+        ".flywheel/checkpoints",
+        description="Where they are: a folder that survives a retry, or a URI such as gs://bucket/path on a cluster.",
+    )
 
 
 class Train(Strict):
@@ -70,6 +74,13 @@ class Train(Strict):
     weight: str | None = Field(None, description="Column of the query that says how much a row counts in training.")
     warm_start: bool = Field(False, description="Start from the champion's weights where they fit; see the step's log.")
     tune: Tune | None = Field(None, description="Search hyperparameters; off unless given.")
+    checkpoint: Checkpoint = Field(Checkpoint(), description="What a retry goes on from.")
+    time_budget: Duration | None = Field(
+        None, description="Time to train, as 2h: built-in trainers end in time, any other is stopped a little later."
+    )
+    processes: int = Field(
+        1, ge=1, description="Processes that train together on the CPUs of one machine; with GPUs it is one for each."
+    )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
 
     def for_baseline(self) -> Train | None:
@@ -77,7 +88,8 @@ class Train(Strict):
         if self.baseline is False:
             return None
         trainer = _BASELINE if self.baseline is True else self.baseline
-        return Train(trainer=trainer, seed=self.seed, weight=self.weight, resources=self.resources)
+        resources = Resources(cpu=self.resources.cpu, memory=self.resources.memory)
+        return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False, resources=resources)
 
 
 class Deploy(Strict):
@@ -119,6 +131,9 @@ class Project(Strict):
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     train: Train = Field(Train(), description="How a model is made.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
+    approval: Literal["none", "required"] = Field(
+        "none", description="Whether a person has to approve each promotion, by `flywheel approve`."
+    )
     deploy: Deploy = Field(Deploy(), description="Where the champion is served.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
 

@@ -17,10 +17,9 @@ from flywheel.transform import raw
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from flywheel.artifacts import Examples
     from numpy.typing import NDArray
 
+    from flywheel.artifacts import Examples
     from flywheel.evaluation.groups import Floats
 
 __all__ = ["BASELINE", "CANDIDATE", "CHAMPION", "FILE", "NAIVE", "PredictionError", "Predictions", "write"]

@@ -23,7 +23,7 @@ def seed(seed: int) -> None:
     """Do nothing more: scikit-learn draws from NumPy, which is seeded already."""
 
 
-def save(model: Any, folder: Path) -> None:
+def save(model: Any, folder: Path, example: dict[str, NDArray[Any]]) -> None:
     """Write `model` to `folder`.
 
     Raises:

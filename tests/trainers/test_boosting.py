@@ -8,7 +8,7 @@ from flywheel.errors import ConfigError
 from flywheel.trainers.boosting import categorical, train
 from flywheel.training import sklearn
 from flywheel.training.context import FeatureSpec
-from tests.trainers.worlds import context_in, rows_of
+from tests.trainers.tables import context_in, rows_of
 
 
 def predictions(model, task="binary", seed=99):

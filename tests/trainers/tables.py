@@ -39,7 +39,7 @@ def context_in(folder: Path, task="binary", classes=None, rows=400, parameters=N
             writer.write(f"2013-05-0{number + 1}", [pa.RecordBatch.from_arrays(arrays, schema=schema)])
     default = {"binary": (0, 1), "multiclass": ("a", "b", "c"), "regression": ()}[task]
     return TrainContext(
-        *split(Examples.open(folder), "label", seed=1),
+        *split(Examples.open(folder), "label", 1, FEATURES),
         FEATURES,
         "label",
         task,
