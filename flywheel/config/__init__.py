@@ -10,10 +10,10 @@ from flywheel.config.project import (
     Ledger,
     Numeric,
     Project,
-    Resources,
     Train,
 )
 from flywheel.config.read import FILE, load
+from flywheel.config.resources import Resources, Spot, Toleration, Volume
 from flywheel.config.source import BigQuery, Sample, Source, Split
 from flywheel.config.tune import Range, Tune
 
@@ -38,8 +38,11 @@ __all__ = [
     "Sample",
     "Source",
     "Split",
+    "Spot",
     "Statistics",
+    "Toleration",
     "Train",
     "Tune",
+    "Volume",
     "load",
 ]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.gates import Gates, Statistics
+from flywheel.config.resources import Resources
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
 from flywheel.config.tune import Tune
@@ -42,15 +43,6 @@ class Bucket(Strict):
 
 
 Feature = Annotated[Numeric | Category | Bucket, Field(discriminator="kind")]
-
-
-class Resources(Strict):
-    """What the training step asks the cluster for; ignored on one machine."""
-
-    cpu: str | None = Field(None, pattern=r"^\d+(\.\d+)?m?$", description="Cores: 2, 0.5 or 500m.")
-    memory: str | None = Field(None, pattern=r"^\d+(\.\d+)?([KMGTPE]i?)?$", description="As 16Gi.")
-    gpu: int = Field(0, ge=0, description="How many GPUs.")
-    gpu_kind: str = Field("nvidia.com/gpu", description="Kubernetes' name of the GPU resource.")
 
 
 class Checkpoint(Strict):
@@ -128,11 +120,17 @@ class Project(Strict):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,61}[a-z0-9]$", description="Names the model and all its runs.")
     source: Source = Field(description="Where the data comes from.")
-    label: str = Field(description="Column to predict: 0 or 1.")
+    label: str = Field(description="Column to predict.")
+    task: Literal["binary", "multiclass", "regression"] = Field(
+        "binary", description="What the label is: 0 or 1; one of several classes, text or integer; a number."
+    )
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     train: Train = Field(Train(), description="How a model is made.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
+    approval: Literal["none", "required"] = Field(
+        "none", description="Whether a person has to approve each promotion, by `flywheel approve`."
+    )
     deploy: Deploy = Field(Deploy(), description="Where the champion is served.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
 

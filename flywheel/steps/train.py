@@ -55,12 +55,18 @@ def train(
     Raises:
         TrainerError: The trainer cannot be imported, fails, or returns something that cannot be served; nothing is
             written then.
+        ClusterError: It is to be trained on several machines, and the cluster refuses or has no room.
     """
     from flywheel.training import package
     from flywheel.training.tracking import training_run
     from flywheel.training.user_code import trainer
+    from flywheel.trainjob.own import on_kubeflow
 
     settings = _whole(settings)
+    if "resources" in settings and on_kubeflow():
+        from flywheel.steps.nodes import train_on_nodes
+
+        return train_on_nodes(examples, transformed, state, code, settings, champion, ledger, model)
     began, spans = time.monotonic(), transformed.spans
     tags = {
         "flywheel.kind": "training",
@@ -95,6 +101,23 @@ def train(
         tracker.metrics({"rows": draft.facts["rows"], "seconds": draft.facts["seconds"]})
     context.checkpoints.clear()
     return Model.open(model)
+
+
+def assist(
+    transformed: Examples, state: TransformState, code: Path, settings: dict[str, Any], champion: str, ledger: str
+) -> None:
+    """Run the trainer beside that of another machine, which logs and packages what they make together.
+
+    The arguments are those of `train`.
+
+    Raises:
+        TrainerError: The trainer cannot be imported, or fails.
+    """
+    import os
+
+    settings = _whole(settings)
+    job = _Job(transformed, state, code, settings, champion, ledger, "", time.time() + _budget(settings))
+    _train_together(job, int(os.environ.get("RANK", 1)), int(os.environ.get("WORLD_SIZE", 2)))
 
 
 @dataclass(frozen=True)
@@ -134,6 +157,8 @@ class _Job:
             validation=validation,
             features=features,
             label=learned.label,
+            task=learned.task,
+            classes=learned.classes,
             parameters=dict(settings["parameters"]),
             seed=settings["seed"],
             name=settings["name"],

@@ -51,8 +51,8 @@ class TrainContext:
             on; never the judge's.
         features: The model's inputs, in the order of flywheel.yaml.
         label: Name of the label's column.
-        task: `binary` (label 0 or 1, float32), `multiclass` (index of the class, int64) or `regression` (float32).
-        classes: Values of the label in the order of their index; (0, 1) for binary, () for regression.
+        task: `binary`: labels are float32, 0 or 1; `multiclass`: int64, the index of the class; `regression`: float32.
+        classes: Values of the label in the order of their index; none in a regression.
         parameters: `train.parameters` of flywheel.yaml.
         seed: Python, NumPy and the framework are seeded with it already.
         name: Name of the flywheel.
@@ -72,7 +72,7 @@ class TrainContext:
     features: tuple[FeatureSpec, ...]
     label: str
     task: str = "binary"
-    classes: tuple[Any, ...] = (0, 1)
+    classes: tuple[int | str, ...] = (0, 1)
     parameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     name: str = "flywheel"

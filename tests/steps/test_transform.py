@@ -20,8 +20,8 @@ def examples(tmp_path):
     return examples_in(tmp_path / "examples")
 
 
-def run(examples, tmp_path, features=FEATURES, label="label", window=WINDOW):
-    return transform(examples, features, label, window, tmp_path / "state", tmp_path / "transformed")
+def run(examples, tmp_path, features=FEATURES, label="label", window=WINDOW, task="binary"):
+    return transform(examples, features, label, window, tmp_path / "state", tmp_path / "transformed", task)
 
 
 def test_rows_are_written_as_the_state_gives_them(examples, tmp_path):
@@ -35,6 +35,20 @@ def test_rows_are_written_as_the_state_gives_them(examples, tmp_path):
         (_, raw), (_, seen) = next(examples.batches([span])), next(transformed.batches([span]))
         expected = [*learned.apply_batch(raw).values(), raw.column(3).cast(pa.float32()).to_numpy()]
         assert [column.to_numpy().tobytes() for column in seen.columns] == [values.tobytes() for values in expected]
+
+
+@pytest.mark.parametrize(
+    ("label", "task", "type"), [("hour", "multiclass", pa.int64()), ("hour", "regression", pa.float32())]
+)
+def test_a_label_is_written_as_its_task_wants_it(examples, tmp_path, label, task, type):
+    state, transformed = run(examples, tmp_path, FEATURES[:1], label, task=task)
+    learned = State.read(state.file)
+    raw = examples.table([WINDOW[0]], [label]).column(label).to_pylist()
+
+    assert (learned.task, learned.label) == (task, label)
+    assert transformed.schema.field(label).type == type
+    found = transformed.table([WINDOW[0]], [label]).column(label).to_pylist()
+    assert [learned.classes[index] for index in found] == raw if task == "multiclass" else found == raw
 
 
 def test_what_rows_are_used_for_passes_through_and_is_no_input(tmp_path):
@@ -91,6 +105,8 @@ def test_an_empty_span_in_the_window_is_no_obstacle(tmp_path):
     [
         ({"label": "lable"}, r"no column 'lable'(.|\n)*did you mean 'label'"),
         ({"label": "word"}, r"label 'word' is 'string'(.|\n)*make it 0 or 1 in the query"),
+        ({"label": "word", "task": "regression"}, r"label 'word' is 'string', not a number(.|\n)*task: multiclass"),
+        ({"label": "size", "task": "multiclass"}, r"label 'size' is 'double', not text(.|\n)*task: regression"),
         (
             {"features": [{"column": "speed", "as": "numeric"}]},
             r"'speed', only size, hour, word, label(.|\n)*select it",
