@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ from flywheel.errors import TrainerError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from flywheel.serving.pyfunc import Predictor
     from flywheel.training.checkpoints import Checkpoints
     from flywheel.training.context import FeatureSpec, TrainContext
     from flywheel.training.tracking import Tracker
+    from flywheel.training.warm_start import Decision
     from flywheel.transform.state import State
 
 PRELOAD = ("flywheel.ledger.requirements", "mlflow.pyfunc", "pandas", "pyarrow.parquet", "pyarrow.compute")
@@ -69,6 +72,9 @@ def train(
         "flywheel.kind": "training",
         "flywheel.span": examples.spans[-1],
         "flywheel.role": settings.get("role", "candidate"),
+        "flywheel.data": transformed.digest,
+        "flywheel.state": state.digest,
+        "flywheel.code": hashlib.sha256(code.read_bytes()).hexdigest(),
     }
     with training_run(ledger, settings["name"], tags) as tracker:
         job = _Job(transformed, state, code, settings, champion, ledger, tracker.run, time.time() + _budget(settings))
@@ -88,6 +94,7 @@ def train(
                 "trainer": settings["trainer"],
                 "framework": framework,
                 "metrics": metrics,
+                "warm_start": tracker.tags().get("flywheel.warm_start", "cold: the trainer did not ask"),
                 "rows": len(context.train),
                 "seconds": round(time.monotonic() - began, 3),
             }
@@ -138,7 +145,6 @@ class _Job:
         return self.settings.get("gpus", 0) or self.settings.get("processes", 1)
 
     def context(self, tracker: Tracker, rank: int = 0, world: int = 1) -> TrainContext:
-        from flywheel.serving import pyfunc
         from flywheel.training import device
         from flywheel.training.context import TrainContext
         from flywheel.training.rows import Share, split
@@ -161,9 +167,30 @@ class _Job:
             device=device.choose(settings.get("gpus", 0), rank),
             rank=rank,
             world=world,
-            load_champion=lambda: pyfunc.load(tracker.client.download(self.champion)).model if self.champion else None,
+            load_champion=lambda: self.predictor(tracker).model if self.champion else None,
+            start=partial(_start, self, tracker),
             record=tracker.metrics,
         )
+
+    def predictor(self, tracker: Tracker) -> Predictor:
+        """Return the model in service with its transform."""
+        from flywheel.serving import pyfunc
+
+        return pyfunc.load(tracker.client.download(self.champion))
+
+
+def _start(job: _Job, tracker: Tracker, model: Any) -> Decision:
+    """Copy what fits of the model in service into `model`, if that is asked for, and keep what was decided."""
+    from flywheel.training import frameworks, warm_start
+
+    decision = warm_start.OFF
+    if job.settings.get("warm_start"):
+        decision = warm_start.NO_CHAMPION
+        if job.champion:
+            framework = frameworks.name_of(model, job.settings["trainer"])
+            decision = warm_start.decide(model, framework, job.learned, job.predictor(tracker))
+    tracker.tag("flywheel.warm_start", str(decision))
+    return decision
 
 
 def _called(job: _Job, call: Any, context: TrainContext) -> Any:
@@ -192,8 +219,8 @@ def _train_together(job: _Job, rank: int, world: int) -> Any:
     from flywheel.training.tracking import Tracker
     from flywheel.training.user_code import trainer
 
-    with trainer(job.code, job.settings["trainer"]) as call:
-        context = job.context(Tracker(Ledger(job.ledger).client, job.run, time.time), rank, world)
+    with trainer(job.code, job.settings["trainer"]) as call, Tracker(Ledger(job.ledger).client, job.run) as tracker:
+        context = job.context(tracker, rank, world)
         _seed(job.settings["seed"])
         return call(context)
 

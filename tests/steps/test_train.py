@@ -97,6 +97,31 @@ def test_a_trainer_that_comes_along_makes_the_baseline(run):
     assert logged.data.params["trainer"] == "flywheel.trainers.boosting:train"
 
 
+def test_what_was_decided_on_a_warm_start_stands_with_the_model_and_in_mlflow(run):
+    first = run(SKLEARN)
+    asks = SKLEARN.replace("columns, labels", "context.warm_start(LogisticRegression())\n        columns, labels")
+    second = run(asks, champion=first.path.as_uri(), target="second", settings={"warm_start": True})
+    third = run(asks, target="third", settings={"warm_start": True})
+    off = run(asks, champion=first.path.as_uri(), target="off")
+
+    assert first.manifest.facts["warm_start"] == "cold: the trainer did not ask"
+    assert second.manifest.facts["warm_start"] == "cold: models of scikit-learn start anew"
+    assert third.manifest.facts["warm_start"] == "cold: no model is in service"
+    assert off.manifest.facts["warm_start"] == "cold: train.warm_start is off"
+    assert "cold: no model is in service" in {
+        logged.data.tags.get("flywheel.warm_start") for logged in training_runs(run.ledger)
+    }
+
+
+def test_digests_and_versions_are_kept_with_the_run(run, data):
+    run(SKLEARN)
+    (logged,) = training_runs(run.ledger)
+
+    assert logged.data.tags["flywheel.data"] == data[1].digest
+    assert len(logged.data.tags["flywheel.code"]) == 64
+    assert logged.data.params["environment.scikit-learn"][0].isdigit()
+
+
 def test_a_seed_gives_the_same_model_again(run):
     text = SKLEARN.replace("def train", "import random\n\n    import numpy as np\n\n    def train").replace(
         "LogisticRegression(**context.parameters)", "LogisticRegression(C=random.random() + np.random.random())"
