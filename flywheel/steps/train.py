@@ -142,7 +142,7 @@ class _Job:
     @property
     def processes(self) -> int:
         """How many train together on this machine."""
-        return self.settings.get("gpus", 0) or self.settings.get("processes", 1)
+        return int(self.settings.get("gpus", 0) or self.settings.get("processes", 1))
 
     def context(self, tracker: Tracker, rank: int = 0, world: int = 1) -> TrainContext:
         from flywheel.training import device
