@@ -1,7 +1,23 @@
 """What a user writes in `flywheel.yaml`, as pydantic models, and how the file is read."""
 
+from flywheel.config.features import (
+    Bucket,
+    Category,
+    Cross,
+    Embedding,
+    Feature,
+    Hash,
+    Image,
+    List,
+    MultiHot,
+    Ngrams,
+    Numeric,
+    Text,
+    Timestamp,
+    Transform,
+)
 from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
-from flywheel.config.project import Bucket, Category, Deploy, Feature, Ledger, Numeric, Project, Resources, Train
+from flywheel.config.project import Deploy, Ledger, Project, Resources, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.source import BigQuery, Sample, Source, Split
 
@@ -11,13 +27,20 @@ __all__ = [
     "Bucket",
     "Category",
     "ColumnGate",
+    "Cross",
     "DataGate",
     "Deploy",
+    "Embedding",
     "Feature",
     "Fresh",
     "Gates",
+    "Hash",
+    "Image",
     "Ledger",
+    "List",
     "ModelGate",
+    "MultiHot",
+    "Ngrams",
     "Numeric",
     "Project",
     "Resources",
@@ -25,6 +48,9 @@ __all__ = [
     "Source",
     "Split",
     "Statistics",
+    "Text",
+    "Timestamp",
     "Train",
+    "Transform",
     "load",
 ]

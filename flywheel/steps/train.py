@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,8 @@ def train(
 
     settings = settings | {"seed": int(settings["seed"])}  # Kubeflow's numbers in a dict are all floating-point
     learned, spans, started = State.read(state.file), transformed.spans, time.monotonic()
+    if any(feature.function for feature in learned.features):
+        learned = replace(learned, code=code)
     tags = {"flywheel.kind": "training", "flywheel.span": examples.spans[-1]}
     with training_run(ledger, settings["name"], tags) as tracker:
         context = _context(transformed, learned, settings, champion, tracker)
@@ -91,7 +94,7 @@ def _context(
     return TrainContext(
         train=training,
         validation=validation,
-        features=tuple(FeatureSpec(f.column, f.kind, f.cardinality) for f in learned.features),
+        features=tuple(FeatureSpec(i.name, i.kind, i.cardinality) for i in learned.inputs),
         label=learned.label,
         parameters=dict(settings["parameters"]),
         seed=settings["seed"],

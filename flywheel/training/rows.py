@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from flywheel.artifacts import VALIDATION, Examples
 from flywheel.errors import DataError
+from flywheel.transform.tensors import inputs_of, tensor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,7 @@ class Rows:
         self.spans, self._examples, self._label, self._seed = tuple(spans), examples, label, seed
         self._held = held
         self._schema = pa.schema([examples.schema.field(name) for name in examples.columns])
+        self._inputs = {name: each for name, each in inputs_of(examples).items() if name != label}
         every = examples.rows_of(spans) if held is None else self._count()
         self._start, self._stop = start, every if stop is None else min(stop, every)
 
@@ -94,8 +96,8 @@ class Rows:
         """Return a tf.data.Dataset of ({feature: values}, labels), `size` rows a batch, streamed from disk."""
         import tensorflow as tf
 
-        types = {field.name: tf.TensorSpec((None,), field.type.to_pandas_dtype()) for field in self._schema}
-        label = types.pop(self._label)
+        types = {name: tf.TensorSpec((None, *each.shape), each.dtype) for name, each in self._inputs.items()}
+        label = tf.TensorSpec((None,), self._schema.field(self._label).type.to_pandas_dtype())
         epochs = iter(range(2**31))
 
         def generate() -> Iterator[tuple[Columns, NDArray[Any]]]:
@@ -131,8 +133,8 @@ class Rows:
             yield self._split(pa.Table.from_batches(held))
 
     def _split(self, table: pa.Table) -> tuple[Columns, NDArray[Any]]:
-        columns = {name: table.column(name).to_numpy() for name in table.schema.names}
-        return columns, columns.pop(self._label)
+        columns = {name: tensor(table.column(name), input) for name, input in self._inputs.items()}
+        return columns, table.column(self._label).to_numpy()
 
 
 def split(examples: Examples, label: str, seed: int) -> tuple[Rows, Rows]:
