@@ -25,7 +25,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
         "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
     }
-    features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
+    features = [feature.model_dump(mode="json", by_alias=True, exclude_none=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
 
     @dsl.pipeline(name=project.name, description=f"Continuous training of {project.name}")
@@ -80,7 +80,14 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     **logged,
                 ).set_caching_options(False)
                 with dsl.If(fit.outputs["ok"] == True):
-                    seen = transform(examples=data.output, features=features, label=label, window=fit.outputs["window"])
+                    seen = transform(
+                        examples=data.output,
+                        features=features,
+                        label=label,
+                        window=fit.outputs["window"],
+                        code=archive,
+                        settings=project.transform.model_dump(mode="json"),
+                    )
                     candidate = train(
                         examples=data.output,
                         transformed=seen.outputs["transformed"],

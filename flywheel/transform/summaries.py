@@ -35,7 +35,9 @@ class Missing:
 
     def add(self, columns: Sequence[pa.Array]) -> None:
         """Take the rows of `columns`."""
-        self.missing += columns[0].null_count
+        column = columns[0]
+        numbers = raw.is_number(column.type)
+        self.missing += int(np.isnan(raw.numbers(column)).sum()) if numbers else column.null_count
 
     def merge(self, other: Missing) -> None:
         """Take the rows of another summary."""
