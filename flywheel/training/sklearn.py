@@ -53,5 +53,5 @@ def requirements() -> tuple[str, ...]:
 
 
 def matrix(inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Return transformed columns side by side, as float64."""
-    return np.stack([values.astype(np.float64) for values in inputs.values()], axis=1)
+    """Return transformed columns side by side, as float64; one of several numbers a row takes as many places."""
+    return np.concatenate([values.reshape(len(values), -1).astype(np.float64) for values in inputs.values()], axis=1)

@@ -100,7 +100,7 @@ def _parsed(series: pd.Series, name: str, type: pa.DataType) -> pa.Array:
         try:
             values.append(None if _is_missing(value) else read(value))
         except (ValueError, TypeError, OverflowError):
-            raise _mismatch(name, str(type), f"{_short(value)} in row {row}") from None
+            raise _mismatch(name, raw.type_name(type), f"{_short(value)} in row {row}") from None
     if pa.types.is_timestamp(type):
         return pa.array(values, pa.int64()).cast(type)
     try:
