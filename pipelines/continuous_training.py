@@ -34,7 +34,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     judged = {"label": label, "task": project.task, "slices": list(project.slices)}
     if project.naive:
         judged |= {"naive": project.naive}
-    features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
+    features = [feature.model_dump(mode="json", by_alias=True, exclude_none=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
     # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
     asks = project.train.resources
@@ -98,6 +98,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         label=label,
                         window=fit.outputs["window"],
                         task=project.task,
+                        code=archive,
+                        settings=project.transform.model_dump(mode="json"),
                     )
                     window = {
                         "examples": data.output,

@@ -1,17 +1,23 @@
 """What a user writes in `flywheel.yaml`, as pydantic models, and how the file is read."""
 
-from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
-from flywheel.config.project import (
+from flywheel.config.features import (
     Bucket,
     Category,
-    Checkpoint,
-    Deploy,
+    Cross,
+    Embedding,
     Feature,
-    Ledger,
+    Hash,
+    Image,
+    List,
+    MultiHot,
+    Ngrams,
     Numeric,
-    Project,
-    Train,
+    Text,
+    Timestamp,
+    Transform,
 )
+from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
+from flywheel.config.project import Checkpoint, Deploy, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
 from flywheel.config.source import BigQuery, Sample, Source, Split
@@ -24,13 +30,20 @@ __all__ = [
     "Category",
     "Checkpoint",
     "ColumnGate",
+    "Cross",
     "DataGate",
     "Deploy",
+    "Embedding",
     "Feature",
     "Fresh",
     "Gates",
+    "Hash",
+    "Image",
     "Ledger",
+    "List",
     "ModelGate",
+    "MultiHot",
+    "Ngrams",
     "Numeric",
     "Project",
     "Range",
@@ -40,8 +53,11 @@ __all__ = [
     "Split",
     "Spot",
     "Statistics",
+    "Text",
+    "Timestamp",
     "Toleration",
     "Train",
+    "Transform",
     "Tune",
     "Volume",
     "load",

@@ -114,7 +114,7 @@ def _arranged(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> dict[str, 
     names = [tensor.name for tensor in model.inputs]
     if set(names) <= set(inputs):
         return {name: inputs[name] for name in names}
-    return np.stack([values.astype(np.float32) for values in inputs.values()], axis=1)
+    return np.concatenate([values.reshape(len(values), -1).astype(np.float32) for values in inputs.values()], axis=1)
 
 
 def _own_classes(config: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +29,13 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
     """Write `model` with its transform to `folder`, as an MLflow model with signature, example and requirements.
 
     Numbers are `double` in the signature, integers too: an integer column with a missing value is no integer column in
-    a DataFrame, and MLflow would refuse it.
+    a DataFrame, and MLflow would refuse it. Times and lists are texts (ISO 8601, JSON), which any server can carry.
 
     Args:
         folder: Where to; empty.
         model: What the trainer returned.
         framework: Name of the framework it is of.
-        state: The transform.
+        state: The transform; the archive with its feature functions goes with it.
         example: A few raw rows.
 
     Raises:
@@ -44,13 +45,13 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    columns: list[Any] = [
-        ColSpec("string" if feature.type == "string" else "double", feature.column) for feature in state.features
-    ]
+    columns: list[Any] = [ColSpec(raw.mlflow_type(type), name) for name, type in state.types.items()]
     with tempfile.TemporaryDirectory(prefix="flywheel-model-") as name:
         payload = Path(name, pyfunc.PAYLOAD)
         payload.mkdir()
         state.write(payload / pyfunc.STATE)
+        if state.code is not None:
+            shutil.copyfile(state.code, payload / pyfunc.CODE)
         (payload / pyfunc.ABOUT).write_text(json.dumps({"version": pyfunc.VERSION, "framework": framework}))
         _save(model, framework, payload, state.apply_batch(example))
         mlflow.pyfunc.save_model(
@@ -59,7 +60,7 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
             data_path=payload,
             signature=ModelSignature(Schema(columns), Schema(_outputs(state))),
             input_example=raw.frame(example)[list(state.columns)],
-            pip_requirements=_requirements(framework),
+            pip_requirements=_requirements(framework, state),
         )
 
 
@@ -161,6 +162,7 @@ def _save(model: Any, framework: str, payload: Path, inputs: dict[str, NDArray[A
         raise TrainerError(f"the model cannot be saved: {type(error).__name__}: {error}", _OWN_CODE) from error
 
 
-def _requirements(framework: str) -> list[str]:
-    names = ("ai-flywheel", "mlflow", "numpy", "pandas", "pyarrow", *frameworks.get(framework).requirements())
+def _requirements(framework: str, state: State) -> list[str]:
+    images = ("pillow",) if any(input.kind == "image" for input in state.inputs) else ()
+    names = ("ai-flywheel", "mlflow", "numpy", "pandas", "pyarrow", *images, *frameworks.get(framework).requirements())
     return [f"{name}=={importlib.metadata.version(name)}" for name in names]
