@@ -15,7 +15,8 @@ import numpy as np
 
 from flywheel import archive, config
 from flywheel.artifacts import Examples, Model, TransformState
-from flywheel.evaluation.metrics import Groups, auc
+from flywheel.evaluation.groups import Groups
+from flywheel.evaluation.ranking import auc
 from flywheel.spans import Span, Windows
 from flywheel.steps.extract import extract
 from flywheel.steps.train import train

@@ -88,7 +88,7 @@ class Train(Strict):
         if self.baseline is False:
             return None
         trainer = _BASELINE if self.baseline is True else self.baseline
-        resources = self.resources.model_copy(update={"gpu": 0})
+        resources = Resources(cpu=self.resources.cpu, memory=self.resources.memory)
         return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False, resources=resources)
 
 
@@ -124,6 +124,9 @@ class Project(Strict):
     task: Literal["binary", "multiclass", "regression"] = Field(
         "binary", description="What the label is: 0 or 1; one of several classes, text or integer; a number."
     )
+    naive: str | None = Field(
+        None, description="Column with a forecast that costs nothing, as the value a week ago; for regression."
+    )
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     train: Train = Field(Train(), description="How a model is made.")
@@ -145,9 +148,8 @@ class Project(Strict):
         gate, source = self.gates.data, self.source
         asked = [*gate.columns, *gate.drift, *gate.skew, *gate.key, *self.statistics.slices]
         asked += [column for choice in (source.sample, source.split) if choice for column in choice.key]
-        asked += [
-            column for column in (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight) if column
-        ]
+        given = (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight, self.naive)
+        asked += [column for column in given if column]
         return tuple(dict.fromkeys([self.label, *(feature.column for feature in self.features), *self.slices, *asked]))
 
     @model_validator(mode="after")
@@ -158,4 +160,17 @@ class Project(Strict):
             raise ValueError(f"column {twice[0]!r} stands twice in features")
         if self.label in columns:
             raise ValueError(f"the label {self.label!r} stands in features too: the model would know the answer")
+        return self
+
+    @model_validator(mode="after")
+    def _gates_fit_the_task(self) -> Project:
+        if self.naive and self.task != "regression":
+            raise ValueError(f"naive is a forecast of a number, and task is {self.task!r}")
+        for number, gate in enumerate(self.gates.model):
+            try:
+                gate.fit(self.task)
+            except ValueError as error:
+                raise ValueError(f"gates.model.{number}: {error}") from None
+            if not self.naive and (gate.no_worse_than == "naive" or gate.metric == "mase"):
+                raise ValueError(f"gates.model.{number}: needs `naive`, the column with a naive forecast")
         return self

@@ -146,7 +146,7 @@ class _Job:
     @property
     def processes(self) -> int:
         """How many train together on this machine."""
-        return self.settings.get("gpus", 0) or self.settings.get("processes", 1)
+        return int(self.settings.get("gpus", 0) or self.settings.get("processes", 1))
 
     def context(self, tracker: Tracker, rank: int = 0, world: int = 1) -> TrainContext:
         from flywheel.training import device
@@ -326,14 +326,22 @@ def _measured(made: Any, context: TrainContext, trainer: str) -> tuple[str, dict
     import numpy as np
 
     from flywheel.evaluation import metrics
+    from flywheel.evaluation.groups import Groups
+    from flywheel.evaluation.predictions import CANDIDATE, Predictions
     from flywheel.training import frameworks, package
 
     framework = frameworks.name_of(made, trainer)
-    inputs, truth = context.validation.arrays()
-    labels = truth.astype(np.int64)
-    predictions = package.check_outputs(frameworks.get(framework).predict(made, inputs), len(labels), trainer)
-    found = metrics.by_group(labels, predictions.astype(np.float64), metrics.Groups.whole(len(labels)))
-    return framework, metrics.finite({name: values[0] for name, values in found.items()})
+    inputs, labels = context.validation.arrays()
+    given = frameworks.get(framework).predict(made, inputs)
+    scores = package.check_outputs(given, len(labels), trainer, context.task, len(context.classes))
+    found = Predictions(
+        labels if context.task == "regression" else labels.astype(np.int64),
+        {CANDIDATE: scores.astype(np.float64)},
+        Groups.whole(len(labels)),
+        task=context.task,
+        classes=tuple(map(str, context.classes)) if context.task == "multiclass" else (),
+    )
+    return framework, metrics.finite(metrics.overall(found, CANDIDATE))
 
 
 def _example(examples: Examples, spans: tuple[str, ...]) -> pa.RecordBatch:

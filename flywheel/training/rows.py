@@ -113,7 +113,8 @@ class Rows:
         if not self._weighted:
             return None
         parts = [_weights(batch.column(0)) for batch in self._reader.batches([WEIGHT])]
-        return np.concatenate([np.empty(0, np.float32), *parts])
+        weights: NDArray[Any] = np.concatenate([np.empty(0, np.float32), *parts])
+        return weights
 
     def counts(self, classes: int) -> list[int]:
         """Return how many rows each class has, by its index."""
@@ -121,6 +122,17 @@ class Rows:
         for batch in self._reader.batches([self._label]):
             found += np.bincount(batch.column(0).to_numpy(zero_copy_only=False).astype(np.int64), minlength=classes)
         return [int(count) for count in found]
+
+    def moments(self) -> tuple[float, float]:
+        """Return mean and standard deviation (of the population) of the label."""
+        count, mean, squares = 0, 0.0, 0.0
+        for batch in self._reader.batches([self._label]):
+            labels = batch.column(0).to_numpy(zero_copy_only=False).astype(np.float64)
+            shift = labels.mean() - mean
+            squares += labels.var() * len(labels) + shift**2 * count * len(labels) / (count + len(labels))
+            count += len(labels)
+            mean += shift * len(labels) / count
+        return mean, float(np.sqrt(squares / max(count, 1)))
 
     def steps(self, size: int) -> int:
         """Return how many minibatches of `size` rows there are in an epoch."""
@@ -181,12 +193,14 @@ class Rows:
             workers: Processes that load; 0 loads in this one.
             pin_memory: Whether tensors go to memory from which a GPU copies faster.
         """
+        import torch
         from torch.utils.data import DataLoader
 
         from flywheel.training.stream import Stream
 
         stream = Stream(partial(self._minibatches, size, shuffle, epoch, buffer, skip), self._share)
-        return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin_memory)
+        own = torch.Generator()  # else every loader would draw from the one that training draws from
+        return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin_memory, generator=own)
 
     def _minibatches(
         self, size: int, shuffle: bool, epoch: int, buffer: int, skip: int, share: Share
