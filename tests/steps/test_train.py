@@ -122,6 +122,26 @@ def test_digests_and_versions_are_kept_with_the_run(run, data):
     assert logged.data.params["environment.scikit-learn"][0].isdigit()
 
 
+def test_a_search_keeps_the_best_model_and_a_step_that_ran_before_is_not_run_again(run, tmp_path):
+    text = SKLEARN.replace(
+        "columns, labels", "context.log('log_loss', 1 / context.parameters['C'])\n        columns, labels"
+    )
+    spaces = {"C": {"low": 1e-6, "high": 10.0, "log": True}}
+    settings = {
+        "tune": {"parameters": spaces, "trials": 8.0},
+        "checkpoint": {"folder": str(tmp_path / "kept"), "every": 300.0},
+    }
+    model = run(text, settings=settings)
+    (logged,) = training_runs(run.ledger)
+    found = model.manifest.facts["tuned"]
+
+    assert (found["trials"], found["metric"], found["model"]) == (8, "log_loss", "kept")
+    assert found["best"] == model.manifest.facts["metrics"]["log_loss"]
+    assert pyfunc.load(model.path).model.C == found["parameters"]["C"]
+    assert float(logged.data.params["tuned.C"]) == found["parameters"]["C"]
+    assert not list((tmp_path / "kept").rglob("*.study"))
+
+
 def test_a_seed_gives_the_same_model_again(run):
     text = SKLEARN.replace("def train", "import random\n\n    import numpy as np\n\n    def train").replace(
         "LogisticRegression(**context.parameters)", "LogisticRegression(C=random.random() + np.random.random())"
