@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import shutil
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SUM = 1e-3  # what float32 outputs of a thousand classes may be off
+_NO_TIME = "1980-01-01 00:00:00"
 _OWN_CODE = "build it of the framework's own parts; serving has none of your code."
 
 
@@ -42,7 +44,7 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
         TrainerError: It cannot be saved.
     """
     import mlflow.pyfunc
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
 
     columns: list[Any] = [ColSpec(raw.mlflow_type(type), name) for name, type in state.types.items()]
@@ -56,6 +58,8 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
         _save(model, framework, payload, state.apply_batch(example))
         mlflow.pyfunc.save_model(
             path=folder,
+            # Named by what it holds, and of no time: equal trainings give equal folders.
+            mlflow_model=Model(model_uuid=_digest(payload), utc_time_created=_NO_TIME),
             loader_module=pyfunc.__name__,
             data_path=payload,
             signature=ModelSignature(Schema(columns), Schema(_outputs(state))),
@@ -160,6 +164,16 @@ def _save(model: Any, framework: str, payload: Path, inputs: dict[str, NDArray[A
         raise
     except Exception as error:
         raise TrainerError(f"the model cannot be saved: {type(error).__name__}: {error}", _OWN_CODE) from error
+
+
+def _digest(folder: Path) -> str:
+    """Return 32 hexadecimal digits that stand for the files in `folder`."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:32]
 
 
 def _requirements(framework: str, state: State) -> list[str]:
