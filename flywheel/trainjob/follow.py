@@ -172,7 +172,7 @@ class Followed:
         if "OOMKilled" in how:
             remedy = "raise train.resources.memory, or give the trainer smaller batches."
         return TrainerError(
-            f"{what}\n  node {number(pod)} ({pod['metadata']['name']}) ended first: {how}{tail}", remedy
+            f"{what}\n  node {number(pod)} (pod {pod['metadata']['name']}) ended first: {how}{tail}", remedy
         )
 
     def _never_started(self, job: dict[str, Any], seen: Look) -> ClusterError:
