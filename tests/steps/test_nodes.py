@@ -94,7 +94,6 @@ def run(data, tmp_path, kubernetes):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
 def test_two_nodes_train_one_model_together(run, kubernetes, data):
     """The processes are real, and so are gloo between them, the packaged model and MLflow."""
     pytest.importorskip("torch")
@@ -118,7 +117,6 @@ def test_two_nodes_train_one_model_together(run, kubernetes, data):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
 def test_a_trainer_that_fails_on_the_nodes_is_shown_with_its_own_line(run, kubernetes):
     kubernetes.story = [kubernetes.trainer.run_for_real]
     with pytest.raises(TrainerError, match=r"trainer.py:2 \(raise ValueError\('no luck'\)\): ValueError: no luck"):
@@ -218,7 +216,6 @@ def test_storage_that_is_not_mounted_is_called_that(run):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
 def test_one_machine_trains_by_itself_whatever_is_asked_for(run, kubernetes, monkeypatch):
     monkeypatch.delenv("KFP_POD_NAME")
     made = run()
