@@ -1,11 +1,13 @@
 """Continuous training: from fresh data to a judged model in service."""
 
+from typing import Any
+
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from flywheel import images
 from flywheel.components import analyze, conclude, decide, deploy, extract, plan, promote, train, transform, validate
-from flywheel.config import Project, Resources
+from flywheel.config import Project, Resources, Train
 from flywheel.kubeflow import resources
 
 
@@ -19,13 +21,19 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     """
     source, label = project.source, project.label
     asked = source.model_dump(mode="json", exclude={"warehouse", "query", "serving"}, exclude_none=True)
+    if project.train.weight:
+        asked["weight"] = project.train.weight
     checked = {
         "name": project.name,
         "label": label,
+        "task": project.task,
         "every": source.every,
         "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
         "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
     }
+    judged = {"label": label, "task": project.task, "slices": list(project.slices)}
+    if project.naive:
+        judged |= {"naive": project.naive}
     features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
     # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
@@ -84,28 +92,37 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     **logged,
                 ).set_caching_options(False)
                 with dsl.If(fit.outputs["ok"] == True):
-                    seen = transform(examples=data.output, features=features, label=label, window=fit.outputs["window"])
-                    candidate = train(
+                    seen = transform(
                         examples=data.output,
-                        transformed=seen.outputs["transformed"],
-                        state=seen.outputs["state"],
-                        code=archive,
-                        settings={
-                            "name": project.name,
-                            **project.train.model_dump(mode="json", exclude={"resources"}),
-                            **nodes,
-                        },
-                        champion=to["champion"],
-                        ledger=ledger,
+                        features=features,
+                        label=label,
+                        window=fit.outputs["window"],
+                        task=project.task,
+                    )
+                    window = {
+                        "examples": data.output,
+                        "transformed": seen.outputs["transformed"],
+                        "state": seen.outputs["state"],
+                        "code": archive,
+                        "ledger": ledger,
+                    }
+                    candidate = train(
+                        settings=_settings(project, project.train) | nodes, champion=to["champion"], **window
                     )
                     _ask_for(candidate, asks)
+                    simple = {}
+                    if plain := project.train.for_baseline():
+                        made = train(settings=_settings(project, plain) | {"role": "baseline"}, champion="", **window)
+                        _ask_for(made, plain.resources)
+                        simple = {"baseline": made.set_display_name("baseline").outputs["model"]}
                     found = analyze(
                         examples=data.output,
                         model=candidate.outputs["model"],
                         champion=to["champion"],
                         judge=fit.outputs["judge"],
-                        settings={"label": label, "slices": list(project.slices)},
+                        settings=judged,
                         ledger=ledger,
+                        **simple,
                     )
                     better = decide(
                         evaluation=found.outputs["evaluation"], gates=gates, ledger=ledger, run=to["run"]
@@ -117,12 +134,24 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             span=to["span"],
                             ledger=ledger,
                             run=to["run"],
+                            approval=project.approval == "required",
                         ).set_caching_options(False)
-                        deploy(
-                            name=project.name, version=promoted.output, target=serving, ledger=ledger, run=to["run"]
-                        ).set_caching_options(False)
+                        with dsl.If(promoted.outputs["champion"] == True):
+                            deploy(
+                                name=project.name,
+                                version=promoted.outputs["version"],
+                                target=serving,
+                                ledger=ledger,
+                                run=to["run"],
+                            ).set_caching_options(False)
 
     return pipeline
+
+
+def _settings(project: Project, how: Train) -> dict[str, Any]:
+    """Return what the step `train` is told."""
+    told = how.model_dump(mode="json", exclude={"resources", "baseline"}, exclude_none=True)
+    return {"name": project.name, "gpus": how.resources.gpu, **told}
 
 
 def _ask_for(task: dsl.PipelineTask, asked: Resources) -> None:

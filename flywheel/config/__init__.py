@@ -1,16 +1,28 @@
 """What a user writes in `flywheel.yaml`, as pydantic models, and how the file is read."""
 
 from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
-from flywheel.config.project import Bucket, Category, Deploy, Feature, Ledger, Numeric, Project, Train
+from flywheel.config.project import (
+    Bucket,
+    Category,
+    Checkpoint,
+    Deploy,
+    Feature,
+    Ledger,
+    Numeric,
+    Project,
+    Train,
+)
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
 from flywheel.config.source import BigQuery, Sample, Source, Split
+from flywheel.config.tune import Range, Tune
 
 __all__ = [
     "FILE",
     "BigQuery",
     "Bucket",
     "Category",
+    "Checkpoint",
     "ColumnGate",
     "DataGate",
     "Deploy",
@@ -21,6 +33,7 @@ __all__ = [
     "ModelGate",
     "Numeric",
     "Project",
+    "Range",
     "Resources",
     "Sample",
     "Source",
@@ -29,6 +42,7 @@ __all__ = [
     "Statistics",
     "Toleration",
     "Train",
+    "Tune",
     "Volume",
     "load",
 ]

@@ -21,7 +21,7 @@ def deploy(name: str, version: str, target: str, ledger: str | Ledger, run: str)
         run: The run's row in the ledger, that the endpoint goes to.
 
     Raises:
-        ServingError: A later span is in service; the target is no folder, or its disk is full.
+        ServingError: Another version is champion by now; the target is no folder, or its disk is full.
         LedgerError: There is no such version, or no ledger.
     """
     book = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
@@ -29,7 +29,7 @@ def deploy(name: str, version: str, target: str, ledger: str | Ledger, run: str)
     folder = ServingFolder(path_of(target) / name)
     source = book.client.get_model_version_download_uri(name, version)
     before = folder.current()
-    after = folder.deploy(chosen, lambda into: book.client.download(source, into))
+    after = folder.deploy(chosen, lambda into: book.client.download(source, into), lambda: book.champion(name))
     book.note(run, endpoint=str(folder.path))
     verb = "is in service already" if before == after else "is in service now"
     say(f"version {version} of {name} {verb}, in {folder.path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ def seed(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def save(model: keras.Model, folder: Path) -> None:
+def save(model: keras.Model, folder: Path, example: dict[str, NDArray[Any]]) -> None:
     """Write `model` to `folder`.
 
     Raises:
@@ -75,7 +76,7 @@ def requirements() -> tuple[str, ...]:
 
 
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """Logs every epoch's metrics, and prints them in one line.
+    """Logs every epoch's metrics, prints them in one line, and keeps to the time budget.
 
     Args:
         context: Where they are logged to.
@@ -85,12 +86,28 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._context = context
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Look at the clock."""
+        self._began = self._context.time_left()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Log what Keras measured."""
+        """Log what Keras measured, and end when no time is left for another epoch.
+
+        Raises:
+            TrainerError: The loss is no number any more.
+        """
         values = {name: float(value) for name, value in (logs or {}).items()}
+        if not math.isfinite(values.get("loss", 0.0)):
+            raise TrainerError(
+                f"the loss is {values['loss']} in epoch {epoch + 1}",
+                "lower the learning rate, or look for inputs that are far from 0.",
+            )
         self._context.log_all(values, epoch)
         sys.stdout.write(f"epoch {epoch + 1}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()) + "\n")
         sys.stdout.flush()
+        left = self._context.time_left()
+        if left < self._began - left:
+            self.model.stop_training = True
 
 
 def _arranged(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | NDArray[Any]:

@@ -20,6 +20,7 @@ from flywheel.transform.state import State
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_SUM = 1e-3  # what float32 outputs of a thousand classes may be off
 _OWN_CODE = "build it of the framework's own parts; serving has none of your code."
 
 
@@ -51,43 +52,69 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
         payload.mkdir()
         state.write(payload / pyfunc.STATE)
         (payload / pyfunc.ABOUT).write_text(json.dumps({"version": pyfunc.VERSION, "framework": framework}))
-        _save(model, framework, payload)
+        _save(model, framework, payload, state.apply_batch(example))
         mlflow.pyfunc.save_model(
             path=folder,
             loader_module=pyfunc.__name__,
             data_path=payload,
-            signature=ModelSignature(Schema(columns), Schema([ColSpec("double", pyfunc.PREDICTION)])),
+            signature=ModelSignature(Schema(columns), Schema(_outputs(state))),
             input_example=raw.frame(example)[list(state.columns)],
             pip_requirements=_requirements(framework),
         )
 
 
-def check_outputs(predictions: NDArray[Any], rows: int, trainer: str) -> NDArray[Any]:
-    """Return predictions for `rows` rows as one column.
+def check_outputs(
+    predictions: NDArray[Any], rows: int, trainer: str, task: str = "binary", classes: int = 2
+) -> NDArray[Any]:
+    """Return predictions for `rows` rows in the shape of the task: (rows,), or (rows, classes) when there are several.
 
     Raises:
-        TrainerError: They are not one probability a row.
+        TrainerError: They are not one number a row, or not one probability a row and class.
     """
-    outputs = np.asarray(predictions)
-    if outputs.size != rows or outputs.shape[0] != rows:
+    outputs = pyfunc.by_class(predictions, classes) if task == "multiclass" else np.asarray(predictions)
+    shape = (rows, classes) if task == "multiclass" else (rows,)
+    if outputs.shape != shape and outputs.shape != (rows, *shape[1:], 1):
         raise TrainerError(
-            f"the model of {trainer!r} gives outputs of shape {outputs.shape!r} for {rows} rows",
-            "end it with one unit and a sigmoid, so that it gives one probability a row.",
+            f"the model of {trainer!r} gives outputs of shape {outputs.shape!r} for {rows} rows", _shape(task, classes)
         )
-    outputs = outputs.reshape(rows)
+    outputs = outputs.reshape(shape)
     if not np.isfinite(outputs).all():
+        wrong = ~np.isfinite(outputs)
         raise TrainerError(
-            f"the model of {trainer!r} gives {outputs[~np.isfinite(outputs)][0]!s} for "
-            f"{int((~np.isfinite(outputs)).sum())} of {rows} rows",
+            f"the model of {trainer!r} gives {outputs[wrong][0]!s} for "
+            f"{int(wrong.reshape(rows, -1).any(axis=1).sum())} of {rows} rows",
             "lower the learning rate or clip gradients; its loss has overflowed.",
         )
+    if task != "regression":
+        _check_probabilities(outputs, trainer, task)
+    return outputs
+
+
+def _shape(task: str, classes: int) -> str:
+    if task == "multiclass":
+        return f"end it with {classes} units and a softmax, so that it gives one probability a class."
+    if task == "regression":
+        return "end it with one unit and no activation, so that it gives one number a row."
+    return (
+        "end it with one unit and a sigmoid, so that it gives one probability a row; for several classes set "
+        "`task: multiclass`."
+    )
+
+
+def _check_probabilities(outputs: NDArray[Any], trainer: str, task: str) -> None:
+    end = "a sigmoid; outputs are the chance of label 1" if task == "binary" else "a softmax; outputs are chances"
     wrong = outputs[(outputs < 0) | (outputs > 1)]
     if len(wrong):
         raise TrainerError(
-            f"the model of {trainer!r} gives {wrong[0]!s}, which is no probability",
-            "end it with a sigmoid; outputs are the chance of label 1, from 0 to 1.",
+            f"the model of {trainer!r} gives {wrong[0]!s}, which is no probability", f"end it with {end}, from 0 to 1."
         )
-    return outputs
+    sums = outputs.sum(axis=1) if task == "multiclass" else np.ones(1)
+    off = sums[np.abs(sums - 1) > _SUM]
+    if len(off):
+        raise TrainerError(
+            f"the model of {trainer!r} gives probabilities that sum to {off[0]!s} in a row, not to 1",
+            "end it with a softmax over the classes.",
+        )
 
 
 def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: str) -> None:
@@ -98,24 +125,36 @@ def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: st
     """
     try:
         packaged = pyfunc.load(folder)
-        found = packaged.predict(raw.frame(example))[pyfunc.PREDICTION].to_numpy()
+        found = packaged.outputs(raw.frame(example))
+        packaged.predict(raw.frame(example))
     except Exception as error:
         raise TrainerError(
             f"the model of {trainer!r} cannot be used once it is saved: {type(error).__name__}: {error}",
             _OWN_CODE,
         ) from error
     inputs = packaged.state.apply_batch(example)
-    expected = np.asarray(frameworks.get(packaged.framework).predict(model, inputs)).reshape(-1)
+    given = frameworks.get(packaged.framework).predict(model, inputs)
+    expected = (pyfunc.by_class(given, found.shape[1]) if found.ndim == 2 else np.asarray(given)).reshape(found.shape)
     if not np.allclose(found, expected, rtol=1e-4, atol=1e-5):
         raise TrainerError(
-            f"the model of {trainer!r} predicts {found[0]!s} once it is saved, {expected[0]!s} before",
+            f"the model of {trainer!r} predicts {found.flat[0]!s} once it is saved, {expected.flat[0]!s} before",
             "does it keep something that saving loses, or draw at random when it predicts?",
         )
 
 
-def _save(model: Any, framework: str, payload: Path) -> None:
+def _outputs(state: State) -> list[Any]:
+    """Return the columns of the answer: the prediction, and of several classes the probability of each."""
+    from mlflow.types import ColSpec
+
+    kind = "double"
+    if state.task == "multiclass":
+        kind = "string" if isinstance(state.classes[0], str) else "long"
+    return [ColSpec(kind, pyfunc.PREDICTION), *(ColSpec("double", name) for name in pyfunc.probabilities(state))]
+
+
+def _save(model: Any, framework: str, payload: Path, inputs: dict[str, NDArray[Any]]) -> None:
     try:
-        frameworks.get(framework).save(model, payload)
+        frameworks.get(framework).save(model, payload, inputs)
     except FlywheelError:
         raise
     except Exception as error:

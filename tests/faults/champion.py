@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from flywheel.config import Project
-from flywheel.evaluation.metrics import Groups, auc
+from flywheel.evaluation.groups import Groups
+from flywheel.evaluation.ranking import auc
 
 WINDOW = 28
 _CODES = 100

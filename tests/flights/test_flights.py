@@ -36,7 +36,7 @@ def test_the_loop_closes(make_project):
     first, second = flywheel.rows()
     assert (first["span"], first["outcome"]) == ("2013-03-01", "promoted")
     assert (second["span"], second["outcome"] in ("promoted", "kept-champion")) == ("2013-03-08", True)
-    assert second["decisions"]["model"]["facts"]["champion_auc"] > 0.5
+    assert second["decisions"]["model"]["facts"]["champion"] > 0.5
     assert (flywheel.folder / "schema.pbtxt").read_text().startswith("feature {")
     assert {path.name for path in reports(flywheel, "2013-03-08")} == {"validate.html", "decide.html"}
     for report in reports(flywheel, "2013-03-08"):

@@ -32,7 +32,7 @@ def promoted(ledger, tmp_path):
 
     def make(span, content=""):
         run = ledger.open("flights", span, span)
-        return promote(model_in(tmp_path / f"model-{span}", content or span), "flights", span, ledger, run), run
+        return promote(model_in(tmp_path / f"model-{span}", content or span), "flights", span, ledger, run).version, run
 
     return make
 
@@ -93,14 +93,30 @@ def test_the_version_before_stays_and_older_ones_go(ledger, promoted, serving):
     assert os.readlink(serving / "flights" / "current") == "3"
 
 
-def test_an_older_span_never_takes_the_place_of_a_newer_one(ledger, promoted, serving):
+def test_only_the_champion_is_put_in_service(ledger, promoted, serving):
     first, second = promoted("2013-06-01"), promoted("2013-06-08")
     deploy("flights", second[0], str(serving), ledger, second[1])
 
-    with pytest.raises(ServingError, match="an older span never takes the place of a newer one"):
+    with pytest.raises(ServingError, match="the champion is version 2 of '2013-06-08' by now"):
         deploy("flights", first[0], str(serving), ledger, first[1])
     assert os.readlink(serving / "flights" / "current") == "2"
     assert ledger.row(first[1]).endpoint is None
+
+
+def test_a_champion_that_moved_while_it_was_copied_is_not_put_in_service(ledger, promoted, serving):
+    version, run = promoted("2013-06-01")
+    deploy("flights", version, str(serving), ledger, run)
+    late, late_run = promoted("2013-06-08")
+    copied = ledger.client.download
+
+    class Slow(type(ledger.client)):
+        def download(self, uri, into=None):
+            promoted("2013-06-15")
+            return copied(uri, into)
+
+    with pytest.raises(ServingError, match="version 3 of '2013-06-15' by now"):
+        deploy("flights", late, str(serving), Ledger(ledger.tracking_uri, connect=Slow), late_run)
+    assert os.readlink(serving / "flights" / "current") == "1"
 
 
 def test_a_version_that_is_not_there_is_an_error(ledger, promoted, serving):
@@ -143,8 +159,9 @@ def test_artifacts_that_were_changed_in_the_registry_are_not_served(ledger, prom
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_the_former_version_in_service(ledger, promoted, serving):
-    small, large = promoted("2013-06-01"), promoted("2013-06-08", "x" * 10**7)
+    small = promoted("2013-06-01")
     deploy("flights", small[0], str(serving), ledger, small[1])
+    large = promoted("2013-06-08", "x" * 10**7)
     answer = forked.Queue()
 
     def work():
@@ -178,19 +195,19 @@ def test_a_disk_without_space_is_told_apart_from_one_that_may_not_be_written(tmp
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     with pytest.raises(ServingError, match="free some space"):
-        ServingFolder(tmp_path / "flights").deploy(champion, no_space)
+        ServingFolder(tmp_path / "flights").deploy(champion, no_space, lambda: champion)
     with pytest.raises(ServingError, match="that you may write to"):
-        ServingFolder(tmp_path / "flights").deploy(champion, no_right)
+        ServingFolder(tmp_path / "flights").deploy(champion, no_right, lambda: champion)
 
 
-def test_deployments_at_once_take_turns_and_the_newest_span_stays(ledger, promoted, serving):
+def test_deployments_at_once_take_turns_and_the_champion_stays(ledger, promoted, serving):
     given = [promoted(span) for span in ("2013-06-01", "2013-06-08", "2013-06-15")]
 
     def work(version, run):
         try:
             deploy("flights", version, str(serving), ledger, run)
         except ServingError as error:
-            if "older span" not in str(error):
+            if "by now" not in str(error):
                 raise
 
     children = [forked.Process(target=work, args=one) for one in given]

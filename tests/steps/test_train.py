@@ -29,9 +29,9 @@ def run(data, tmp_path):
     """Train with the given trainer."""
     ledger = ledger_in(tmp_path / "ledger")
 
-    def call(text, name="trainer:train", parameters=None, champion="", target="model", **files):
+    def call(text, name="trainer:train", parameters=None, champion="", target="model", settings=(), **files):
         code = project_in(tmp_path / f"project-{target}", trainer=text, **files)
-        settings = {"name": "words", "trainer": name, "parameters": parameters or {}, "seed": 7}
+        settings = {"name": "words", "trainer": name, "parameters": parameters or {}, "seed": 7, **dict(settings)}
         return train(*data, code, settings, champion, ledger, tmp_path / target)
 
     call.ledger, call.folder = ledger, tmp_path
@@ -86,6 +86,42 @@ def test_the_champion_is_loaded_only_when_the_trainer_asks_for_it(run):
     assert run(asks, champion=first.path.as_uri(), target="third").digest
 
 
+def test_a_trainer_that_comes_along_makes_the_baseline(run):
+    model = run("", "flywheel.trainers.boosting:train", {"max_iter": 20}, settings={"role": "baseline"})
+    (logged,) = training_runs(run.ledger)
+    answers = mlflow.pyfunc.load_model(str(model.path)).predict(raw.frame(batch_of(9, seed=9)))
+
+    assert answers.prediction.between(0, 1).all()
+    assert re.search(r"^scikit-learn==", (model.path / "requirements.txt").read_text(), re.M)
+    assert logged.data.tags["flywheel.role"] == "baseline"
+    assert logged.data.params["trainer"] == "flywheel.trainers.boosting:train"
+
+
+def test_what_was_decided_on_a_warm_start_stands_with_the_model_and_in_mlflow(run):
+    first = run(SKLEARN)
+    asks = SKLEARN.replace("columns, labels", "context.warm_start(LogisticRegression())\n        columns, labels")
+    second = run(asks, champion=first.path.as_uri(), target="second", settings={"warm_start": True})
+    third = run(asks, target="third", settings={"warm_start": True})
+    off = run(asks, champion=first.path.as_uri(), target="off")
+
+    assert first.manifest.facts["warm_start"] == "cold: the trainer did not ask"
+    assert second.manifest.facts["warm_start"] == "cold: models of scikit-learn start anew"
+    assert third.manifest.facts["warm_start"] == "cold: no model is in service"
+    assert off.manifest.facts["warm_start"] == "cold: train.warm_start is off"
+    assert "cold: no model is in service" in {
+        logged.data.tags.get("flywheel.warm_start") for logged in training_runs(run.ledger)
+    }
+
+
+def test_digests_and_versions_are_kept_with_the_run(run, data):
+    run(SKLEARN)
+    (logged,) = training_runs(run.ledger)
+
+    assert logged.data.tags["flywheel.data"] == data[1].digest
+    assert len(logged.data.tags["flywheel.code"]) == 64
+    assert logged.data.params["environment.scikit-learn"][0].isdigit()
+
+
 def test_a_seed_gives_the_same_model_again(run):
     text = SKLEARN.replace("def train", "import random\n\n    import numpy as np\n\n    def train").replace(
         "LogisticRegression(**context.parameters)", "LogisticRegression(C=random.random() + np.random.random())"
@@ -117,6 +153,12 @@ def test_a_seed_gives_the_same_model_again(run):
             "trainer:train",
             r"failed at other.py:2 \(raise ValueError\('no'\)\): ValueError: no(.|\n)*mend it there",
         ),
+        (
+            SKLEARN,
+            "flywheel.trainers.boost:train",
+            r"no such trainer in flywheel.trainers(.|\n)*those there: boosting",
+        ),
+        (SKLEARN, "flywheel.trainers.boosting:fit", r"boosting.py has no function 'fit'"),
         ("def train():\n  return 1", "trainer:train", r"failed: TypeError(.|\n)*define it as `def train\(context"),
         (
             "def train(context):\n  return {'a': 1}",
