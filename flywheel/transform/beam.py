@@ -43,6 +43,16 @@ class Job:
     code: str = ""
     remote: bool = False
 
+    @property
+    def distributed(self) -> bool:
+        """Whether a runner is named."""
+        return any(flag == "--runner" or flag.startswith("--runner=") for flag in self.options)
+
+    def spread(self, shards: Sequence[Shard]) -> Any:
+        """Return a transform that gives the shards, each to whichever worker is free."""
+        # Runners fuse a source with what follows: without a shuffle between, one worker would take all.
+        return beam.Create(shards) | beam.Reshuffle() if self.distributed else beam.Create(shards)
+
     def run(self, build: Any) -> list[Any]:
         """Run the pipeline that `build` makes of a pipeline, and return what its workers had to say.
 
@@ -51,10 +61,9 @@ class Job:
         """
         target = FileSystems.join(self.scratch, f"said-{uuid.uuid4().hex}")
         FileSystems.mkdirs(target)
-        distributed = any(flag == "--runner" or flag.startswith("--runner=") for flag in self.options)
         # These flags only, or Beam would read this process's own command line.
         options = PipelineOptions(flags=list(self.options))
-        with beam.Pipeline(runner=None if distributed else RUNNER, options=options) as pipeline:
+        with beam.Pipeline(runner=None if self.distributed else RUNNER, options=options) as pipeline:
             _ = build(pipeline) | "Say" >> beam.Map(_say, target)
         found = list(_said(target))
         for each in found:
@@ -83,8 +92,7 @@ def analyse(
     (found,) = job.run(
         lambda pipeline: (
             pipeline
-            | "Shards" >> beam.Create(shards)
-            | "Spread" >> beam.Reshuffle()
+            | "Shards" >> job.spread(shards)
             | "Read" >> beam.ParDo(AnalyseShard(features, label, job.code, task))
             | "Merge" >> beam.CombineGlobally(Merge(features, label, task)).without_defaults()
         )
@@ -111,8 +119,7 @@ def apply(shards: Sequence[Shard], state: Path, target: str, added: Sequence[pa.
     return job.run(
         lambda pipeline: (
             pipeline
-            | "Shards" >> beam.Create(shards)
-            | "Spread" >> beam.Reshuffle()
+            | "Shards" >> job.spread(shards)
             | "Apply" >> beam.ParDo(ApplyShard(state.read_text(encoding="utf-8"), target, added, job.code))
         )
     )
