@@ -47,6 +47,11 @@ class Workspace:
         return self.state / "serving"
 
     @property
+    def requests(self) -> Path:
+        """The folder that `flywheel serve` logs requests to, a folder a model."""
+        return self.state / "requests"
+
+    @property
     def warehouse(self) -> str:
         """URL of the warehouse, a file in it absolute."""
         return self._absolute(self.project.source.warehouse)

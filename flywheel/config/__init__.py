@@ -3,6 +3,7 @@
 from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
 from flywheel.config.project import Bucket, Category, Deploy, Feature, Ledger, Numeric, Project, Resources, Train
 from flywheel.config.read import FILE, load
+from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
 
 __all__ = [
@@ -20,8 +21,11 @@ __all__ = [
     "ModelGate",
     "Numeric",
     "Project",
+    "RequestLog",
     "Resources",
     "Sample",
+    "ServingGate",
+    "Shadow",
     "Source",
     "Split",
     "Statistics",

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.gates import Gates, Statistics
+from flywheel.config.serving import RequestLog
 from flywheel.config.source import Source
 from flywheel.config.strict import Strict
 
@@ -62,6 +63,7 @@ class Deploy(Strict):
     """Where the champion is served."""
 
     target: Literal["local"] = Field("local", description="A folder that `flywheel serve` watches.")
+    log: RequestLog | None = Field(None, description="What `flywheel serve` keeps of requests; none by default.")
 
 
 class Ledger(Strict):

@@ -54,11 +54,11 @@ def toy(folder: Path, answer: str, code: str = "") -> Model:
     return Model.open(folder)
 
 
-def put_in_service(model: Model, serving: Path, version: int) -> None:
+def put_in_service(model: Model, serving: Path, version: int, name: str = NAME) -> None:
     """Deploy `model` as that version, of a span that follows the one before."""
-    champion = Champion(NAME, str(version), f"2013-06-{version:02d}", "run", model.digest)
+    champion = Champion(name, str(version), f"2013-06-{version:02d}", "run", model.digest)
 
     def download(into: Path) -> Path:
         return Path(shutil.copytree(model.path, into / "model"))
 
-    ServingFolder(serving / NAME).deploy(champion, download)
+    ServingFolder(serving / name).deploy(champion, download)
