@@ -1,10 +1,26 @@
 """Continuous training: from fresh data to a judged model in service."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from flywheel import images
-from flywheel.components import analyze, conclude, decide, deploy, extract, plan, promote, train, transform, validate
+from flywheel.components import (
+    analyze,
+    conclude,
+    decide,
+    deploy,
+    extract,
+    plan,
+    probe,
+    promote,
+    train,
+    transform,
+    validate,
+)
 from flywheel.config import Project
 
 
@@ -102,7 +118,16 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     better = decide(
                         evaluation=found.outputs["evaluation"], gates=gates, ledger=ledger, run=to["run"]
                     ).set_caching_options(False)
-                    with dsl.If(better.outputs["Output"] == True):
+                    outside = _if_it_serves(
+                        project,
+                        examples=data.output,
+                        model=candidate.outputs["model"],
+                        evaluation=found.outputs["evaluation"],
+                        serving=serving,
+                        ledger=ledger,
+                        run=to["run"],
+                    )
+                    with dsl.If(better.outputs["Output"] == True), outside:
                         promoted = promote(
                             model=candidate.outputs["model"],
                             name=project.name,
@@ -115,6 +140,19 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         ).set_caching_options(False)
 
     return pipeline
+
+
+@contextmanager
+def _if_it_serves(project: Project, **tried: Any) -> Iterator[None]:
+    """Do what stands within only if the packaged model passes `gates.serving`; without such a gate, do it."""
+    gate = project.gates.serving
+    if gate is None:
+        yield
+        return
+    settings = {"name": project.name, "gate": gate.model_dump(mode="json", exclude_none=True)}
+    serves = probe(settings=settings, **tried).set_caching_options(False)
+    with dsl.If(serves.outputs["Output"] == True):
+        yield
 
 
 def _ask_for(task: dsl.PipelineTask, project: Project) -> None:

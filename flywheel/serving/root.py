@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,7 @@ class ServingRoot:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ServingRoot:
         """Return what `to_json` gave."""
-        logs = {
-            name: Logged(Path(log["folder"]), RequestLog.model_validate(_durations(log["settings"])))
-            for name, log in values["logs"].items()
-        }
+        logs = {name: Logged(Path(log["folder"]), _settings(log["settings"])) for name, log in values["logs"].items()}
         return cls(Path(values["path"]), logs)
 
 
@@ -124,6 +122,5 @@ def distinct(roots: Iterable[ServingRoot]) -> Roots:
     return Roots(tuple(merged.values()))
 
 
-def _durations(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as flywheel.yaml has them: in JSON a duration is seconds."""
-    return settings | {"every": f"{settings['every']}s"}
+def _settings(values: dict[str, Any]) -> RequestLog:
+    return RequestLog.model_validate(values | {"every": timedelta(seconds=values["every"])})  # JSON has seconds

@@ -25,7 +25,7 @@ mlflow.models.set_model(Toy())
 """
 
 
-def toy(folder: Path, answer: str, code: str = "") -> Model:
+def toy(folder: Path, answer: str, code: str = "", whole: str = "long") -> Model:
     """Return a model in `folder` that answers `answer` to whatever it is asked, or runs `code` when it is loaded."""
     import mlflow
     import pandas as pd
@@ -37,8 +37,9 @@ def toy(folder: Path, answer: str, code: str = "") -> Model:
     source = folder.with_suffix(".py")
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_text(MODEL.replace("ANSWER", answer))
-    columns = [ColSpec("double", "distance"), ColSpec("string", "carrier"), ColSpec("long", "hour")]
-    example = pd.DataFrame({"distance": [1400.0], "carrier": ["O'Hare & Söhne"], "hour": [9]})
+    columns = [ColSpec("double", "distance"), ColSpec("string", "carrier"), ColSpec(whole, "hour")]
+    hour = 9.0 if whole == "double" else 9
+    example = pd.DataFrame({"distance": [1400.0], "carrier": ["O'Hare & Söhne"], "hour": [hour]})
     with Model.create(folder, producer="train") as draft:
         mlflow.pyfunc.save_model(
             draft.path / "model",
