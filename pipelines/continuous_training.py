@@ -33,7 +33,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         serving_query: Text of the SQL file that gives logged requests; none, and nothing is compared with them.
     """
     source, label = project.source, project.label
-    asked = source.model_dump(mode="json", exclude={"warehouse", "query", "serving"}, exclude_none=True)
+    elsewhere = {"warehouse", "query", "serving", "serving_warehouse"}
+    asked = source.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
     checked = {
         "name": project.name,
         "label": label,
@@ -80,7 +81,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 if serving_query:
                     requests = extract(
                         query=serving_query,
-                        warehouse=warehouse,
+                        warehouse=source.serving_warehouse or warehouse,
                         spans=to["judge"],
                         columns=[],
                         source={"every": source.every, "may_be_empty": True},
