@@ -17,8 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from flywheel.config import RequestLog
 from flywheel.say import say
@@ -75,26 +77,31 @@ class Layout:
             pa.ArrowException: A column holds what its type cannot.
         """
         rows = len(inputs)
+        # One array of objects, cut into columns: to make a Series of each would take longer than all the rest.
+        asked = dict(zip(map(str, inputs.columns), inputs.to_numpy(dtype=object).T, strict=True))
         answers = {str(name): outputs[name] for name in outputs if str(name) not in self.redacted}
         columns: dict[str, pa.Array] = {
             REQUEST: pa.repeat(request, rows),
-            ROW: pa.array(range(rows), pa.int32()),
+            ROW: pa.array(np.arange(rows, dtype=np.int32)),
             TIME: pa.repeat(pa.scalar(round(at * 1e6), pa.timestamp("us", "UTC")), rows),
             VERSION: pa.repeat(version, rows),
         }
         for name, type in self.inputs.items():
             if name not in answers:  # an answer of the same name can be had nowhere else
-                columns[name] = _array(inputs[name], type) if name in inputs else pa.nulls(rows, type)
+                columns[name] = _column(asked[name], type) if name in asked else pa.nulls(rows, type)
         for name, values in answers.items():
-            columns[name] = _array(values, None)
+            columns[name] = pa.array(values, from_pandas=True)
         return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 
-def _array(values: pd.Series, type: pa.DataType | None) -> pa.Array:
-    if type == pa.string() and values.dtype != object:
-        values = values.astype(str)
-    found = pa.array(values, type, from_pandas=True, safe=False)
-    return found.cast(pa.string()) if pa.types.is_null(found.type) else found
+def _column(values: NDArray[Any], type: pa.DataType) -> pa.Array:
+    """Return raw values as Arrow; what came as numbers and is kept as text becomes text."""
+    try:
+        return pa.array(values, type, from_pandas=True)
+    except pa.ArrowTypeError:
+        if type != pa.string():
+            raise
+        return pa.array(values, from_pandas=True).cast(type)
 
 
 class RequestWriter:
@@ -140,7 +147,7 @@ class RequestWriter:
             inputs: What was asked, a DataFrame of raw columns.
             outputs: What was answered, a DataFrame with as many rows.
         """
-        if self._chance() >= self.settings.sample:
+        if self._chance() >= self.settings.sample or not len(inputs):
             return
         try:
             batch = layout.batch(request, version, self._clock(), inputs, outputs)
