@@ -20,6 +20,7 @@ from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate,
 from flywheel.config.project import Checkpoint, Deploy, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
+from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
 from flywheel.config.tune import Range, Tune
 
@@ -47,8 +48,11 @@ __all__ = [
     "Numeric",
     "Project",
     "Range",
+    "RequestLog",
     "Resources",
     "Sample",
+    "ServingGate",
+    "Shadow",
     "Source",
     "Split",
     "Spot",

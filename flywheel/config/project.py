@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.resources import Resources
+from flywheel.config.serving import RequestLog
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
 from flywheel.config.tune import Tune
@@ -70,6 +71,7 @@ class Deploy(Strict):
     """Where the champion is served."""
 
     target: Literal["local"] = Field("local", description="A folder that `flywheel serve` watches.")
+    log: RequestLog | None = Field(None, description="What `flywheel serve` keeps of requests; none by default.")
 
 
 class Ledger(Strict):
