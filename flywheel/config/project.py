@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from flywheel.config.deploy import Deploy, Local
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.source import Source
 from flywheel.config.strict import Strict
@@ -58,12 +59,6 @@ class Train(Strict):
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
 
 
-class Deploy(Strict):
-    """Where the champion is served."""
-
-    target: Literal["local"] = Field("local", description="A folder that `flywheel serve` watches.")
-
-
 class Ledger(Strict):
     """Where MLflow keeps runs, models and decisions."""
 
@@ -91,7 +86,7 @@ class Project(Strict):
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     train: Train = Field(Train(), description="How a model is made.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
-    deploy: Deploy = Field(Deploy(), description="Where the champion is served.")
+    deploy: Deploy = Field(Local(), description="Where the champion is served.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
 
     @property

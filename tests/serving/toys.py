@@ -61,4 +61,4 @@ def put_in_service(model: Model, serving: Path, version: int) -> None:
     def download(into: Path) -> Path:
         return Path(shutil.copytree(model.path, into / "model"))
 
-    ServingFolder(serving / NAME).deploy(champion, download)
+    ServingFolder(serving / NAME).deploy(champion, download, lambda: champion)

@@ -61,7 +61,8 @@ def test_a_version_is_put_in_service_whole_and_the_endpoint_recorded(ledger, pro
 def test_the_target_may_be_a_uri(ledger, promoted, tmp_path):
     target = tmp_path / "with space #"
 
-    deploy("flights", *promoted("2013-06-01")[:1], target.as_uri(), ledger, promoted("2013-06-01")[1])
+    version, run = promoted("2013-06-01")
+    deploy("flights", version, target.as_uri(), ledger, run)
 
     assert (target / "flights" / "current" / "MLmodel").is_file()
 
@@ -93,11 +94,11 @@ def test_the_version_before_stays_and_older_ones_go(ledger, promoted, serving):
     assert os.readlink(serving / "flights" / "current") == "3"
 
 
-def test_an_older_span_never_takes_the_place_of_a_newer_one(ledger, promoted, serving):
+def test_a_version_that_is_not_the_champion_any_more_is_refused(ledger, promoted, serving):
     first, second = promoted("2013-06-01"), promoted("2013-06-08")
     deploy("flights", second[0], str(serving), ledger, second[1])
 
-    with pytest.raises(ServingError, match="an older span never takes the place of a newer one"):
+    with pytest.raises(ServingError, match="the champion is version 2 of '2013-06-08' by now"):
         deploy("flights", first[0], str(serving), ledger, first[1])
     assert os.readlink(serving / "flights" / "current") == "2"
     assert ledger.row(first[1]).endpoint is None
@@ -143,8 +144,9 @@ def test_artifacts_that_were_changed_in_the_registry_are_not_served(ledger, prom
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_the_former_version_in_service(ledger, promoted, serving):
-    small, large = promoted("2013-06-01"), promoted("2013-06-08", "x" * 10**7)
+    small = promoted("2013-06-01")
     deploy("flights", small[0], str(serving), ledger, small[1])
+    large = promoted("2013-06-08", "x" * 10**7)
     answer = forked.Queue()
 
     def work():
@@ -178,9 +180,9 @@ def test_a_disk_without_space_is_told_apart_from_one_that_may_not_be_written(tmp
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     with pytest.raises(ServingError, match="free some space"):
-        ServingFolder(tmp_path / "flights").deploy(champion, no_space)
+        ServingFolder(tmp_path / "flights").deploy(champion, no_space, lambda: champion)
     with pytest.raises(ServingError, match="that you may write to"):
-        ServingFolder(tmp_path / "flights").deploy(champion, no_right)
+        ServingFolder(tmp_path / "flights").deploy(champion, no_right, lambda: champion)
 
 
 def test_deployments_at_once_take_turns_and_the_newest_span_stays(ledger, promoted, serving):
@@ -190,7 +192,7 @@ def test_deployments_at_once_take_turns_and_the_newest_span_stays(ledger, promot
         try:
             deploy("flights", version, str(serving), ledger, run)
         except ServingError as error:
-            if "older span" not in str(error):
+            if "by now" not in str(error):
                 raise
 
     children = [forked.Process(target=work, args=one) for one in given]
