@@ -139,9 +139,7 @@ class OnDevice(_Target):
         "dynamic", description="Weights as 8-bit integers (dynamic), activations too (int8), or neither."
     )
     max_mb: float = Field(10.0, gt=0, description="Largest file, in 10^6 bytes.")
-    max_loss: float = Field(
-        0.01, ge=0, description="Largest mean difference of a prediction from the packaged model's."
-    )
+    max_loss: float = Field(0.01, ge=0, description="Largest mean difference from the packaged model's predictions.")
 
 
 Deploy = Annotated[Local | KServe | TFServing | Triton | OnDevice, Field(discriminator="target")]

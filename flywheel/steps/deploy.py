@@ -23,8 +23,8 @@ def deploy(
     Args:
         name: Name of the flywheel, and of the registered model.
         version: Version to serve.
-        target: Path or file:// URI of the folder that `flywheel serve` watches, or `deploy` of flywheel.yaml as JSON, as
-            `Workspace.target` gives it.
+        target: Path or file:// URI of the folder that `flywheel serve` watches, or `deploy` of flywheel.yaml as JSON,
+            as `Workspace.target` gives it.
         ledger: MLflow tracking URI, or the ledger itself.
         run: The run's row in the ledger, that the endpoint goes to; and the report, when the target judged something.
         report: File that the report is written to as well.

@@ -81,7 +81,7 @@ class Placed:
 
 
 class Target(Protocol):
-    """What the class `Target` of a file such as `flywheel.serving.targets.kserve` gives; it is made of (settings, name).
+    """What the class `Target` of a file such as `flywheel.serving.targets.kserve` gives, made of (settings, name).
 
     Going back is no call of its own: it is putting an earlier version in service, which a target does without a canary.
     """
