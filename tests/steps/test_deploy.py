@@ -272,5 +272,5 @@ def test_what_a_target_takes_back_is_an_error_with_its_report_in_the_ledger(ledg
 def test_a_target_that_is_none_names_what_is_wrong_with_it(ledger, promoted):
     version, run = promoted("2013-06-01")
 
-    with pytest.raises(ServingError, match="give a folder, or `deploy` of flywheel.yaml as JSON"):
+    with pytest.raises(ServingError, match=r"give a folder, or `deploy` of flywheel\.yaml"):
         deploy("flights", version, '{"target": "heroku"}', ledger, run)

@@ -127,12 +127,9 @@ class Target:
         return bool(self._settings.canary and former and former.span <= wanted.span)
 
     def _first(self, state: State) -> int | None:
+        bars = self._settings.canary
         assert state.asked is not None
-        return (
-            self._settings.canary.steps[0]
-            if self._settings.canary and self._canary(state.former, state.asked)
-            else None
-        )
+        return bars.steps[0] if bars and self._canary(state.former, state.asked) else None
 
     def _steps(self, entered: State) -> list[int | None]:
         """Return the shares of the traffic that the version is to get, one after the other, from where it stands."""
