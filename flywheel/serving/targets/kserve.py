@@ -107,14 +107,13 @@ class Target:
             order.refuse_late()
             if state and state.asked == wanted and state.spec == digest:
                 if state.percent == 0:  # it was taken back; now it is tried again
-                    self._apply(state, self._first(state))
+                    self._apply(state, self._first(state.former, wanted))
             elif state and state.asked and state.former == state.in_service == wanted:
                 self._apply(state, 0)  # another one had begun to take its traffic
             else:
                 former = state.in_service if state else None
-                percent = self._settings.canary.steps[0] if self._canary(former, wanted) else None
                 latest = state.latest if state else ""
-                self._service.apply(wanted, uri, percent, former, latest, state)
+                self._service.apply(wanted, uri, self._first(former, wanted), former, latest, state)
 
         self._change(change)
         state = self._service.read()
@@ -122,14 +121,10 @@ class Target:
             raise ServingError(f"the InferenceService {self._name!r} was deleted meanwhile", "run again.")
         return state
 
-    def _canary(self, former: Deployment | None, wanted: Deployment) -> bool:
-        """Whether there are steps: not without a version to compare with, and not on the way back to an earlier one."""
-        return bool(self._settings.canary and former and former.span <= wanted.span)
-
-    def _first(self, state: State) -> int | None:
+    def _first(self, former: Deployment | None, wanted: Deployment) -> int | None:
+        """Return the first step; none without a version to compare with, and none on the way back to an earlier one."""
         bars = self._settings.canary
-        assert state.asked is not None
-        return bars.steps[0] if bars and self._canary(state.former, state.asked) else None
+        return bars.steps[0] if bars and former and former.span <= wanted.span else None
 
     def _steps(self, entered: State) -> list[int | None]:
         """Return the shares of the traffic that the version is to get, one after the other, from where it stands."""
