@@ -11,6 +11,7 @@ def transform(
     features: list,
     label: str,
     window: list,
+    task: str,
     state: dsl.Output[dsl.Artifact],
     transformed: dsl.Output[dsl.Dataset],
 ):
@@ -21,6 +22,7 @@ def transform(
         features: As `features` in flywheel.yaml.
         label: Column to predict.
         window: Spans to learn from, oldest first; the judge's are never looked at.
+        task: `binary`, `multiclass` or `regression`.
         state: What was learned; it goes into the model, so that serving does the same.
         transformed: Rows of the window, one column a feature, and the label.
     """
@@ -29,4 +31,4 @@ def transform(
     from flywheel.artifacts import Examples
     from flywheel.steps.transform import transform
 
-    transform(Examples.open(examples.path), features, label, window, Path(state.path), Path(transformed.path))
+    transform(Examples.open(examples.path), features, label, window, Path(state.path), Path(transformed.path), task)

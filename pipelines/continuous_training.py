@@ -5,7 +5,8 @@ from kfp.dsl.base_component import BaseComponent
 
 from flywheel import images
 from flywheel.components import analyze, conclude, decide, deploy, extract, plan, promote, train, transform, validate
-from flywheel.config import Project
+from flywheel.config import Project, Resources
+from flywheel.kubeflow import resources
 
 
 def continuous_training(project: Project, query: str, serving_query: str = "") -> BaseComponent:
@@ -18,6 +19,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     """
     source, label = project.source, project.label
     asked = source.model_dump(mode="json", exclude={"warehouse", "query", "serving"}, exclude_none=True)
+    if project.train.weight:
+        asked["weight"] = project.train.weight
     checked = {
         "name": project.name,
         "label": label,
@@ -27,6 +30,9 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     }
     features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
+    # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
+    asks = project.train.resources
+    nodes = {"resources": asks.model_dump(mode="json", exclude_none=True)} if asks.nodes else {}
 
     @dsl.pipeline(name=project.name, description=f"Continuous training of {project.name}")
     def pipeline(
@@ -80,17 +86,28 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     **logged,
                 ).set_caching_options(False)
                 with dsl.If(fit.outputs["ok"] == True):
-                    seen = transform(examples=data.output, features=features, label=label, window=fit.outputs["window"])
+                    seen = transform(
+                        examples=data.output,
+                        features=features,
+                        label=label,
+                        window=fit.outputs["window"],
+                        task=project.task,
+                    )
                     candidate = train(
                         examples=data.output,
                         transformed=seen.outputs["transformed"],
                         state=seen.outputs["state"],
                         code=archive,
-                        settings={"name": project.name, **project.train.model_dump(mode="json", exclude={"resources"})},
+                        settings={
+                            "name": project.name,
+                            "gpus": project.train.resources.gpu,
+                            **project.train.model_dump(mode="json", exclude={"resources"}, exclude_none=True),
+                            **nodes,
+                        },
                         champion=to["champion"],
                         ledger=ledger,
                     )
-                    _ask_for(candidate, project)
+                    _ask_for(candidate, asks)
                     found = analyze(
                         examples=data.output,
                         model=candidate.outputs["model"],
@@ -109,21 +126,25 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             span=to["span"],
                             ledger=ledger,
                             run=to["run"],
+                            approval=project.approval == "required",
                         ).set_caching_options(False)
-                        deploy(
-                            name=project.name, version=promoted.output, target=serving, ledger=ledger, run=to["run"]
-                        ).set_caching_options(False)
+                        with dsl.If(promoted.outputs["champion"] == True):
+                            deploy(
+                                name=project.name,
+                                version=promoted.outputs["version"],
+                                target=serving,
+                                ledger=ledger,
+                                run=to["run"],
+                            ).set_caching_options(False)
 
     return pipeline
 
 
-def _ask_for(task: dsl.PipelineTask, project: Project) -> None:
+def _ask_for(task: dsl.PipelineTask, asked: Resources) -> None:
     """Ask the cluster for what `train.resources` says."""
-    resources = project.train.resources
-    if resources.cpu:
-        task.set_cpu_request(resources.cpu)
-    if resources.memory:
-        task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
-    if resources.gpu:
-        task.set_accelerator_type(resources.gpu_kind).set_accelerator_limit(resources.gpu)
+    if asked.nodes:  # the step only waits for a TrainJob, and finds it again when it is tried again
+        resources(task, volume=asked.volume).set_retry(3, backoff_duration="30s")
+        return
+    resources(task, asked)
+    if asked.gpu:
         task.set_container_image(images.GPU)

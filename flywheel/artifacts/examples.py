@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ROW_GROUP = 128 * 1024
 VALIDATION = "flywheel_validation"
 """Column that `source.split` adds: whether a row is held back for validation. Only who asks for it by name gets it."""
+WEIGHT = "flywheel_weight"
+"""Column that `train.weight` adds: how much a row counts in training. Only who asks for it by name gets it."""
+ADDED = (VALIDATION, WEIGHT)
 
 
 class Examples(Artifact):
@@ -65,7 +68,7 @@ class Examples(Artifact):
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that came from the query."""
-        return tuple(name for name in self.schema.names if name != VALIDATION)
+        return tuple(name for name in self.schema.names if name not in ADDED)
 
     def shards(self, spans: Iterable[str] | None = None) -> list[tuple[str, Path]]:
         """Return (span, Parquet file) of `spans`, oldest first; all spans by default.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {
     "promoted": "green",
+    "awaiting-approval": "cyan",
     "kept-champion": "yellow",
     "data-rejected": "yellow",
     "not-ready": "yellow",

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from flywheel.artifacts import Verdict
 
-Outcome = Literal["promoted", "kept-champion", "data-rejected", "not-needed", "not-ready", "failed"]
+Outcome = Literal[
+    "promoted", "awaiting-approval", "kept-champion", "data-rejected", "not-needed", "not-ready", "failed"
+]
 DONE = tuple(outcome for outcome in get_args(Outcome) if outcome not in ("not-ready", "failed"))
 KIND, JOB, SPAN = "flywheel.kind", "flywheel.job", "flywheel.span"
 OUTCOME, WHY, UNFINISHED = "flywheel.outcome", "flywheel.why", "flywheel.unfinished"

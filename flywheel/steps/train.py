@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Examples, Model, TransformState
+from flywheel.errors import TrainerError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from flywheel.training.context import TrainContext
+    from flywheel.training.checkpoints import Checkpoints
+    from flywheel.training.context import FeatureSpec, TrainContext
     from flywheel.training.tracking import Tracker
     from flywheel.transform.state import State
 
@@ -38,7 +43,8 @@ def train(
         transformed: The training window as the model sees it.
         state: The transform, packed into the model.
         code: The project's archive, which holds the trainer.
-        settings: `name` of the flywheel, and `trainer`, `parameters`, `seed` as in `train` of flywheel.yaml.
+        settings: `name` of the flywheel, number of `gpus`, and the rest of `train` in flywheel.yaml; `role` is
+            `baseline` for the model that every other is compared with.
         champion: MLflow URI of the model in service, to start from; empty when there is none.
         ledger: MLflow tracking URI, where parameters and metrics are logged.
         model: Where the packaged model goes.
@@ -46,26 +52,35 @@ def train(
     Raises:
         TrainerError: The trainer cannot be imported, fails, or returns something that cannot be served; nothing is
             written then.
+        ClusterError: It is to be trained on several machines, and the cluster refuses or has no room.
     """
     from flywheel.training import package
     from flywheel.training.tracking import training_run
     from flywheel.training.user_code import trainer
-    from flywheel.transform.state import State
+    from flywheel.trainjob.own import on_kubeflow
 
-    settings = settings | {"seed": int(settings["seed"])}  # Kubeflow's numbers in a dict are all floating-point
-    learned, spans, started = State.read(state.file), transformed.spans, time.monotonic()
-    tags = {"flywheel.kind": "training", "flywheel.span": examples.spans[-1]}
+    settings = _whole(settings)
+    if "resources" in settings and on_kubeflow():
+        from flywheel.steps.nodes import train_on_nodes
+
+        return train_on_nodes(examples, transformed, state, code, settings, champion, ledger, model)
+    began, spans = time.monotonic(), transformed.spans
+    tags = {
+        "flywheel.kind": "training",
+        "flywheel.span": examples.spans[-1],
+        "flywheel.role": settings.get("role", "candidate"),
+    }
     with training_run(ledger, settings["name"], tags) as tracker:
-        context = _context(transformed, learned, settings, champion, tracker)
-        tracker.parameters(_parameters(context, settings, champion))
+        job = _Job(transformed, state, code, settings, champion, ledger, tracker.run, time.time() + _budget(settings))
         with trainer(code, settings["trainer"]) as call:
-            _seed(settings["seed"])
-            made = call(context)
+            context = job.context(tracker)
+            tracker.parameters(_parameters(context, settings, champion))
+            made = _called(job, call, context)
         framework, metrics = _measured(made, context, settings["trainer"])
         tracker.metrics({f"validation_{name}": value for name, value in metrics.items()})
         with Model.create(model, producer="train", spans=spans) as draft:
             example = _example(examples, spans)
-            package.write(draft.path, made, framework, learned, example)
+            package.write(draft.path, made, framework, job.learned, example)
             package.check_reloads(draft.path, made, example, settings["trainer"])
             draft.counts["rows"] = len(context.train)
             draft.facts |= {
@@ -74,31 +89,147 @@ def train(
                 "framework": framework,
                 "metrics": metrics,
                 "rows": len(context.train),
-                "seconds": round(time.monotonic() - started, 3),
+                "seconds": round(time.monotonic() - began, 3),
             }
         tracker.metrics({"rows": draft.facts["rows"], "seconds": draft.facts["seconds"]})
+    context.checkpoints.clear()
     return Model.open(model)
 
 
-def _context(
-    transformed: Examples, learned: State, settings: dict[str, Any], champion: str, tracker: Tracker
-) -> TrainContext:
-    from flywheel.serving import pyfunc
-    from flywheel.training.context import FeatureSpec, TrainContext
-    from flywheel.training.rows import split
+def assist(
+    transformed: Examples, state: TransformState, code: Path, settings: dict[str, Any], champion: str, ledger: str
+) -> None:
+    """Run the trainer beside that of another machine, which logs and packages what they make together.
 
-    training, validation = split(transformed, learned.label, settings["seed"])
-    return TrainContext(
-        train=training,
-        validation=validation,
-        features=tuple(FeatureSpec(f.column, f.kind, f.cardinality) for f in learned.features),
-        label=learned.label,
-        parameters=dict(settings["parameters"]),
-        seed=settings["seed"],
-        name=settings["name"],
-        load_champion=lambda: pyfunc.load(tracker.client.download(champion)).model if champion else None,
-        record=tracker.metrics,
-    )
+    The arguments are those of `train`.
+
+    Raises:
+        TrainerError: The trainer cannot be imported, or fails.
+    """
+    import os
+
+    settings = _whole(settings)
+    job = _Job(transformed, state, code, settings, champion, ledger, "", time.time() + _budget(settings))
+    _train_together(job, int(os.environ.get("RANK", 1)), int(os.environ.get("WORLD_SIZE", 2)))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What each of the processes that train together is told."""
+
+    transformed: Examples
+    state: TransformState
+    code: Path
+    settings: dict[str, Any]
+    champion: str
+    ledger: str
+    run: str
+    ends: float  # when the time budget is over, in seconds since 1970: processes share no other clock
+
+    @property
+    def learned(self) -> State:
+        from flywheel.transform.state import State
+
+        return State.read(self.state.file)
+
+    @property
+    def processes(self) -> int:
+        """How many train together on this machine."""
+        return self.settings.get("gpus", 0) or self.settings.get("processes", 1)
+
+    def context(self, tracker: Tracker, rank: int = 0, world: int = 1) -> TrainContext:
+        from flywheel.serving import pyfunc
+        from flywheel.training import device
+        from flywheel.training.context import TrainContext
+        from flywheel.training.rows import Share, split
+
+        learned, settings = self.learned, self.settings
+        features = _features(learned)
+        training, validation = split(self.transformed, learned.label, settings["seed"], features, Share(rank, world))
+        return TrainContext(
+            train=training,
+            validation=validation,
+            features=features,
+            label=learned.label,
+            task=learned.task,
+            classes=learned.classes,
+            parameters=dict(settings["parameters"]),
+            seed=settings["seed"],
+            name=settings["name"],
+            checkpoints=_checkpoints(self),
+            deadline=time.monotonic() + self.ends - time.time(),
+            device=device.choose(settings.get("gpus", 0), rank),
+            rank=rank,
+            world=world,
+            load_champion=lambda: pyfunc.load(tracker.client.download(self.champion)).model if self.champion else None,
+            record=tracker.metrics,
+        )
+
+
+def _called(job: _Job, call: Any, context: TrainContext) -> Any:
+    """Return what the trainer makes, in this process or in several that train together."""
+    from flywheel.training import memory
+    from flywheel.training.watchdog import watched
+
+    name = job.settings["trainer"]
+    try:
+        with watched(job.settings.get("time_budget"), name):
+            if job.processes > 1:
+                from flywheel.training import distributed
+
+                return distributed.launch(_train_together, job, job.processes, gpus=bool(job.settings.get("gpus")))
+            _seed(job.settings["seed"])
+            return call(context)
+    except TrainerError as error:
+        if memory.is_out_of_memory(error.__cause__):
+            raise memory.explained(name, context.parameters.get("batch")) from error
+        raise
+
+
+def _train_together(job: _Job, rank: int, world: int) -> Any:
+    """Return what the trainer makes in one of several processes."""
+    from flywheel.ledger import Ledger
+    from flywheel.training.tracking import Tracker
+    from flywheel.training.user_code import trainer
+
+    with trainer(job.code, job.settings["trainer"]) as call:
+        context = job.context(Tracker(Ledger(job.ledger).client, job.run, time.time), rank, world)
+        _seed(job.settings["seed"])
+        return call(context)
+
+
+def _features(learned: State) -> tuple[FeatureSpec, ...]:
+    """Return the model's inputs."""
+    import numpy as np
+
+    from flywheel.training.context import FeatureSpec
+
+    return tuple(FeatureSpec(f.column, f.kind, f.cardinality, (), np.dtype(f.dtype).name) for f in learned.features)
+
+
+def _checkpoints(job: _Job) -> Checkpoints:
+    """Return the checkpoints of just this training: of this data, code and settings."""
+    from flywheel.training.checkpoints import Checkpoints
+
+    asked = job.settings.get("checkpoint")
+    if not asked:
+        return Checkpoints()
+    settings = {k: v for k, v in job.settings.items() if k not in ("checkpoint", "time_budget", "processes", "gpus")}
+    code = hashlib.sha256(job.code.read_bytes()).hexdigest()
+    trained = [job.transformed.digest, job.state.digest, code, job.champion, settings]
+    name = hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:16]
+    return Checkpoints(f"{asked['folder'].rstrip('/')}/{name}", asked["every"], asked.get("steps"))
+
+
+def _whole(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with counts as integers: Kubeflow's numbers in a dict are all floating-point."""
+    counts = {key: int(settings[key]) for key in ("seed", "gpus", "processes") if key in settings}
+    return settings | counts
+
+
+def _budget(settings: dict[str, Any]) -> float:
+    budget = settings.get("time_budget")
+    return float("inf") if budget is None else float(budget)
 
 
 def _parameters(context: TrainContext, settings: dict[str, Any], champion: str) -> dict[str, Any]:
@@ -106,6 +237,7 @@ def _parameters(context: TrainContext, settings: dict[str, Any], champion: str) 
     return {
         "trainer": settings["trainer"],
         "seed": settings["seed"],
+        "device": context.device,
         "champion": champion or "none",
         "window": f"{min(context.train.spans)} to {max(*context.train.spans, *held)}",
         "validation": str(context.validation),

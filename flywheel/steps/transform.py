@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PRELOAD = ("apache_beam", "pyarrow.parquet", "pyarrow.compute")
+_LABELS = {
+    "binary": ("a number", "make it 0 or 1 in the query, or set `task: multiclass`."),
+    "multiclass": ("text or an integer", "CAST it to STRING or INT64 in the query, or set `task: regression`."),
+    "regression": ("a number", "CAST it to a number in the query, or set `task: multiclass`."),
+}
 
 
 def transform(
@@ -22,28 +27,30 @@ def transform(
     window: list[str],
     state: Path,
     transformed: Path,
+    task: str = "binary",
 ) -> tuple[TransformState, Examples]:
     """Analyse the spans of `window` with Beam and write them as the model will see them.
 
     Args:
         examples: Raw rows; only the spans of `window` are read.
         features: As `features` in flywheel.yaml: `{"column": "carrier", "as": "category", "top": 100}`.
-        label: Column to predict, 0 or 1.
+        label: Column to predict.
         window: Names of the spans to learn from, oldest first.
         state: Where the TransformState goes.
-        transformed: Where the rows go: one column a feature (float32 or int32), the label as float32, and the column of
-            `source.split` if there is one.
+        transformed: Where the rows go: one column a feature (float32 or int32), the label (float32 0 or 1, int64 index
+            of the class, float32 value), and the column of `source.split` if there is one.
+        task: `binary`: the label is 0 or 1; `multiclass`: text or integers; `regression`: numbers.
 
     Raises:
         DataError: A column is missing or of a type that its kind of feature cannot read, the window has no rows, or the
-            label is not 0 and 1 in all of them.
+            label is missing, constant, or none of the task's in some of them.
     """
     from flywheel.transform import beam
     from flywheel.transform.state import State
 
-    specs = _checked(features, label, examples.schema)
+    specs = _checked(features, label, task, examples.schema)
     with tempfile.TemporaryDirectory(prefix="flywheel-transform-") as scratch:
-        learned = beam.analyse(examples.path, window, specs, label, Path(scratch)).finish(examples.schema)
+        learned = beam.analyse(examples.path, window, specs, label, Path(scratch), task).finish(examples.schema)
     with (
         TransformState.create(state, producer="transform", spans=window) as kept,
         Examples.create(transformed, producer="transform") as rows,
@@ -63,12 +70,12 @@ def transform(
     return TransformState.open(state), Examples.open(transformed)
 
 
-def _checked(features: list[dict[str, Any]], label: str, schema: pa.Schema) -> list[dict[str, Any]]:
+def _checked(features: list[dict[str, Any]], label: str, task: str, schema: pa.Schema) -> list[dict[str, Any]]:
     """Return `features` with their defaults, each held against the type of its column."""
     from pydantic import TypeAdapter
 
     from flywheel.config import Feature
-    from flywheel.transform import raw
+    from flywheel.transform import raw, target
 
     parsed = TypeAdapter(tuple[Feature, ...]).validate_python(features)
     for name in (*(feature.column for feature in parsed), label):
@@ -86,8 +93,7 @@ def _checked(features: list[dict[str, Any]], label: str, schema: pa.Schema) -> l
         else:
             remedy = "make a number or a text of it in the query, as EXTRACT(HOUR FROM …) or CAST(… AS STRING)."
         raise DataError(f"column {feature.column!r} is {str(type)!r}, which {feature.kind!r} cannot read", remedy)
-    if not raw.is_number(schema.field(label).type):
-        raise DataError(
-            f"label {label!r} is {str(schema.field(label).type)!r}, not a number", "make it 0 or 1 in the query."
-        )
+    if not target.fits(schema.field(label).type, task):
+        wanted, remedy = _LABELS[task]
+        raise DataError(f"label {label!r} is {str(schema.field(label).type)!r}, not {wanted}", remedy)
     return [feature.model_dump(mode="json", by_alias=True) for feature in parsed]

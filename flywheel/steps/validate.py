@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from flywheel import invariants
 from flywheel import statistics as stats
-from flywheel.artifacts import HISTORY, VALIDATION, Check, Examples, Statistics, Verdict
+from flywheel.artifacts import ADDED, HISTORY, Check, Examples, Statistics, Verdict
 from flywheel.errors import ConfigError, DataError, meant
 from flywheel.evaluation.champion import scorer
 from flywheel.invariants import Invariant, Unique
@@ -157,7 +157,7 @@ def validate(
     """
     gate_settings: dict[str, Any] = settings.get("gate", {})
     _check_columns(settings["label"], gate_settings, examples.schema.names)
-    told = Settings.of({**settings, "leave_out": [VALIDATION]})
+    told = Settings.of({**settings, "leave_out": list(ADDED)})
     given = stats.read_schema(code)
     spans = [span for span in examples.spans if examples.rows_of([span])]
     options = stats.Options.of(settings.get("statistics"), given)

@@ -27,7 +27,7 @@ def seed(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def save(model: keras.Model, folder: Path) -> None:
+def save(model: keras.Model, folder: Path, example: dict[str, NDArray[Any]]) -> None:
     """Write `model` to `folder`.
 
     Raises:

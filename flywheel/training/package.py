@@ -51,7 +51,7 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
         payload.mkdir()
         state.write(payload / pyfunc.STATE)
         (payload / pyfunc.ABOUT).write_text(json.dumps({"version": pyfunc.VERSION, "framework": framework}))
-        _save(model, framework, payload)
+        _save(model, framework, payload, state.apply_batch(example))
         mlflow.pyfunc.save_model(
             path=folder,
             loader_module=pyfunc.__name__,
@@ -113,9 +113,9 @@ def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: st
         )
 
 
-def _save(model: Any, framework: str, payload: Path) -> None:
+def _save(model: Any, framework: str, payload: Path, inputs: dict[str, NDArray[Any]]) -> None:
     try:
-        frameworks.get(framework).save(model, payload)
+        frameworks.get(framework).save(model, payload, inputs)
     except FlywheelError:
         raise
     except Exception as error:

@@ -18,6 +18,7 @@ from flywheel.errors import DataError
 from flywheel.transform import raw
 from flywheel.transform.features import Bucket, Category, Feature, Numeric
 from flywheel.transform.state import State
+from flywheel.transform.target import MOST_CLASSES, Target
 
 BINS = 2**16
 
@@ -156,43 +157,81 @@ class Histogram:
 
 @dataclass
 class Labels:
-    """How often each value of the label occurs, up to a few of those that it may not have."""
+    """What the label's column holds: how often each of its classes occurs, or what its numbers are like.
 
+    Attributes:
+        task: `binary`, `multiclass` or `regression`.
+        counts: Rows of each class; of too many classes only some.
+        moments: Of a regression's label.
+        missing: Rows without a label.
+    """
+
+    task: str = "binary"
     counts: Counter[Any] = field(default_factory=Counter)
+    moments: Moments = field(default_factory=Moments)
     missing: int = 0
 
     def add(self, column: pa.Array) -> None:
         """Take the rows of `column`."""
-        found = raw.numbers(column)
-        values, counts = np.unique(found[~np.isnan(found)], return_counts=True)
-        self.merge(
-            Labels(Counter(dict(zip(values.tolist(), counts.tolist(), strict=True))), int(np.isnan(found).sum()))
-        )
+        if self.task == "regression":
+            self.moments.add(column)
+            self.missing = self.moments.missing
+            return
+        if self.task == "binary":
+            column = pa.array(raw.numbers(column), from_pandas=True)
+        else:
+            column = raw.texts(column) if raw.is_text(column.type) else column.cast(pa.int64())
+        found = column.drop_null().value_counts()
+        counts = dict(zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True))
+        self.merge(Labels(self.task, Counter(counts), missing=column.null_count))
 
     def merge(self, other: Labels) -> None:
         """Take the rows of another summary."""
         self.missing += other.missing
+        self.moments.merge(other.moments)
         self.counts.update(other.counts)
-        if len(self.counts) > 100:  # no label of 0 and 1 any more, and a hundred values say so as well as all of them
-            self.counts = Counter({value: self.counts[value] for value in sorted(self.counts)[:100]})
+        # More say nothing new: they are too many, or no label of 0 and 1
+        if len(self.counts) > 2 * MOST_CLASSES:
+            self.counts = Counter({value: self.counts[value] for value in sorted(self.counts)[: MOST_CLASSES + 1]})
 
-    def check(self, label: str) -> None:
-        """Raise a DataError unless there are both classes, 0 and 1, and nothing else."""
-        rows = sum(self.counts.values()) + self.missing
+    def finish(self, label: str) -> Target:
+        """Return what is predicted.
+
+        Raises:
+            DataError: A label is missing, is none of the task's, or all are the same.
+        """
+        rows = sum(self.counts.values()) + self.moments.rows + self.missing
         if self.missing:
+            what = "missing or no finite number" if self.task == "regression" else "missing"
             raise DataError(
-                f"label {label!r} is missing in {self.missing} of {rows} rows",
+                f"label {label!r} is {what} in {self.missing} of {rows} rows",
                 f"leave such rows out: `WHERE {label} IS NOT NULL` in the query.",
             )
-        others = sorted(set(self.counts) - {0.0, 1.0})
+        if self.task == "regression":
+            return self._number(label)
+        classes = (0, 1) if self.task == "binary" else tuple(sorted(self.counts))
+        others = sorted(set(self.counts) - set(classes))
         if others:
-            raise DataError(f"label {label!r} is {others[0]!r} in some rows", "make it 0 or 1 in the query.")
-        if len(self.counts) < 2:
-            value = int(next(iter(self.counts)))
             raise DataError(
-                f"label {label!r} is {value} in all {rows} rows of the training window: there is nothing to learn",
-                "widen source.window, or mend the query's definition of the label.",
+                f"label {label!r} is {others[0]!r} in some rows",
+                "make it 0 or 1 in the query, or set `task: multiclass` or `task: regression`.",
             )
+        if len(classes) > MOST_CLASSES:
+            raise DataError(
+                f"label {label!r} has more than {MOST_CLASSES} classes, as {classes[0]!r} and {classes[1]!r}",
+                "put rare ones together in the query, or set `task: regression` if it is a quantity.",
+            )
+        if len(self.counts) < 2:
+            value = next(iter(self.counts))
+            raise _constant(label, int(value) if self.task == "binary" else value, rows)
+        return Target(label, self.task, classes, tuple(self.counts[value] for value in classes))
+
+    def _number(self, label: str) -> Target:
+        moments = self.moments
+        if moments.minimum >= moments.maximum:
+            raise _constant(label, moments.mean, moments.rows)
+        deviation = (moments.squares / moments.rows) ** 0.5
+        return Target(label, self.task, (), (), _nine_digits(moments.mean), _nine_digits(deviation))
 
 
 SUMMARIES: dict[str, type[Moments] | type[Counts] | type[Histogram]] = {
@@ -208,12 +247,13 @@ class Analysis:
     Args:
         features: As `features` in flywheel.yaml.
         label: Column to predict.
+        task: `binary`, `multiclass` or `regression`.
     """
 
-    def __init__(self, features: list[dict[str, Any]], label: str) -> None:
+    def __init__(self, features: list[dict[str, Any]], label: str, task: str = "binary") -> None:
         self.features, self.label = features, label
         self.summaries: list[Any] = [SUMMARIES[spec["as"]]() for spec in features]
-        self.labels, self.rows = Labels(), 0
+        self.labels, self.rows = Labels(task), 0
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take the rows of `batch`."""
@@ -233,16 +273,23 @@ class Analysis:
         """Return what was learned from rows of `schema`.
 
         Raises:
-            DataError: There are no rows, or the label is not 0 and 1.
+            DataError: There are no rows, or the label is none of the task's.
         """
         if not self.rows:
             raise DataError("the training window has no rows", "widen source.window, or look at the query's WHERE.")
-        self.labels.check(self.label)
+        target = self.labels.finish(self.label)
         learned: list[Feature] = [
             summary.finish(spec, raw.type_name(schema.field(spec["column"]).type))
             for spec, summary in zip(self.features, self.summaries, strict=True)
         ]
-        return State(self.label, self.rows, int(self.labels.counts[1.0]), tuple(learned))
+        return State(target, self.rows, tuple(learned))
+
+
+def _constant(label: str, value: Any, rows: int) -> DataError:
+    return DataError(
+        f"label {label!r} is {value!r} in all {rows} rows of the training window: there is nothing to learn",
+        "widen source.window, or mend the query's definition of the label.",
+    )
 
 
 def _nine_digits(value: float) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from flywheel.artifacts import VALIDATION, Draft, Examples, ExamplesWriter
+from flywheel.artifacts import ADDED, Draft, Examples, ExamplesWriter
 from flywheel.transform.analysis import Analysis
 from flywheel.transform.state import State
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
-def analyse(examples: Path, spans: list[str], features: list[dict[str, Any]], label: str, scratch: Path) -> Analysis:
+def analyse(
+    examples: Path, spans: list[str], features: list[dict[str, Any]], label: str, scratch: Path, task: str = "binary"
+) -> Analysis:
     """Return what the rows of `spans` hold, gathered by one Beam pipeline.
 
     Args:
@@ -30,6 +32,7 @@ def analyse(examples: Path, spans: list[str], features: list[dict[str, Any]], la
         features: As `features` in flywheel.yaml.
         label: Column to predict.
         scratch: Folder that the pipeline and this process both see; the result passes through it.
+        task: `binary`, `multiclass` or `regression`.
     """
     result = scratch / "analysis.pickle"
     columns = list(dict.fromkeys([*(spec["column"] for spec in features), label]))
@@ -38,7 +41,7 @@ def analyse(examples: Path, spans: list[str], features: list[dict[str, Any]], la
             pipeline
             | "Spans" >> beam.Create(spans)
             | "Read" >> beam.ParDo(ReadSpan(str(examples), columns))
-            | "Analyse" >> beam.CombineGlobally(Analyse(features, label))
+            | "Analyse" >> beam.CombineGlobally(Analyse(features, label, task))
             | "Keep" >> beam.Map(_keep, str(result))
         )
     found: Analysis = pickle.loads(result.read_bytes())
@@ -81,12 +84,12 @@ class ReadSpan(beam.DoFn):  # type: ignore[misc]
 class Analyse(beam.CombineFn):  # type: ignore[misc]
     """An Analysis of all record batches."""
 
-    def __init__(self, features: list[dict[str, Any]], label: str) -> None:
-        self._features, self._label = features, label
+    def __init__(self, features: list[dict[str, Any]], label: str, task: str) -> None:
+        self._features, self._label, self._task = features, label, task
 
     def create_accumulator(self) -> Analysis:
         """Return an analysis of no rows."""
-        return Analysis(self._features, self._label)
+        return Analysis(self._features, self._label, self._task)
 
     def add_input(self, accumulator: Analysis, batch: pa.RecordBatch) -> Analysis:
         """Take the rows of a batch."""
@@ -118,18 +121,17 @@ class ApplySpan(beam.DoFn):  # type: ignore[misc]
     def process(self, span: str) -> Iterator[int]:
         """Write the shard of `span`; yield how many rows it has."""
         schema = written(self._state, self._examples)
-        kept = [name for name in schema.names if name == VALIDATION]
+        kept = [name for name in schema.names if name in ADDED]
         raw = self._examples.batches([span], [*dict.fromkeys([*self._state.columns, self._state.label]), *kept])
         batches = (transformed(batch, self._state, schema) for _, batch in raw)
         yield ExamplesWriter(Draft(Path(self._target), [span]), schema).write(span, batches)
 
 
 def written(state: State, examples: Examples) -> pa.Schema:
-    """Return the columns of transformed rows: inputs, label, and which are held back if `examples` say so."""
+    """Return the columns of transformed rows: inputs, label, and what `examples` say of how each row is used."""
     import pyarrow as pa
 
-    split = VALIDATION in examples.schema.names
-    return state.schema.append(pa.field(VALIDATION, pa.bool_())) if split else state.schema
+    return pa.schema([*state.schema, *(field for field in examples.schema if field.name in ADDED)])
 
 
 def transformed(batch: pa.RecordBatch, state: State, schema: pa.Schema) -> pa.RecordBatch:
@@ -137,7 +139,7 @@ def transformed(batch: pa.RecordBatch, state: State, schema: pa.Schema) -> pa.Re
     import pyarrow as pa
 
     inputs = [pa.array(values) for values in state.apply_batch(batch).values()]
-    label = batch.column(batch.schema.get_field_index(state.label)).cast(pa.float64()).cast(pa.float32())
+    label = state.target.encode(batch.column(batch.schema.get_field_index(state.label)))
     rest = [batch.column(batch.schema.get_field_index(name)) for name in schema.names[len(inputs) + 1 :]]
     return pa.RecordBatch.from_arrays([*inputs, label, *rest], schema=schema)
 

@@ -12,13 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flywheel.errors import ArtifactError, DataError
-from flywheel.transform import raw
+from flywheel.transform import raw, target
 from flywheel.transform.features import KINDS, Feature
+from flywheel.transform.target import Target
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,13 @@ class State:
     """Everything needed to turn raw rows into model inputs.
 
     Attributes:
-        label: Column that is predicted, 0 or 1.
+        target: The label.
         rows: Rows of the training window.
-        positive: How many of them have label 1.
         features: The features, in the order that they were declared.
     """
 
-    label: str
+    target: Target
     rows: int
-    positive: int
     features: tuple[Feature, ...]
 
     @classmethod
@@ -45,20 +44,39 @@ class State:
             ArtifactError: It was written by a version of this library that this one does not understand.
         """
         values = json.loads(file.read_text())
-        if values.get("version") != VERSION:
+        if values.get("version") == 1:  # it knew labels of 0 and 1 only
+            positive = values["positive"]
+            values["label"] = {"name": values["label"], "counts": [values["rows"] - positive, positive]}
+        elif values.get("version") != VERSION:
             raise ArtifactError(
                 f"{file} is of version {values.get('version')!r}, this library reads {VERSION}",
                 "run `transform` again, or use the library that wrote it.",
             )
         features = tuple(_feature(entry) for entry in values["features"])
-        return cls(values["label"], values["rows"], values["positive"], features)
+        return cls(target.read(values["label"]), values["rows"], features)
 
     def write(self, file: Path) -> None:
         """Write the state to `file`, one feature a line."""
-        head = {"version": VERSION, "label": self.label, "rows": self.rows, "positive": self.positive}
+        about = {"version": VERSION, "rows": self.rows, "label": asdict(self.target)}
+        head = json.dumps(about, ensure_ascii=False, allow_nan=False)
         entries = [{"column": f.column, "as": f.kind} | asdict(f) for f in self.features]
         lines = ",\n  ".join(json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in entries)
-        file.write_text(f'{json.dumps(head)[:-1]}, "features": [\n  {lines}\n]}}\n', encoding="utf-8")
+        file.write_text(f'{head[:-1]}, "features": [\n  {lines}\n]}}\n', encoding="utf-8")
+
+    @property
+    def label(self) -> str:
+        """Column that is predicted."""
+        return self.target.name
+
+    @property
+    def task(self) -> str:
+        """`binary`, `multiclass` or `regression`."""
+        return self.target.task
+
+    @property
+    def classes(self) -> tuple[int | str, ...]:
+        """Values of the label in the order of their index; none in a regression."""
+        return self.target.classes
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -67,9 +85,9 @@ class State:
 
     @property
     def schema(self) -> pa.Schema:
-        """Arrow schema of transformed rows: one column a feature, and the label as float32."""
+        """Arrow schema of transformed rows: one column a feature, and the label."""
         fields = [pa.field(feature.column, pa.from_numpy_dtype(feature.dtype)) for feature in self.features]
-        return pa.schema([*fields, pa.field(self.label, pa.float32())])
+        return pa.schema([*fields, pa.field(self.label, self.target.type)])
 
     def apply(self, columns: Mapping[str, pa.Array]) -> dict[str, NDArray[Any]]:
         """Return the model inputs of raw columns, one array a feature, each value from its own row alone."""

@@ -35,7 +35,7 @@ def promoted(ledger, tmp_path):
 
     def make(span, content=""):
         run = ledger.open("flights", span, span)
-        return promote(model_in(tmp_path / f"model-{span}", content or span), "flights", span, ledger, run), run
+        return promote(model_in(tmp_path / f"model-{span}", content or span), "flights", span, ledger, run).version, run
 
     return make
 
@@ -97,7 +97,7 @@ def test_the_version_before_stays_and_older_ones_go(ledger, promoted, serving):
     assert os.readlink(serving / "flights" / "current") == "3"
 
 
-def test_a_version_that_is_not_the_champion_any_more_is_refused(ledger, promoted, serving):
+def test_only_the_champion_is_put_in_service(ledger, promoted, serving):
     first, second = promoted("2013-06-01"), promoted("2013-06-08")
     deploy("flights", second[0], str(serving), ledger, second[1])
 
@@ -105,6 +105,22 @@ def test_a_version_that_is_not_the_champion_any_more_is_refused(ledger, promoted
         deploy("flights", first[0], str(serving), ledger, first[1])
     assert os.readlink(serving / "flights" / "current") == "2"
     assert ledger.row(first[1]).endpoint is None
+
+
+def test_a_champion_that_moved_while_it_was_copied_is_not_put_in_service(ledger, promoted, serving):
+    version, run = promoted("2013-06-01")
+    deploy("flights", version, str(serving), ledger, run)
+    late, late_run = promoted("2013-06-08")
+    copied = ledger.client.download
+
+    class Slow(type(ledger.client)):
+        def download(self, uri, into=None):
+            promoted("2013-06-15")
+            return copied(uri, into)
+
+    with pytest.raises(ServingError, match="version 3 of '2013-06-15' by now"):
+        deploy("flights", late, str(serving), Ledger(ledger.tracking_uri, connect=Slow), late_run)
+    assert os.readlink(serving / "flights" / "current") == "1"
 
 
 def test_a_version_that_is_not_there_is_an_error(ledger, promoted, serving):
@@ -188,7 +204,7 @@ def test_a_disk_without_space_is_told_apart_from_one_that_may_not_be_written(tmp
         ServingFolder(tmp_path / "flights").deploy(champion, no_right, lambda: champion)
 
 
-def test_deployments_at_once_take_turns_and_the_newest_span_stays(ledger, promoted, serving):
+def test_deployments_at_once_take_turns_and_the_champion_stays(ledger, promoted, serving):
     given = [promoted(span) for span in ("2013-06-01", "2013-06-08", "2013-06-15")]
 
     def work(version, run):

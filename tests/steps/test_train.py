@@ -29,9 +29,9 @@ def run(data, tmp_path):
     """Train with the given trainer."""
     ledger = ledger_in(tmp_path / "ledger")
 
-    def call(text, name="trainer:train", parameters=None, champion="", target="model", **files):
+    def call(text, name="trainer:train", parameters=None, champion="", target="model", settings=(), **files):
         code = project_in(tmp_path / f"project-{target}", trainer=text, **files)
-        settings = {"name": "words", "trainer": name, "parameters": parameters or {}, "seed": 7}
+        settings = {"name": "words", "trainer": name, "parameters": parameters or {}, "seed": 7, **dict(settings)}
         return train(*data, code, settings, champion, ledger, tmp_path / target)
 
     call.ledger, call.folder = ledger, tmp_path
@@ -86,6 +86,17 @@ def test_the_champion_is_loaded_only_when_the_trainer_asks_for_it(run):
     assert run(asks, champion=first.path.as_uri(), target="third").digest
 
 
+def test_a_trainer_that_comes_along_makes_the_baseline(run):
+    model = run("", "flywheel.trainers.boosting:train", {"max_iter": 20}, settings={"role": "baseline"})
+    (logged,) = training_runs(run.ledger)
+    answers = mlflow.pyfunc.load_model(str(model.path)).predict(raw.frame(batch_of(9, seed=9)))
+
+    assert answers.prediction.between(0, 1).all()
+    assert re.search(r"^scikit-learn==", (model.path / "requirements.txt").read_text(), re.M)
+    assert logged.data.tags["flywheel.role"] == "baseline"
+    assert logged.data.params["trainer"] == "flywheel.trainers.boosting:train"
+
+
 def test_a_seed_gives_the_same_model_again(run):
     text = SKLEARN.replace("def train", "import random\n\n    import numpy as np\n\n    def train").replace(
         "LogisticRegression(**context.parameters)", "LogisticRegression(C=random.random() + np.random.random())"
@@ -117,6 +128,12 @@ def test_a_seed_gives_the_same_model_again(run):
             "trainer:train",
             r"failed at other.py:2 \(raise ValueError\('no'\)\): ValueError: no(.|\n)*mend it there",
         ),
+        (
+            SKLEARN,
+            "flywheel.trainers.boost:train",
+            r"no such trainer in flywheel.trainers(.|\n)*those there: boosting",
+        ),
+        (SKLEARN, "flywheel.trainers.boosting:fit", r"boosting.py has no function 'fit'"),
         ("def train():\n  return 1", "trainer:train", r"failed: TypeError(.|\n)*define it as `def train\(context"),
         (
             "def train(context):\n  return {'a': 1}",

@@ -128,19 +128,64 @@ def test_a_value_on_a_boundary_belongs_to_the_range_above():
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("task", "labels", "said"),
     [
-        ([0, 1, None], r"missing in 1 of 3 rows(.|\n)*WHERE late IS NOT NULL"),
-        ([0, 1, 2], r"is 2.0 in some rows(.|\n)*make it 0 or 1"),
-        ([1, 1, 1], r"is 1 in all 3 rows(.|\n)*widen source.window"),
+        ("binary", [0, 1, None], r"missing in 1 of 3 rows(.|\n)*WHERE late IS NOT NULL"),
+        ("binary", [0, 1, 2], r"is 2.0 in some rows(.|\n)*make it 0 or 1(.|\n)*task: multiclass"),
+        ("binary", [1, 1, 1], r"is 1 in all 3 rows(.|\n)*widen source.window"),
+        ("multiclass", ["a", None], r"missing in 1 of 2 rows"),
+        ("multiclass", ["a", "a"], r"is 'a' in all 2 rows"),
+        ("multiclass", list(range(1001)), r"more than 1000 classes, as 0 and 1(.|\n)*task: regression"),
+        ("regression", [1.5, float("inf"), None], r"missing or no finite number in 2 of 3 rows"),
+        ("regression", [1.5, 1.5], r"is 1.5 in all 2 rows"),
     ],
 )
-def test_a_label_that_cannot_be_learned_is_refused(labels, said):
-    found = Labels()
+def test_a_label_that_cannot_be_learned_is_refused(task, labels, said):
+    found = Labels(task)
     found.add(pa.array(labels))
 
     with pytest.raises(DataError, match=said):
-        found.check("late")
+        found.finish("late")
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "indices"),
+    [(["b", "a", "b"], ("a", "b"), [1, 0, 1]), ([7, -2, 7], (-2, 7), [1, 0, 1]), ([True, False], (0, 1), [1, 0])],
+)
+def test_classes_are_sorted_and_a_label_becomes_its_index(labels, classes, indices):
+    parts = [Labels("multiclass"), Labels("multiclass")]
+    parts[0].add(pa.array(labels[:1]))
+    parts[1].add(pa.array(labels[1:]))
+    parts[0].merge(parts[1])
+    target = parts[0].finish("kind")
+
+    assert target.classes == classes
+    assert target.counts == tuple(labels.count(value) for value in classes)
+    assert target.encode(pa.array(labels)).to_pylist() == indices
+
+
+def test_a_class_that_training_did_not_see_has_no_index():
+    found = Labels("multiclass")
+    found.add(pa.array(["a", "b"]))
+
+    assert found.finish("kind").encode(pa.array(["b", "c"])).to_pylist() == [1, None]
+
+
+@given(st.lists(finite, min_size=2, max_size=50), st.integers(0, 50))
+@settings(deadline=None)
+def test_a_number_to_predict_keeps_its_mean_and_deviation(values, cut):
+    if len(set(values)) < 2:
+        return
+    parts = [Labels("regression"), Labels("regression")]
+    for part, some in zip(parts, (values[:cut], values[cut:]), strict=True):
+        part.add(pa.array(some, pa.float64()))
+    parts[0].merge(parts[1])
+    target = parts[0].finish("count")
+
+    assert target.classes == ()
+    assert target.mean == pytest.approx(np.mean(values), rel=1e-8, abs=1e-6)
+    assert target.deviation == pytest.approx(np.std(values), rel=1e-6, abs=1e-5)
+    assert target.encode(pa.array([1, None])).to_pylist() == [1.0, None]
 
 
 def test_the_state_can_be_read_by_people(tmp_path):

@@ -100,10 +100,19 @@ def test_a_value_of_another_kind_is_refused(state, column, value, remedy):
 def test_a_state_of_another_version_is_refused(state, tmp_path):
     file = tmp_path / "state.json"
     state.write(file)
-    file.write_text(file.read_text().replace('"version": 1', '"version": 2'))
+    file.write_text(file.read_text().replace('"version": 2', '"version": 3'))
 
     with pytest.raises(ArtifactError, match="run `transform` again"):
         State.read(file)
+
+
+def test_a_state_of_the_first_version_is_still_read(state, tmp_path):
+    file = tmp_path / "state.json"
+    state.write(file)
+    head = '"version": 1, "rows": 2, "label": "label", "positive": 1'
+    file.write_text(f"{{{head}, {file.read_text()[file.read_text().index(chr(34) + 'features') :]}")
+
+    assert State.read(file) == state
 
 
 def test_applying_needs_neither_beam_nor_a_framework():
