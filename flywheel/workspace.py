@@ -44,8 +44,14 @@ class Workspace:
 
     @property
     def serving(self) -> Path:
-        """The folder that `deploy` writes to and `flywheel serve` watches."""
-        return self.state / "serving"
+        """The folder that `flywheel serve` watches; a target other than `local` writes nothing there."""
+        deploy = self.project.deploy
+        return Path(self.target) if isinstance(deploy, config.Local) else self.folder / config.Local().folder
+
+    @property
+    def target(self) -> str:
+        """What `deploy` is handed: where the champion is served, a folder in it absolute."""
+        return self.project.deploy.within(self.folder).text()
 
     @property
     def requests(self) -> Path:

@@ -61,7 +61,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         span: str = "",
         warehouse: str = source.warehouse,
         ledger: str = project.ledger.tracking_uri,
-        serving: str = ".flywheel/serving",
+        serving: str = project.deploy.text(),
     ):
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         closing = conclude(name=project.name, ledger=ledger, job=job)

@@ -1,5 +1,6 @@
 """What a user writes in `flywheel.yaml`, as pydantic models, and how the file is read."""
 
+from flywheel.config.deploy import Canary, Deploy, KServe, Local, OnDevice, TFServing, Triton, target_of
 from flywheel.config.features import (
     Bucket,
     Category,
@@ -28,6 +29,7 @@ __all__ = [
     "FILE",
     "BigQuery",
     "Bucket",
+    "Canary",
     "Category",
     "Checkpoint",
     "ColumnGate",
@@ -40,12 +42,15 @@ __all__ = [
     "Gates",
     "Hash",
     "Image",
+    "KServe",
     "Ledger",
     "List",
+    "Local",
     "ModelGate",
     "MultiHot",
     "Ngrams",
     "Numeric",
+    "OnDevice",
     "Project",
     "Range",
     "RequestLog",
@@ -57,12 +62,15 @@ __all__ = [
     "Split",
     "Spot",
     "Statistics",
+    "TFServing",
     "Text",
     "Timestamp",
     "Toleration",
     "Train",
     "Transform",
+    "Triton",
     "Tune",
     "Volume",
     "load",
+    "target_of",
 ]

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from flywheel.config.deploy import Deploy, Local
 from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.resources import Resources
-from flywheel.config.serving import RequestLog
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
 from flywheel.config.tune import Tune
@@ -67,13 +67,6 @@ class Train(Strict):
         return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False, resources=resources)
 
 
-class Deploy(Strict):
-    """Where the champion is served."""
-
-    target: Literal["local"] = Field("local", description="A folder that `flywheel serve` watches.")
-    log: RequestLog | None = Field(None, description="What `flywheel serve` keeps of requests; none by default.")
-
-
 class Ledger(Strict):
     """Where MLflow keeps runs, models and decisions."""
 
@@ -111,7 +104,7 @@ class Project(Strict):
     approval: Literal["none", "required"] = Field(
         "none", description="Whether a person has to approve each promotion, by `flywheel approve`."
     )
-    deploy: Deploy = Field(Deploy(), description="Where the champion is served.")
+    deploy: Deploy = Field(Local(), description="Where the champion is served.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
 
     @property
