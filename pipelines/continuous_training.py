@@ -177,7 +177,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
 def _settings(project: Project, how: Train) -> dict[str, Any]:
     """Return what the step `train` is told."""
     told = how.model_dump(mode="json", exclude={"resources", "baseline"}, exclude_none=True)
-    return {"name": project.name, "gpus": how.resources.gpu, **told}
+    return {"name": project.name, **told}
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from flywheel.config.features import (
     Transform,
 )
 from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
-from flywheel.config.project import Checkpoint, Deploy, Ledger, Project, Train
+from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
 from flywheel.config.serving import RequestLog, ServingGate, Shadow

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check, Evaluation, Examples, Model, Verdict
+from flywheel.config.deploy import SERVING, target_of
 from flywheel.errors import ArtifactError, ConfigError, FlywheelError
 from flywheel.evaluation.predictions import FILE
 from flywheel.say import say
@@ -44,8 +45,8 @@ def probe(
         model: The candidate.
         evaluation: What `analyze` predicted with it.
         settings: `name` of the flywheel, and `gate`, as `gates.serving` of flywheel.yaml.
-        serving: Path or file:// URI of the folder that `flywheel serve` watches; the logs of requests stand beside it,
-            and environments are kept there.
+        serving: As `target` of deploy. Beside the folder of `flywheel serve` stand the logs of requests, and
+            environments are kept there.
         report: Where the HTML goes.
 
     Raises:
@@ -59,7 +60,7 @@ def probe(
     gate = _parse(settings["gate"])
     rows, expected = sample(examples, evaluation, _asked_with(model.path, examples.columns, evaluation))
     shadow: Shadow | None = None
-    state = path_of(serving).parent
+    state = path_of(getattr(target_of(serving), "folder", None) or SERVING).parent
     logged, why_not = _logged(settings["name"], model, evaluation, state / "requests", gate)
     outcome, checks = _try(model, rows, logged, gate, state / "environments")
     if outcome is not None:

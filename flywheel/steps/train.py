@@ -285,8 +285,12 @@ def _identity(job: _Job, but: tuple[str, ...] = ()) -> str:
 
 def _whole(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings with counts as integers: Kubeflow's numbers in a dict are all floating-point."""
+    import os
+
+    from flywheel.config.resources import GPUS
+
     counts = {key: int(settings[key]) for key in ("seed", "gpus", "processes") if key in settings}
-    return settings | counts
+    return {"gpus": int(os.environ.get(GPUS, 0))} | settings | counts
 
 
 def _budget(settings: dict[str, Any]) -> float:
