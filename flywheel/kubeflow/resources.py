@@ -37,8 +37,8 @@ def resources(task: PipelineTask, asked: Resources | None = None, **keys: Any) -
         )
     _container(task, wanted)
     _placement(task, wanted)
-    if wanted.spots:
-        _spot(task, wanted.spots)
+    if wanted.spot:
+        _spot(task, wanted.spot)
     return task
 
 

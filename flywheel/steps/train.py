@@ -141,7 +141,8 @@ class _Job:
     def learned(self) -> State:
         from flywheel.transform.state import State
 
-        return State.read(self.state.file)
+        found = State.read(self.state.file)
+        return replace(found, code=self.code) if any(each.function for each in found.features) else found
 
     @property
     def processes(self) -> int:
@@ -258,11 +259,9 @@ def _train_together(job: _Job, rank: int, world: int) -> Any:
 
 def _features(learned: State) -> tuple[FeatureSpec, ...]:
     """Return the model's inputs."""
-    import numpy as np
-
     from flywheel.training.context import FeatureSpec
 
-    return tuple(FeatureSpec(f.column, f.kind, f.cardinality, (), np.dtype(f.dtype).name) for f in learned.features)
+    return tuple(FeatureSpec(i.name, i.kind, i.cardinality, i.shape, i.dtype) for i in learned.inputs)
 
 
 def _checkpoints(job: _Job) -> Checkpoints:
