@@ -90,7 +90,7 @@ def _explain(fault: Mapping[str, Any], values: dict[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{key}: is missing; add it."
     message = fault["msg"].removeprefix("Value error, ")
-    secret = key == "ledger.tracking_uri"
+    secret = key in ("ledger.tracking_uri", "train.tune.storage")
     return f"{key or FILE}: {message}" + ("" if secret or isinstance(found, dict | list) else f"; found {found!r}")
 
 

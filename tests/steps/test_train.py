@@ -122,10 +122,9 @@ def test_digests_and_versions_are_kept_with_the_run(run, data):
     assert logged.data.params["environment.scikit-learn"][0].isdigit()
 
 
-def test_a_search_keeps_the_best_model_and_a_step_that_ran_before_is_not_run_again(run, tmp_path):
-    text = SKLEARN.replace(
-        "columns, labels", "context.log('log_loss', 1 / context.parameters['C'])\n        columns, labels"
-    )
+def test_a_search_keeps_the_best_model_and_leaves_no_study_behind(run, tmp_path):
+    logs = "context.log('log_loss', 1 / context.parameters['C'])\n        columns, labels"
+    text = SKLEARN.replace("columns, labels", logs)
     spaces = {"C": {"low": 1e-6, "high": 10.0, "log": True}}
     settings = {
         "tune": {"parameters": spaces, "trials": 8.0},
