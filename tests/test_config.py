@@ -136,6 +136,7 @@ def test_a_range_of_whole_numbers_is_one_also_after_kubeflow_made_them_floating_
         ({"parameters": {"rate": {"low": 0, "high": 1, "log": True}}}, "above 0"),
         ({"parameters": {"units": []}}, "units has nothing to choose from"),
         ({"parameters": {}}, "at least 1"),
+        ({"metric": "rmse"}, "train.tune: metric is none of the task 'binary'"),
         ({"storage": "postgresql://ann:secret@host/studies"}, "a user or password does not belong here"),
     ],
 )

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from flywheel.config.deploy import Deploy, Local
 from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
+from flywheel.config.metrics import check
 from flywheel.config.resources import Resources
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
@@ -134,9 +135,14 @@ class Project(Strict):
         return self
 
     @model_validator(mode="after")
-    def _gates_fit_the_task(self) -> Project:
+    def _metrics_fit_the_task(self) -> Project:
         if self.naive and self.task != "regression":
             raise ValueError(f"naive is a forecast of a number, and task is {self.task!r}")
+        if self.train.tune and self.train.tune.metric:
+            try:
+                check(self.train.tune.metric, self.task)
+            except ValueError as error:
+                raise ValueError(f"train.tune: {error}") from None
         for number, gate in enumerate(self.gates.model):
             try:
                 gate.fit(self.task)
