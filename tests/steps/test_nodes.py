@@ -30,8 +30,8 @@ TOGETHER = """
     from flywheel.training.sklearn import matrix
 
     def train(context):
-        distributed.init_process_group("gloo")
-        rank, world = distributed.get_rank(), distributed.get_world_size()
+        rank, world = context.rank, context.world
+        assert (rank, world) == (distributed.get_rank(), distributed.get_world_size())
         columns, labels = context.train.arrays()
         x, y = torch.tensor(matrix(columns)[rank::world]).double(), torch.tensor(labels[rank::world]).double()
         weights, bias = torch.zeros(x.shape[1], dtype=torch.double), torch.zeros(1, dtype=torch.double)
@@ -94,6 +94,7 @@ def run(data, tmp_path, kubernetes):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_two_nodes_train_one_model_together(run, kubernetes, data):
     """The processes are real, and so are gloo between them, the packaged model and MLflow."""
     pytest.importorskip("torch")
