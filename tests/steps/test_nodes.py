@@ -20,6 +20,7 @@ from tests.stand_ins.kubernetes.server import PODS
 from tests.stores import ledger_in
 from tests.training.worlds import FEATURES, SKLEARN, SPANS, batch_of, examples_in, project_in
 
+pytest.importorskip("jsonschema")  # the stand-in needs it
 WORKFLOWS = "/apis/argoproj.io/v1alpha1/namespaces/team/workflows"
 TOGETHER = """
     import numpy as np
