@@ -114,7 +114,7 @@ class _World:
         from flywheel.transform.state import State
 
         state, seed = State.read(self.state.file), self.project.train.seed
-        specs = tuple(FeatureSpec(f.column, f.kind, f.cardinality, (), np.dtype(f.dtype).name) for f in state.features)
+        specs = tuple(FeatureSpec(i.name, i.kind, i.cardinality, i.shape, i.dtype) for i in state.inputs)
         return TrainContext(*split(self.transformed, state.label, seed), specs, state.label, seed=seed)
 
     def _boosting(self, state: Any, rows: list[Any]) -> Any:

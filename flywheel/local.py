@@ -62,13 +62,13 @@ class Flywheel:
         from flywheel.runner import run
 
         here = self.workspace
-        pipeline = compiled(here.project, here.query(), here.state / "compiled", here.serving_query())
+        pipeline = compiled(here.compilable(), here.query(), here.state / "compiled", here.serving_query())
         arguments = {
             "code": here.pack(),
             "span": span,
             "warehouse": here.warehouse,
             "ledger": here.ledger,
-            "serving": str(here.serving),
+            "serving": here.target,
         }
         result = (self._launch or run)(pipeline, arguments, root=here.state, preload=here.trainer_imports())
         row = _row(result, span)

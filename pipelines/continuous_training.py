@@ -1,12 +1,26 @@
 """Continuous training: from fresh data to a judged model in service."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from flywheel import images
-from flywheel.components import analyze, conclude, decide, deploy, extract, plan, promote, train, transform, validate
+from flywheel.components import (
+    analyze,
+    conclude,
+    decide,
+    deploy,
+    extract,
+    plan,
+    probe,
+    promote,
+    train,
+    transform,
+    validate,
+)
 from flywheel.config import Project, Resources, Train
 from flywheel.kubeflow import resources
 
@@ -20,7 +34,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         serving_query: Text of the SQL file that gives logged requests; none, and nothing is compared with them.
     """
     source, label = project.source, project.label
-    asked = source.model_dump(mode="json", exclude={"warehouse", "query", "serving"}, exclude_none=True)
+    elsewhere = {"warehouse", "query", "serving", "serving_warehouse"}
+    asked = source.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
     if project.train.weight:
         asked["weight"] = project.train.weight
     checked = {
@@ -34,7 +49,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     judged = {"label": label, "task": project.task, "slices": list(project.slices)}
     if project.naive:
         judged |= {"naive": project.naive}
-    features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
+    features = [feature.model_dump(mode="json", by_alias=True, exclude_none=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
     # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
     asks = project.train.resources
@@ -46,7 +61,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         span: str = "",
         warehouse: str = source.warehouse,
         ledger: str = project.ledger.tracking_uri,
-        serving: str = ".flywheel/serving",
+        serving: str = project.deploy.text(),
     ):
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         closing = conclude(name=project.name, ledger=ledger, job=job)
@@ -76,7 +91,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 if serving_query:
                     requests = extract(
                         query=serving_query,
-                        warehouse=warehouse,
+                        warehouse=source.serving_warehouse or warehouse,
                         spans=to["judge"],
                         columns=[],
                         source={"every": source.every, "may_be_empty": True},
@@ -98,6 +113,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         label=label,
                         window=fit.outputs["window"],
                         task=project.task,
+                        code=archive,
+                        settings=project.transform.model_dump(mode="json"),
                     )
                     window = {
                         "examples": data.output,
@@ -127,7 +144,16 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     better = decide(
                         evaluation=found.outputs["evaluation"], gates=gates, ledger=ledger, run=to["run"]
                     ).set_caching_options(False)
-                    with dsl.If(better.outputs["Output"] == True):
+                    outside = _if_it_serves(
+                        project,
+                        examples=data.output,
+                        model=candidate.outputs["model"],
+                        evaluation=found.outputs["evaluation"],
+                        serving=serving,
+                        ledger=ledger,
+                        run=to["run"],
+                    )
+                    with dsl.If(better.outputs["Output"] == True), outside:
                         promoted = promote(
                             model=candidate.outputs["model"],
                             name=project.name,
@@ -151,7 +177,20 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
 def _settings(project: Project, how: Train) -> dict[str, Any]:
     """Return what the step `train` is told."""
     told = how.model_dump(mode="json", exclude={"resources", "baseline"}, exclude_none=True)
-    return {"name": project.name, "gpus": how.resources.gpu, **told}
+    return {"name": project.name, **told}
+
+
+@contextmanager
+def _if_it_serves(project: Project, **tried: Any) -> Iterator[None]:
+    """Do what stands within only if the packaged model passes `gates.serving`; without such a gate, do it."""
+    gate = project.gates.serving
+    if gate is None:
+        yield
+        return
+    settings = {"name": project.name, "gate": gate.model_dump(mode="json", exclude_none=True)}
+    serves = probe(settings=settings, **tried).set_caching_options(False)
+    with dsl.If(serves.outputs["Output"] == True):
+        yield
 
 
 def _ask_for(task: dsl.PipelineTask, asked: Resources) -> None:

@@ -96,7 +96,7 @@ def _opened(folder: Path, profile: str | None) -> tuple[Workspace, Ledger, Deplo
 
     workspace = Workspace.open(folder, profile)
     ledger = Ledger(workspace.ledger)
-    return workspace, ledger, deployer(workspace.project.name, str(workspace.serving), ledger)
+    return workspace, ledger, deployer(workspace.project.name, workspace.target, ledger)
 
 
 def _say(act: Act) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from flywheel.config import metrics
+from flywheel.config.serving import ServingGate
 from flywheel.config.strict import Duration, Strict
 
 
@@ -108,3 +109,4 @@ class Gates(Strict):
 
     data: DataGate = Field(DataGate(), description="Bars for the data.")
     model: tuple[ModelGate, ...] = Field((), description="Bars for the model; none, and nothing is promoted.")
+    serving: ServingGate | None = Field(None, description="Bars for the packaged model; none, and it is not tried.")

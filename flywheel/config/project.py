@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from flywheel.config.deploy import Deploy, Local
+from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.resources import Resources
 from flywheel.config.source import Source
@@ -16,33 +18,6 @@ from flywheel.config.tune import Tune
 
 _FUNCTION = r"^[\w.]+:\w+$"
 _BASELINE = "flywheel.trainers.boosting:train"
-_COLUMN = Field(description="A column that the query gives.")
-
-
-class Numeric(Strict):
-    """A number, scaled to mean 0 and deviation 1; missing values become the mean."""
-
-    column: str = _COLUMN
-    kind: Literal["numeric"] = Field(alias="as")
-
-
-class Category(Strict):
-    """A word, as the index of a vocabulary made from the training window."""
-
-    column: str = _COLUMN
-    kind: Literal["category"] = Field(alias="as")
-    top: int = Field(1000, ge=1, description="Keep this many of the most frequent values; the rest share an index.")
-
-
-class Bucket(Strict):
-    """A number, as the index of the quantile range that it falls in."""
-
-    column: str = _COLUMN
-    kind: Literal["bucket"] = Field(alias="as")
-    quantiles: int = Field(10, ge=2, description="How many ranges of about equally many rows.")
-
-
-Feature = Annotated[Numeric | Category | Bucket, Field(discriminator="kind")]
 
 
 class Checkpoint(Strict):
@@ -83,6 +58,14 @@ class Train(Strict):
     )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
 
+    @model_validator(mode="after")
+    def _one_search_on_one_machine(self) -> Train:
+        if self.tune and self.resources.nodes:
+            raise ValueError(
+                "tune and resources.nodes do not go together: search on one machine, then train on several"
+            )
+        return self
+
     def for_baseline(self) -> Train | None:
         """Return how the baseline is trained, in the form of any other model; None when there is to be none."""
         if self.baseline is False:
@@ -90,12 +73,6 @@ class Train(Strict):
         trainer = _BASELINE if self.baseline is True else self.baseline
         resources = Resources(cpu=self.resources.cpu, memory=self.resources.memory)
         return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False, resources=resources)
-
-
-class Deploy(Strict):
-    """Where the champion is served."""
-
-    target: Literal["local"] = Field("local", description="A folder that `flywheel serve` watches.")
 
 
 class Ledger(Strict):
@@ -129,12 +106,13 @@ class Project(Strict):
     )
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
+    transform: Transform = Field(Transform(), description="How the training window is transformed.")
     train: Train = Field(Train(), description="How a model is made.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
     approval: Literal["none", "required"] = Field(
         "none", description="Whether a person has to approve each promotion, by `flywheel approve`."
     )
-    deploy: Deploy = Field(Deploy(), description="Where the champion is served.")
+    deploy: Deploy = Field(Local(), description="Where the champion is served.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
 
     @property
@@ -150,15 +128,16 @@ class Project(Strict):
         asked += [column for choice in (source.sample, source.split) if choice for column in choice.key]
         given = (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight, self.naive)
         asked += [column for column in given if column]
-        return tuple(dict.fromkeys([self.label, *(feature.column for feature in self.features), *self.slices, *asked]))
+        sources = [column for feature in self.features for column in feature.sources]
+        return tuple(dict.fromkeys([self.label, *sources, *self.slices, *asked]))
 
     @model_validator(mode="after")
     def _features_are_distinct(self) -> Project:
-        columns = [feature.column for feature in self.features]
-        twice = sorted({column for column in columns if columns.count(column) > 1})
+        names = [name for feature in self.features for name in feature.inputs]
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"column {twice[0]!r} stands twice in features")
-        if self.label in columns:
+            raise ValueError(f"column {twice[0]!r} stands twice in features: give one of them another `name`")
+        if self.label in names or any(self.label in feature.sources for feature in self.features):
             raise ValueError(f"the label {self.label!r} stands in features too: the model would know the answer")
         return self
 

@@ -91,6 +91,9 @@ Label = Annotated[str, AfterValidator(_label)]
 Kind = Annotated[str, AfterValidator(_kind)]
 Selector = Annotated[dict[str, str], AfterValidator(_selector)]
 
+GPUS = "FLYWHEEL_GPUS"
+"""Variable of the environment that tells a step how many GPUs were asked for."""
+
 
 class Spot(Strict):
     """Nodes that cost less and may be taken away at any time."""

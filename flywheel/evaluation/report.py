@@ -72,7 +72,8 @@ def _models(found: Predictions) -> Markup:
     for name in found.scores:
         gained = difference(found, metric, name) if name != CANDIDATE else None
         row: dict[str, object] = {"model": name, metric: figure(found, metric, name).value}
-        row |= {"the candidate gains": gained and gained.value, "90% interval": gained and gained.interval()}
+        row |= {"gain of the candidate": gained.value if gained else 0.0}
+        row |= {"90% interval": gained and gained.interval()}
         rows.append(row)
     return table(rows)
 

@@ -97,22 +97,13 @@ class ServingFolder:
             with self._locked():
                 former = self.current()
                 self._fetch(wanted, download)
-                self._refuse_late(wanted, newest())
+                refuse_late(wanted, newest())
                 if former != wanted:
                     self._switch(wanted.version)
                     self._prune({wanted.version, former.version if former else ""})
         except OSError as error:
             raise self._explain(error) from error
         return wanted
-
-    def _refuse_late(self, wanted: Deployment, champion: Champion | None) -> None:
-        if champion is None or champion.version != wanted.version:
-            now = f"version {champion.version} of {champion.span!r}" if champion else "none"
-            raise ServingError(
-                f"version {wanted.version} of {wanted.name}, of span {wanted.span!r}, is not put in service: the "
-                f"champion is {now} by now",
-                "nothing is lost: whoever made that one champion puts it in service.",
-            )
 
     def _fetch(self, wanted: Deployment, download: Callable[[Path], Path]) -> None:
         target = self.path / wanted.version
@@ -161,6 +152,21 @@ class ServingFolder:
                 "free some space and run again.",
             )
         return ServingError(f"cannot deploy to {str(self.path)!r}: {error}", "give a folder that you may write to.")
+
+
+def refuse_late(wanted: Deployment, champion: Champion | None) -> None:
+    """Return if the registry's champion is the wanted version.
+
+    Raises:
+        ServingError: Another one is by now.
+    """
+    if champion is None or champion.version != wanted.version:
+        now = f"version {champion.version} of {champion.span!r}" if champion else "none"
+        raise ServingError(
+            f"version {wanted.version} of {wanted.name}, of span {wanted.span!r}, is not put in service: the champion "
+            f"is {now} by now",
+            "nothing is lost: whoever made that one champion puts it in service.",
+        )
 
 
 def path_of(target: str) -> Path:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 PREDICTION, PROBABILITY = "prediction", "probability_"
-PAYLOAD, STATE, ABOUT = "flywheel", "state.json", "model.json"
+PAYLOAD, STATE, ABOUT, CODE = "flywheel", "state.json", "model.json", "code.zip"
 
 
 class Predictor:
@@ -46,7 +46,7 @@ class Predictor:
             params: MLflow passes this; there are none.
 
         Raises:
-            DataError: A column is missing, or holds another kind of value than in training.
+            DataError: A column is missing or holds another kind of value than in training; a row cannot be transformed.
         """
         import pandas as pd
 
@@ -102,4 +102,5 @@ def _load_pyfunc(data_path: str) -> Predictor:
             "install the ai-flywheel of the model's requirements.txt.",
         )
     model = frameworks.get(about["framework"]).load(folder)
-    return Predictor(State.read(folder / STATE), model, about["framework"])
+    code = folder / CODE
+    return Predictor(State.read(folder / STATE, code if code.is_file() else None), model, about["framework"])

@@ -20,7 +20,7 @@ from flywheel.evaluation.predictions import (
 
 PRELOAD = ("mlflow.pyfunc", "pandas", "pyarrow.parquet", "tensorflow_model_analysis")
 LOCAL_ROWS = 10_000_000
-"""Up to here the predictions fit in this process: about 100 bytes a row while they are measured."""
+"""Up to here the predictions fit in this process: about 100 bytes a row, and class, while they are measured."""
 
 
 def analyze(
@@ -77,7 +77,8 @@ def _measure(folder: Path, slices: list[str], rows: int, engine: str) -> dict[st
     from flywheel.evaluation import tfma_files
     from flywheel.evaluation.metrics import finite
 
-    if engine == "beam" or (engine == "auto" and rows > LOCAL_ROWS):
+    cells = rows * max(1, len(Predictions.described(folder / FILE).classes))
+    if engine == "beam" or (engine == "auto" and cells > LOCAL_ROWS):
         result = tfma_files.measure_on_beam(folder / FILE, slices, folder)
     else:
         found = Predictions.read(folder / FILE)

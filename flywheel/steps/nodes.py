@@ -59,7 +59,7 @@ def train_on_nodes(
         raise failure
     if not shared.model.exists():
         inputs = {"examples": examples.path, "transformed": transformed.path, "state": state.path, "code": code}
-        told = {key: value for key, value in settings.items() if key != "resources"}
+        told = {key: value for key, value in settings.items() if key != "resources"} | {"gpus": asked.gpu}
         told = _with_checkpoints(told, shared)
         shared.put(inputs, {"settings": told, "champion": champion, "ledger": ledger})
         _follow(cluster or Cluster.here(), name, asked, shared)

@@ -7,7 +7,7 @@ import json
 import random
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flywheel.training.checkpoints import Checkpoints
     from flywheel.training.context import FeatureSpec, TrainContext
     from flywheel.training.tracking import Tracker
+    from flywheel.training.tuning import Found
     from flywheel.training.warm_start import Decision
     from flywheel.transform.state import State
 
@@ -81,7 +82,8 @@ def train(
         with trainer(code, settings["trainer"]) as call:
             context = job.context(tracker)
             tracker.parameters(_parameters(context, settings, champion))
-            made = _called(job, call, context)
+            found = _searched(job, call, tracker) if settings.get("tune") else None
+            made = found.model if found else _called(job, call, context)
         framework, metrics = _measured(made, context, settings["trainer"])
         tracker.metrics({f"validation_{name}": value for name, value in metrics.items()})
         with Model.create(model, producer="train", spans=spans) as draft:
@@ -97,9 +99,11 @@ def train(
                 "warm_start": tracker.tags().get("flywheel.warm_start", "cold: the trainer did not ask"),
                 "rows": len(context.train),
                 "seconds": round(time.monotonic() - began, 3),
-            }
+            } | ({"tuned": found.facts} if found else {})
         tracker.metrics({"rows": draft.facts["rows"], "seconds": draft.facts["seconds"]})
     context.checkpoints.clear()
+    if found and found.study:
+        found.study.unlink(missing_ok=True)
     return Model.open(model)
 
 
@@ -138,7 +142,8 @@ class _Job:
     def learned(self) -> State:
         from flywheel.transform.state import State
 
-        return State.read(self.state.file)
+        found = State.read(self.state.file)
+        return replace(found, code=self.code) if any(each.function for each in found.features) else found
 
     @property
     def processes(self) -> int:
@@ -169,7 +174,7 @@ class _Job:
             rank=rank,
             world=world,
             load_champion=lambda: self.predictor(tracker).model if self.champion else None,
-            start=partial(_start, self, tracker),
+            start=partial(_start, self, tracker, rank),
             record=tracker.metrics,
         )
 
@@ -180,7 +185,7 @@ class _Job:
         return pyfunc.load(tracker.client.download(self.champion))
 
 
-def _start(job: _Job, tracker: Tracker, model: Any) -> Decision:
+def _start(job: _Job, tracker: Tracker, rank: int, model: Any) -> Decision:
     """Copy what fits of the model in service into `model`, if that is asked for, and keep what was decided."""
     from flywheel.training import frameworks, warm_start
 
@@ -190,7 +195,7 @@ def _start(job: _Job, tracker: Tracker, model: Any) -> Decision:
         if job.champion:
             framework = frameworks.name_of(model, job.settings["trainer"])
             decision = warm_start.decide(model, framework, job.learned, job.predictor(tracker))
-    if job.run:
+    if rank == 0:
         tracker.tag("flywheel.warm_start", str(decision))
     return decision
 
@@ -221,6 +226,32 @@ def _launched(job: _Job) -> Any:
     return distributed.launch(_train_together, job, job.processes, gpus=gpus, nodes=nodes)
 
 
+def _searched(job: _Job, call: Any, tracker: Tracker) -> Found:
+    """Return the best model of those that the trainer makes with other parameters."""
+    from flywheel.training.tuning import Search
+
+    def attempt(parameters: dict[str, Any], run: Tracker, passing: Any) -> tuple[Any, dict[str, float]]:
+        trial = replace(job, settings=job.settings | {"parameters": parameters}, run=run.run)
+        context = trial.context(run)
+        context.record = passing(context.record)
+        made = _called(trial, call, context)
+        context.checkpoints.clear()
+        return made, _measured(made, context, job.settings["trainer"])[1]
+
+    folder = job.settings.get("checkpoint", {}).get("folder", "")
+    search = Search(
+        asked=job.settings["tune"],
+        parameters=job.settings["parameters"],
+        identity=_identity(job, but=("tune", "parameters")),
+        task=job.learned.task,
+        seed=job.settings["seed"],
+        folder=Path(folder) if folder and "://" not in folder else None,
+    )
+    found = search.run(attempt, tracker)
+    tracker.parameters({f"tuned.{name}": value for name, value in found.facts["parameters"].items()})
+    return found
+
+
 def _train_together(job: _Job, rank: int, world: int) -> Any:
     """Return what the trainer makes in one of several processes."""
     from flywheel.ledger import Ledger
@@ -235,11 +266,9 @@ def _train_together(job: _Job, rank: int, world: int) -> Any:
 
 def _features(learned: State) -> tuple[FeatureSpec, ...]:
     """Return the model's inputs."""
-    import numpy as np
-
     from flywheel.training.context import FeatureSpec
 
-    return tuple(FeatureSpec(f.column, f.kind, f.cardinality, (), np.dtype(f.dtype).name) for f in learned.features)
+    return tuple(FeatureSpec(i.name, i.kind, i.cardinality, i.shape, i.dtype) for i in learned.inputs)
 
 
 def _checkpoints(job: _Job) -> Checkpoints:
@@ -249,17 +278,26 @@ def _checkpoints(job: _Job) -> Checkpoints:
     asked = job.settings.get("checkpoint")
     if not asked:
         return Checkpoints()
-    settings = {k: v for k, v in job.settings.items() if k not in ("checkpoint", "time_budget", "processes", "gpus")}
+    return Checkpoints(f"{asked['folder'].rstrip('/')}/{_identity(job)}", asked["every"], asked.get("steps"))
+
+
+def _identity(job: _Job, but: tuple[str, ...] = ()) -> str:
+    """Return what is the same for equal data, code and settings, those in `but` left aside."""
+    left = ("checkpoint", "time_budget", "processes", "gpus", *but)
+    settings = {key: value for key, value in job.settings.items() if key not in left}
     code = hashlib.sha256(job.code.read_bytes()).hexdigest()
     trained = [job.transformed.digest, job.state.digest, code, job.champion, settings]
-    name = hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:16]
-    return Checkpoints(f"{asked['folder'].rstrip('/')}/{name}", asked["every"], asked.get("steps"))
+    return hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _whole(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings with counts as integers: Kubeflow's numbers in a dict are all floating-point."""
+    import os
+
+    from flywheel.config.resources import GPUS
+
     counts = {key: int(settings[key]) for key in ("seed", "gpus", "processes") if key in settings}
-    return settings | counts
+    return {"gpus": int(os.environ.get(GPUS, 0))} | settings | counts
 
 
 def _budget(settings: dict[str, Any]) -> float:

@@ -99,6 +99,7 @@ def _join(work: Callable[[Any, int, int], Any], job: Any, folder: str, gpus: boo
     try:
         if gpus:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))
         distributed.init_process_group("nccl" if gpus else "gloo")
         made = work(job, rank, world)
         if rank == 0:

@@ -36,12 +36,15 @@ def save(model: keras.Model, folder: Path, example: dict[str, NDArray[Any]]) -> 
     """
     model.save(folder / FILE)
     with zipfile.ZipFile(folder / FILE) as archive:
-        own = sorted(set(_own_classes(json.loads(archive.read("config.json")))))
+        content = {name: archive.read(name) for name in archive.namelist()}
+    own = sorted(set(_own_classes(json.loads(content["config.json"]))))
     if own:
         raise TrainerError(
             f"the model has a part of your own, {own[0]!r}, which serving could not load",
             "build it of Keras's own layers, with keras.Model(inputs, outputs).",
         )
+
+    _write_timeless(folder / FILE, content)
 
 
 def load(folder: Path) -> keras.Model:
@@ -73,6 +76,20 @@ def requirements() -> tuple[str, ...]:
     """Return Keras and its backend."""
     backend = keras.backend.backend()
     return ("keras", "tensorflow" if backend == "tensorflow" else backend)
+
+
+def backup(context: TrainContext) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that let a retry of `fit` go on after the last whole epoch: weights, optimiser, epoch.
+
+    What another callback counts, as the patience of EarlyStopping, begins anew. The model must have been built.
+
+    Args:
+        context: Knows where checkpoints are.
+    """
+    if not context.checkpoints:
+        return []
+    folder = f"{context.checkpoints.folder}/keras"
+    return [keras.callbacks.BackupAndRestore(folder, double_checkpoint=True)]
 
 
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
@@ -114,7 +131,15 @@ def _arranged(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> dict[str, 
     names = [tensor.name for tensor in model.inputs]
     if set(names) <= set(inputs):
         return {name: inputs[name] for name in names}
-    return np.stack([values.astype(np.float32) for values in inputs.values()], axis=1)
+    return np.concatenate([values.reshape(len(values), -1).astype(np.float32) for values in inputs.values()], axis=1)
+
+
+def _write_timeless(file: Path, content: dict[str, bytes]) -> None:
+    """Write a `.keras` file that says nothing of when it was made: equal models are equal files."""
+    content["metadata.json"] = json.dumps(json.loads(content["metadata.json"]) | {"date_saved": ""}).encode()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(content):
+            archive.writestr(zipfile.ZipInfo(name), content[name])
 
 
 def _own_classes(config: Any) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SUM = 1e-3  # what float32 outputs of a thousand classes may be off
+_NO_TIME = "1980-01-01 00:00:00"
 _OWN_CODE = "build it of the framework's own parts; serving has none of your code."
 
 
@@ -28,38 +31,40 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
     """Write `model` with its transform to `folder`, as an MLflow model with signature, example and requirements.
 
     Numbers are `double` in the signature, integers too: an integer column with a missing value is no integer column in
-    a DataFrame, and MLflow would refuse it.
+    a DataFrame, and MLflow would refuse it. Times and lists are texts (ISO 8601, JSON), which any server can carry.
 
     Args:
         folder: Where to; empty.
         model: What the trainer returned.
         framework: Name of the framework it is of.
-        state: The transform.
+        state: The transform; the archive with its feature functions goes with it.
         example: A few raw rows.
 
     Raises:
         TrainerError: It cannot be saved.
     """
     import mlflow.pyfunc
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    columns: list[Any] = [
-        ColSpec("string" if feature.type == "string" else "double", feature.column) for feature in state.features
-    ]
+    columns: list[Any] = [ColSpec(raw.mlflow_type(type), name) for name, type in state.types.items()]
     with tempfile.TemporaryDirectory(prefix="flywheel-model-") as name:
         payload = Path(name, pyfunc.PAYLOAD)
         payload.mkdir()
         state.write(payload / pyfunc.STATE)
+        if state.code is not None:
+            shutil.copyfile(state.code, payload / pyfunc.CODE)
         (payload / pyfunc.ABOUT).write_text(json.dumps({"version": pyfunc.VERSION, "framework": framework}))
         _save(model, framework, payload, state.apply_batch(example))
         mlflow.pyfunc.save_model(
             path=folder,
+            # Named by what it holds, and of no time: equal trainings give equal folders.
+            mlflow_model=Model(model_uuid=_digest(payload), utc_time_created=_NO_TIME),
             loader_module=pyfunc.__name__,
             data_path=payload,
             signature=ModelSignature(Schema(columns), Schema(_outputs(state))),
             input_example=raw.frame(example)[list(state.columns)],
-            pip_requirements=_requirements(framework),
+            pip_requirements=_requirements(framework, state),
         )
 
 
@@ -161,6 +166,17 @@ def _save(model: Any, framework: str, payload: Path, inputs: dict[str, NDArray[A
         raise TrainerError(f"the model cannot be saved: {type(error).__name__}: {error}", _OWN_CODE) from error
 
 
-def _requirements(framework: str) -> list[str]:
-    names = ("ai-flywheel", "mlflow", "numpy", "pandas", "pyarrow", *frameworks.get(framework).requirements())
+def _digest(folder: Path) -> str:
+    """Return 32 hexadecimal digits that stand for the files in `folder`."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _requirements(framework: str, state: State) -> list[str]:
+    images = ("pillow",) if any(input.kind == "image" for input in state.inputs) else ()
+    names = ("ai-flywheel", "mlflow", "numpy", "pandas", "pyarrow", *images, *frameworks.get(framework).requirements())
     return [f"{name}=={importlib.metadata.version(name)}" for name in names]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from flywheel.artifacts import WEIGHT, Examples
 from flywheel.errors import DataError
 from flywheel.training.reader import Reader
-from flywheel.transform.tensors import Input, tensor
+from flywheel.transform.inputs import Input
+from flywheel.transform.tensors import inputs_of, tensor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,8 @@ class Rows:
         share: Share = Share(),
     ) -> None:
         self.spans, self._label, self._seed = tuple(spans), label, seed
-        self._inputs, self._share = dict(inputs or {}), share
+        self._inputs = dict(inputs or {name: each for name, each in inputs_of(examples).items() if name != label})
+        self._share = share
         self._weighted = WEIGHT in examples.schema.names
         self._schema = pa.schema([examples.schema.field(name) for name in examples.columns])
         self._reader = Reader(examples, self.spans, start, stop, held)

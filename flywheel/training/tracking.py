@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-from flywheel.errors import LedgerError
+from flywheel.errors import FlywheelError, LedgerError
 from flywheel.ledger import Ledger
 from flywheel.ledger.store import Client
 from flywheel.say import say
@@ -160,6 +160,9 @@ def _run(
         with Tracker(client, str(run.info.run_id), clock) as tracker:
             yield tracker
         status = "FINISHED"
+    except FlywheelError as error:
+        status = getattr(error, "outcome", status)
+        raise
     finally:
         client.set_terminated(run.info.run_id, status, int(clock() * 1000))
 

@@ -52,8 +52,7 @@ class Weights:
 
 def cardinalities(state: State) -> dict[str, int]:
     """Return the inputs that are indices, in order, each with one more than its largest."""
-    found = [each for feature in state.features for each in _inputs(feature)]
-    return {name: size for name, size in found if size is not None}
+    return {each.name: each.cardinality for each in state.inputs if each.cardinality is not None}
 
 
 class Misfit(Exception):
@@ -192,12 +191,7 @@ def _scale(feature: Any) -> tuple[float, float] | None:
 
 def _by_input(state: State) -> dict[str, Any]:
     """Return the feature that gives each of the model's inputs."""
-    return {name: feature for feature in state.features for name, _ in _inputs(feature)}
-
-
-def _inputs(feature: Any) -> list[tuple[str, int | None]]:
-    found = feature.inputs if hasattr(feature, "inputs") else None
-    return [(each.name, each.cardinality) for each in found] if found else [(feature.column, feature.cardinality)]
+    return {each.name: feature for feature in state.features for each in feature.inputs}
 
 
 def _middles(boundaries: tuple[float, ...]) -> NDArray[Any]:

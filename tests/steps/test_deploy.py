@@ -6,11 +6,14 @@ import resource
 import pytest
 
 from flywheel.artifacts import Model
+from flywheel.config import KServe
 from flywheel.errors import ArtifactError, LedgerError, ServingError
 from flywheel.ledger import Champion, Ledger
+from flywheel.ledger.registry import move_champion, register
 from flywheel.serving.folder import ServingFolder, path_of
 from flywheel.steps.deploy import deploy
 from flywheel.steps.promote import promote
+from tests.stand_ins.kserve import Cluster
 from tests.stores import ledger_in, model_in
 
 forked = multiprocessing.get_context("fork")
@@ -61,7 +64,8 @@ def test_a_version_is_put_in_service_whole_and_the_endpoint_recorded(ledger, pro
 def test_the_target_may_be_a_uri(ledger, promoted, tmp_path):
     target = tmp_path / "with space #"
 
-    deploy("flights", *promoted("2013-06-01")[:1], target.as_uri(), ledger, promoted("2013-06-01")[1])
+    version, run = promoted("2013-06-01")
+    deploy("flights", version, target.as_uri(), ledger, run)
 
     assert (target / "flights" / "current" / "MLmodel").is_file()
 
@@ -230,3 +234,59 @@ def test_a_relative_path_counts_from_the_working_directory(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
 
     assert path_of(".flywheel/serving") == tmp_path / ".flywheel" / "serving"
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    with Cluster() as here:
+        kubeconfig = here.kubeconfig(tmp_path / "kubeconfig")
+        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+        monkeypatch.setattr("flywheel.serving.targets.kserve.POLL", 0.01)
+        yield here
+
+
+@pytest.fixture
+def in_a_bucket(ledger):
+    """Give a function that makes a champion whose model is where a cluster can read it."""
+
+    def make(span):
+        run = ledger.open("flights", span, span)
+        uri = f"gs://models/{span}"
+        version = register(ledger.client, "flights", uri, run, {"span": span, "digest": f"sha256:{span}"})
+        move_champion(ledger.client, "flights", version)
+        return version, run
+
+    return make
+
+
+def test_a_target_is_told_in_one_string_what_flywheel_yaml_says(ledger, in_a_bucket, cluster, tmp_path):
+    version, run = in_a_bucket("2013-06-01")
+    report = tmp_path / "report" / "deployment.html"
+
+    endpoint = deploy("flights", version, KServe(target="kserve").text(), ledger, run, report)
+
+    assert endpoint == "http://flights.default.example.com" == ledger.row(run).endpoint
+    assert cluster.get("flights")["spec"]["predictor"]["model"]["storageUri"] == "gs://models/2013-06-01"
+    assert "Served at http://flights.default.example.com" in report.read_text()
+
+
+def test_what_a_target_takes_back_is_an_error_with_its_report_in_the_ledger(ledger, in_a_bucket, cluster):
+    version, run = in_a_bucket("2013-06-01")
+    cluster.controller.unloadable.add("gs://models/2013-06-01")
+
+    with pytest.raises(ServingError, match=r"taken back: the model does not load[\s\S]*`flywheel rollback`"):
+        deploy("flights", version, KServe(target="kserve").text(), ledger, run)
+
+    row = ledger.row(run)
+    assert row.endpoint is None
+    assert "No module named" in row.decisions["deploy"].why
+    kept = ledger.client.download(f"{ledger.client.get_run(run).info.artifact_uri}/deployment.html")
+    assert "No module named &#39;flywheel&#39;" in kept.read_text()
+    assert cluster.get("flights") is None
+
+
+def test_a_target_that_is_none_names_what_is_wrong_with_it(ledger, promoted):
+    version, run = promoted("2013-06-01")
+
+    with pytest.raises(ServingError, match=r"give a folder, or `deploy` of flywheel\.yaml"):
+        deploy("flights", version, '{"target": "heroku"}', ledger, run)

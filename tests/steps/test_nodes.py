@@ -146,6 +146,7 @@ def test_what_is_trained_on_lies_where_the_nodes_see_it(run, kubernetes, data):
     assert all(spec[key].startswith(str(run.volume)) for key in ("examples", "transformed", "state", "code", "model"))
     assert told["command"] == ["python", "-m", "flywheel.steps.nodes", str(run.shared.spec)]
     assert "resources" not in spec["settings"]
+    assert spec["settings"]["gpus"] == 2
     assert spec["settings"]["checkpoint"]["folder"] == str(run.shared.checkpoints)
     assert job["spec"]["trainer"]["image"].endswith("/gpu:latest")
     assert job["metadata"]["ownerReferences"][0]["kind"] == "Workflow"

@@ -48,12 +48,18 @@ def test_logging_a_step_costs_microseconds():
 
 def test_what_was_logged_before_a_failure_is_there_and_the_run_has_failed(tmp_path):
     ledger = ledger_in(tmp_path)
-    with pytest.raises(ZeroDivisionError), training_run(ledger, "words", {}) as tracker:
-        tracker.metrics({"loss": 0.5}, 3)
-        raise ZeroDivisionError
+    begun = []
 
-    assert history(ledger, tracker.run, "loss") == [(3, 0.5)]
-    assert Client(ledger).get_run(tracker.run).info.status == "FAILED"
+    def train():
+        with training_run(ledger, "words", {}) as tracker:
+            begun.append(tracker.run)
+            tracker.metrics({"loss": 0.5}, 3)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
+    assert history(ledger, begun[0], "loss") == [(3, 0.5)]
+    assert Client(ledger).get_run(begun[0]).info.status == "FAILED"
 
 
 def test_figures_are_there_while_training_goes_on(tmp_path):
@@ -73,11 +79,14 @@ def test_a_ledger_that_cannot_be_written_to_is_said_at_the_end():
         def log_batch(self, *_, **__):
             raise LedgerError("the ledger is gone")
 
-    with pytest.raises(LedgerError, match="gone"), Tracker(Gone(), "run") as tracker:
-        tracker.metrics({"loss": 0.5})
-    with pytest.raises(ZeroDivisionError), Tracker(Gone(), "run") as tracker:
-        tracker.metrics({"loss": 0.5})
-        raise ZeroDivisionError
+    def train(fails):
+        with Tracker(Gone(), "run") as tracker:
+            tracker.metrics({"loss": 1 / (1 - fails)})
+
+    with pytest.raises(LedgerError, match="gone"):
+        train(fails=False)
+    with pytest.raises(ZeroDivisionError):
+        train(fails=True)
 
 
 def test_trials_stand_below_their_search(tmp_path):
