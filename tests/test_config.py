@@ -59,6 +59,10 @@ def test_a_profile_is_laid_over_and_an_override_over_both(project):
         ({"gates": {"model": [{"metric": "auc", "no_worse_than": "champion"}]}}, "needs a margin above 0"),
         ({"gates": {"model": [{"metrc": "auc"}]}}, "gates.model.0.metrc: unknown key; did you mean 'metric'"),
         ({"ledger": {"tracking_uri": "https://me:secret@host"}}, "set MLFLOW_TRACKING_USERNAME and _PASSWORD$"),
+        (
+            {"train": {"tune": {"parameters": {"C": [1, 2]}}, "resources": {"nodes": 2, "volume": {"claim": "c"}}}},
+            "tune and resources.nodes do not go together",
+        ),
         ({"name": "Flight Delays"}, "name: .*pattern.* found 'Flight Delays'"),
     ],
 )

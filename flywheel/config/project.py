@@ -59,6 +59,14 @@ class Train(Strict):
     )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
 
+    @model_validator(mode="after")
+    def _one_search_on_one_machine(self) -> Train:
+        if self.tune and self.resources.nodes:
+            raise ValueError(
+                "tune and resources.nodes do not go together: search on one machine, then train on several"
+            )
+        return self
+
     def for_baseline(self) -> Train | None:
         """Return how the baseline is trained, in the form of any other model; None when there is to be none."""
         if self.baseline is False:

@@ -110,18 +110,19 @@ def train(
 def assist(
     transformed: Examples, state: TransformState, code: Path, settings: dict[str, Any], champion: str, ledger: str
 ) -> None:
-    """Run the trainer beside that of another machine, which logs and packages what they make together.
+    """Train on one of several machines, of which another logs and packages what they make together.
 
     The arguments are those of `train`.
 
     Raises:
         TrainerError: The trainer cannot be imported, or fails.
     """
-    import os
+    from flywheel.training.watchdog import watched
 
     settings = _whole(settings)
     job = _Job(transformed, state, code, settings, champion, ledger, "", time.time() + _budget(settings))
-    _train_together(job, int(os.environ.get("RANK", 1)), int(os.environ.get("WORLD_SIZE", 2)))
+    with watched(settings.get("time_budget"), settings["trainer"]):
+        _launched(job)
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class _Job:
     settings: dict[str, Any]
     champion: str
     ledger: str
-    run: str
+    run: str  # in MLflow; empty on machines that log nothing
     ends: float  # when the time budget is over, in seconds since 1970: processes share no other clock
 
     @property
@@ -169,7 +170,7 @@ class _Job:
             name=settings["name"],
             checkpoints=_checkpoints(self),
             deadline=time.monotonic() + self.ends - time.time(),
-            device=device.choose(settings.get("gpus", 0), rank),
+            device=device.choose(settings.get("gpus", 0), rank % self.processes),
             rank=rank,
             world=world,
             load_champion=lambda: self.predictor(tracker).model if self.champion else None,
@@ -201,22 +202,28 @@ def _start(job: _Job, tracker: Tracker, rank: int, model: Any) -> Decision:
 
 def _called(job: _Job, call: Any, context: TrainContext) -> Any:
     """Return what the trainer makes, in this process or in several that train together."""
-    from flywheel.training import memory
+    from flywheel.training import distributed, memory
     from flywheel.training.watchdog import watched
 
     name = job.settings["trainer"]
     try:
         with watched(job.settings.get("time_budget"), name):
-            if job.processes > 1:
-                from flywheel.training import distributed
-
-                return distributed.launch(_train_together, job, job.processes, gpus=bool(job.settings.get("gpus")))
+            if job.processes > 1 or distributed.Nodes.here().count > 1:
+                return _launched(job)
             _seed(job.settings["seed"])
             return call(context)
     except TrainerError as error:
         if memory.is_out_of_memory(error.__cause__):
             raise memory.explained(name, context.parameters.get("batch")) from error
         raise
+
+
+def _launched(job: _Job) -> Any:
+    """Return what the trainer makes in several processes, on this machine and on others; None on all but the first."""
+    from flywheel.training import distributed
+
+    gpus, nodes = bool(job.settings.get("gpus")), distributed.Nodes.here()
+    return distributed.launch(_train_together, job, job.processes, gpus=gpus, nodes=nodes)
 
 
 def _searched(job: _Job, call: Any, tracker: Tracker) -> Found:
