@@ -30,7 +30,7 @@ with warnings.catch_warnings():
 from flywheel.errors import FlywheelError
 from flywheel.serving.figures import Figures
 from flywheel.serving.folder import Deployment
-from flywheel.serving.requests import Layout, RequestWriter
+from flywheel.serving.request_log import Layout, RequestWriter
 from flywheel.serving.root import Roots
 
 _Settings = list[ModelSettings]  # `list` is a method of the repository, by its contract

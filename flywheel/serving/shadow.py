@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.serving.requests import META, REQUEST, ROW, VERSION
+from flywheel.serving.request_log import META, REQUEST, ROW, VERSION
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from flywheel import warehouse as warehouses
 from flywheel.config import RequestLog
 from flywheel.serving import background
-from flywheel.serving.requests import META, Layout, RequestWriter
+from flywheel.serving.request_log import META, Layout, RequestWriter
 from flywheel.spans import Span
 from tests.serving.service import Service
 from tests.serving.toys import NAME
@@ -171,7 +171,7 @@ def test_a_full_disk_stops_the_log_and_is_said_once(tmp_path):
         from pathlib import Path
         import numpy as np, pandas as pd
         from flywheel.config import RequestLog
-        from flywheel.serving.requests import Layout, RequestWriter
+        from flywheel.serving.request_log import Layout, RequestWriter
 
         counts, said = {{"written": 0, "lost": 0}}, []
         log = RequestLog(sample=1, rows=1000)
