@@ -1,13 +1,17 @@
 """Promote: make the model a version of the registry, and the champion."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from flywheel import images
 
 
 @dsl.component(base_image=images.CPU, install_kfp_package=False)
-def promote(model: dsl.Input[dsl.Model], name: str, span: str, ledger: str, run: str) -> str:
-    """Register the model, move the alias `champion` to it and `previous` to the former; return its version.
+def promote(
+    model: dsl.Input[dsl.Model], name: str, span: str, ledger: str, run: str, approval: bool = False
+) -> NamedTuple("Promotion", [("version", str), ("champion", bool)]):
+    """Register the model, and move the alias `champion` to it and `previous` to the former.
 
     Args:
         model: The candidate that passed every gate.
@@ -15,8 +19,9 @@ def promote(model: dsl.Input[dsl.Model], name: str, span: str, ledger: str, run:
         span: The run's span; the alias only moves forward in it.
         ledger: MLflow tracking URI.
         run: Row of the ledger; promoting the same run twice changes nothing.
+        approval: Whether a person has to approve it; until then, and while the flywheel is frozen, the aliases stay.
     """
     from flywheel.artifacts import Model
     from flywheel.steps.promote import promote
 
-    return promote(Model.open(model.path), name, span, ledger, run)
+    return promote(Model.open(model.path), name, span, ledger, run, approval=approval)

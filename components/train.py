@@ -23,7 +23,8 @@ def train(
         transformed: The training window as the model sees it.
         state: The transform, packed into the model.
         code: The project's archive, which holds the trainer.
-        settings: `name` of the flywheel, and `trainer`, `parameters`, `seed` as in `train` of flywheel.yaml.
+        settings: `name` of the flywheel, and `trainer`, `parameters`, `seed` as in `train` of flywheel.yaml; `role` is
+            `baseline` for the model that every other is compared with.
         champion: MLflow URI of the model in service, to start from; empty when there is none.
         ledger: MLflow tracking URI, where parameters and metrics are logged.
         model: The packaged model.

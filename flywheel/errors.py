@@ -57,6 +57,10 @@ class TrainerError(FlywheelError):
     """The user's trainer cannot be imported, failed, or returned something that is no model."""
 
 
+class ClusterError(FlywheelError):
+    """The Kubernetes cluster cannot be reached, refuses what it is asked for, or has no room for it."""
+
+
 class LedgerError(FlywheelError):
     """The ledger cannot be reached, or says something that forbids the step."""
 

@@ -68,7 +68,7 @@ class Flywheel:
             "span": span,
             "warehouse": here.warehouse,
             "ledger": here.ledger,
-            "serving": str(here.serving),
+            "serving": here.target,
         }
         result = (self._launch or run)(pipeline, arguments, root=here.state, preload=here.trainer_imports())
         row = _row(result, span)

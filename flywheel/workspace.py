@@ -13,6 +13,7 @@ from flywheel.errors import ConfigError, meant
 
 STATE = ".flywheel"
 SCHEMA = "schema.pbtxt"
+_INSTALLED = Path(__file__).parent.parent  # holds the package, and in it the trainers that come along
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,14 @@ class Workspace:
 
     @property
     def serving(self) -> Path:
-        """The folder that `deploy` writes to and `flywheel serve` watches."""
-        return self.state / "serving"
+        """The folder that `flywheel serve` watches; a target other than `local` writes nothing there."""
+        deploy = self.project.deploy
+        return Path(self.target) if isinstance(deploy, config.Local) else self.folder / config.Local().folder
+
+    @property
+    def target(self) -> str:
+        """What `deploy` is handed: where the champion is served, a folder in it absolute."""
+        return self.project.deploy.within(self.folder).text()
 
     @property
     def requests(self) -> Path:
@@ -110,26 +117,35 @@ class Workspace:
         return text
 
     def check_trainer(self) -> None:
-        """Look, without importing anything, whether the trainer is there.
+        """Look, without importing anything, whether the trainer is there, and that of the baseline.
 
         Raises:
-            ConfigError: The module is not in the folder, does not parse, or has no such function.
+            ConfigError: A module is not in the folder, does not parse, or has no such function.
         """
-        self._trainer()
+        self._trainers()
 
     def trainer_imports(self) -> tuple[str, ...]:
-        """Return the modules that the trainer's file imports from outside the folder, worth loading beforehand."""
+        """Return the modules that the trainers' files import from outside the folder, worth loading beforehand."""
         own = {path.stem for path in self.folder.iterdir()}
-        return tuple(name for name in dict.fromkeys(_imported(self._trainer())) if name.split(".")[0] not in own)
+        names = dict.fromkeys(name for tree in self._trainers() for name in _imported(tree))
+        return tuple(name for name in names if name.split(".")[0] not in own)
 
-    def _trainer(self) -> ast.Module:
-        module, _, function = self.project.train.trainer.partition(":")
-        base = self.folder / Path(*module.split("."))
+    def _trainers(self) -> list[ast.Module]:
+        baseline = self.project.train.for_baseline()
+        named = {"train.trainer": self.project.train.trainer}
+        if baseline:
+            named["train.baseline"] = baseline.trainer
+        return [self._trainer(key, name) for key, name in named.items()]
+
+    def _trainer(self, key: str, name: str) -> ast.Module:
+        module, _, function = name.partition(":")
+        folder = _INSTALLED if module.startswith("flywheel.trainers.") else self.folder
+        base = folder / Path(*module.split("."))
         file = next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
         if file is None:
-            found = ", ".join(sorted(path.name for path in self.folder.glob("*.py"))) or "none"
+            found = ", ".join(sorted(path.name for path in base.parent.glob("[!_]*.py"))) or "none"
             raise ConfigError(
-                f"train.trainer names module {module!r}, which is not in {self.folder}",
+                f"{key} names module {module!r}, which is not in {folder}",
                 f"write {module}.py, or name another; Python files there: {found}.",
             )
         try:

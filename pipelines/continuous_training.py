@@ -21,7 +21,8 @@ from flywheel.components import (
     transform,
     validate,
 )
-from flywheel.config import Project
+from flywheel.config import Project, Resources, Train
+from flywheel.kubeflow import resources
 
 
 def continuous_training(project: Project, query: str, serving_query: str = "") -> BaseComponent:
@@ -35,15 +36,24 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     source, label = project.source, project.label
     elsewhere = {"warehouse", "query", "serving", "serving_warehouse"}
     asked = source.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
+    if project.train.weight:
+        asked["weight"] = project.train.weight
     checked = {
         "name": project.name,
         "label": label,
+        "task": project.task,
         "every": source.every,
         "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
         "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
     }
-    features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
+    judged = {"label": label, "task": project.task, "slices": list(project.slices)}
+    if project.naive:
+        judged |= {"naive": project.naive}
+    features = [feature.model_dump(mode="json", by_alias=True, exclude_none=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
+    # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
+    asks = project.train.resources
+    nodes = {"resources": asks.model_dump(mode="json", exclude_none=True)} if asks.nodes else {}
 
     @dsl.pipeline(name=project.name, description=f"Continuous training of {project.name}")
     def pipeline(
@@ -51,7 +61,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         span: str = "",
         warehouse: str = source.warehouse,
         ledger: str = project.ledger.tracking_uri,
-        serving: str = ".flywheel/serving",
+        serving: str = project.deploy.text(),
     ):
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         closing = conclude(name=project.name, ledger=ledger, job=job)
@@ -97,24 +107,39 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     **logged,
                 ).set_caching_options(False)
                 with dsl.If(fit.outputs["ok"] == True):
-                    seen = transform(examples=data.output, features=features, label=label, window=fit.outputs["window"])
-                    candidate = train(
+                    seen = transform(
                         examples=data.output,
-                        transformed=seen.outputs["transformed"],
-                        state=seen.outputs["state"],
+                        features=features,
+                        label=label,
+                        window=fit.outputs["window"],
+                        task=project.task,
                         code=archive,
-                        settings={"name": project.name, **project.train.model_dump(mode="json", exclude={"resources"})},
-                        champion=to["champion"],
-                        ledger=ledger,
+                        settings=project.transform.model_dump(mode="json"),
                     )
-                    _ask_for(candidate, project)
+                    window = {
+                        "examples": data.output,
+                        "transformed": seen.outputs["transformed"],
+                        "state": seen.outputs["state"],
+                        "code": archive,
+                        "ledger": ledger,
+                    }
+                    candidate = train(
+                        settings=_settings(project, project.train) | nodes, champion=to["champion"], **window
+                    )
+                    _ask_for(candidate, asks)
+                    simple = {}
+                    if plain := project.train.for_baseline():
+                        made = train(settings=_settings(project, plain) | {"role": "baseline"}, champion="", **window)
+                        _ask_for(made, plain.resources)
+                        simple = {"baseline": made.set_display_name("baseline").outputs["model"]}
                     found = analyze(
                         examples=data.output,
                         model=candidate.outputs["model"],
                         champion=to["champion"],
                         judge=fit.outputs["judge"],
-                        settings={"label": label, "slices": list(project.slices)},
+                        settings=judged,
                         ledger=ledger,
+                        **simple,
                     )
                     better = decide(
                         evaluation=found.outputs["evaluation"], gates=gates, ledger=ledger, run=to["run"]
@@ -135,12 +160,24 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             span=to["span"],
                             ledger=ledger,
                             run=to["run"],
+                            approval=project.approval == "required",
                         ).set_caching_options(False)
-                        deploy(
-                            name=project.name, version=promoted.output, target=serving, ledger=ledger, run=to["run"]
-                        ).set_caching_options(False)
+                        with dsl.If(promoted.outputs["champion"] == True):
+                            deploy(
+                                name=project.name,
+                                version=promoted.outputs["version"],
+                                target=serving,
+                                ledger=ledger,
+                                run=to["run"],
+                            ).set_caching_options(False)
 
     return pipeline
+
+
+def _settings(project: Project, how: Train) -> dict[str, Any]:
+    """Return what the step `train` is told."""
+    told = how.model_dump(mode="json", exclude={"resources", "baseline"}, exclude_none=True)
+    return {"name": project.name, **told}
 
 
 @contextmanager
@@ -150,19 +187,18 @@ def _if_it_serves(project: Project, **tried: Any) -> Iterator[None]:
     if gate is None:
         yield
         return
-    settings = {"name": project.name, "gate": gate.model_dump(mode="json", exclude_none=True)}
+    asked = gate.model_dump(mode="json", exclude_none=True)
+    settings = {"name": project.name, "task": project.task, "gate": asked}
     serves = probe(settings=settings, **tried).set_caching_options(False)
     with dsl.If(serves.outputs["Output"] == True):
         yield
 
 
-def _ask_for(task: dsl.PipelineTask, project: Project) -> None:
+def _ask_for(task: dsl.PipelineTask, asked: Resources) -> None:
     """Ask the cluster for what `train.resources` says."""
-    resources = project.train.resources
-    if resources.cpu:
-        task.set_cpu_request(resources.cpu)
-    if resources.memory:
-        task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
-    if resources.gpu:
-        task.set_accelerator_type(resources.gpu_kind).set_accelerator_limit(resources.gpu)
+    if asked.nodes:  # the step only waits for a TrainJob, and finds it again when it is tried again
+        resources(task, volume=asked.volume).set_retry(3, backoff_duration="30s")
+        return
+    resources(task, asked)
+    if asked.gpu:
         task.set_container_image(images.GPU)

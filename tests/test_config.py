@@ -114,3 +114,49 @@ def test_the_reference_and_the_editors_schema_say_what_the_models_say():
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def tuned(project, **tune):
+    return config.load(project(train={"tune": {"parameters": {"rate": {"low": 0.1, "high": 1}}, **tune}})).train.tune
+
+
+def test_a_range_of_whole_numbers_is_one_also_after_kubeflow_made_them_floating_point(project):
+    spaces = {"units": {"low": 8, "high": 64}, "rate": {"low": 1e-4, "high": 1e-2, "log": True}, "size": [16, 32]}
+    found = tuned(project, parameters=spaces, time_budget="10m").model_dump(mode="json", exclude_none=True)
+
+    assert found["parameters"]["units"]["whole"]
+    assert not found["parameters"]["rate"]["whole"]
+    assert (found["time_budget"], found["trials"]) == (600.0, 20)
+
+
+@pytest.mark.parametrize(
+    ("tune", "said"),
+    [
+        ({"parameters": {"rate": {"low": 1, "high": 1}}}, "not below high"),
+        ({"parameters": {"rate": {"low": 0, "high": 1, "log": True}}}, "above 0"),
+        ({"parameters": {"units": []}}, "units has nothing to choose from"),
+        ({"parameters": {}}, "at least 1"),
+        ({"storage": "postgresql://ann:secret@host/studies"}, "a user or password does not belong here"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(project, tune, said):
+    with pytest.raises(ConfigError, match=said) as error:
+        tuned(project, **tune)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "trainer"),
+    [(True, "flywheel.trainers.boosting:train"), ("simple:train", "simple:train"), (False, None)],
+)
+def test_the_baseline_is_trees_unless_it_is_said(project, baseline, trainer):
+    given = {"baseline": baseline, "parameters": {"units": 3}, "weight": "w", "resources": {"gpu": 1}}
+    train = config.load(project(train=given)).train.for_baseline()
+
+    assert (train and train.trainer) == trainer
+    if train:
+        assert (train.parameters, train.weight, train.resources.gpu, train.tune) == ({}, "w", 0, None)
+
+
+def test_the_column_of_weights_is_asked_of_the_query(project):
+    assert "w" in config.load(project(train={"weight": "w"})).columns

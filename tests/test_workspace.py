@@ -71,12 +71,29 @@ def test_a_trainer_may_be_bound_in_any_way(folder, source):
     Workspace.open(folder).check_trainer()
 
 
+def test_a_trainer_that_comes_along_needs_no_file_in_the_folder(folder):
+    (folder / "trainer.py").unlink()
+    given = ["train.trainer=flywheel.trainers.boosting:train"]
+    Workspace.open(folder, overrides=given).check_trainer()
+
+    assert "sklearn.ensemble" in Workspace.open(folder, overrides=given).trainer_imports()
+    with pytest.raises(ConfigError, match=r"Python files there: (.|\n)*boosting\.py"):
+        Workspace.open(folder, overrides=["train.trainer=flywheel.trainers.boost:train"]).check_trainer()
+
+
+def test_the_trainer_of_the_baseline_is_looked_for_too(folder):
+    with pytest.raises(ConfigError, match=r"train\.baseline names module 'simple'"):
+        Workspace.open(folder, overrides=["train.baseline=simple:train"]).check_trainer()
+
+
 def test_what_the_trainer_imports_is_worth_loading_beforehand(folder):
     (folder / "layers.py").write_text("")
     (folder / "trainer.py").write_text(
         "import keras\nimport layers\nfrom . import other\ndef train(c):\n    import numpy.linalg\n"
     )
-    assert Workspace.open(folder).trainer_imports() == ("keras", "numpy.linalg")
+    alone = Workspace.open(folder, overrides=["train.baseline=false"])
+
+    assert alone.trainer_imports() == ("keras", "numpy.linalg")
 
 
 def test_logged_requests_of_a_warehouse_of_their_own_are_compared_once_there_are_any(folder):

@@ -26,8 +26,8 @@ def build(context: TrainContext, units: int, dropout: float) -> keras.Model:
     inputs, parts = {}, []
     for feature in context.features:
         index = feature.cardinality is not None
-        entered = keras.Input((1,), name=feature.column, dtype="int32" if index else "float32")
-        inputs[feature.column] = entered
+        entered = keras.Input((1,), name=feature.name, dtype="int32" if index else "float32")
+        inputs[feature.name] = entered
         if index:
             width = min(16, int(np.ceil(feature.cardinality**0.5)))
             entered = keras.layers.Flatten()(keras.layers.Embedding(feature.cardinality, width)(entered))

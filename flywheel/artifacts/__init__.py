@@ -5,15 +5,17 @@ with type, version, content digest, spans, producer and counts. A folder is made
 when it is whole, so whoever finds one finds all of it.
 """
 
-from flywheel.artifacts.examples import VALIDATION, Examples, ExamplesWriter
+from flywheel.artifacts.examples import ADDED, VALIDATION, WEIGHT, Examples, ExamplesWriter
 from flywheel.artifacts.folder import MANIFEST, Artifact, Draft, Manifest
 from flywheel.artifacts.kinds import HISTORY, Evaluation, Model, Statistics, TransformState
 from flywheel.artifacts.verdict import Check, Verdict
 
 __all__ = [
+    "ADDED",
     "HISTORY",
     "MANIFEST",
     "VALIDATION",
+    "WEIGHT",
     "Artifact",
     "Check",
     "Draft",

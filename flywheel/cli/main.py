@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli import cache, compile, run, schema, serve, show, status, waive
+from flywheel.cli import by_hand, cache, compile, run, schema, serve, show, status, transform, waive
 from flywheel.errors import FlywheelError
 
 app = typer.Typer(
@@ -22,8 +22,14 @@ app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("show")(show.show)
 app.command("waive")(waive.waive)
+app.command("approve")(by_hand.approve)
+app.command("promote")(by_hand.promote)
+app.command("rollback")(by_hand.rollback)
+app.command("freeze")(by_hand.freeze)
+app.command("unfreeze")(by_hand.unfreeze)
 app.command("compile")(compile.compile)
 app.add_typer(schema.app, name="schema")
+app.add_typer(transform.app, name="transform")
 app.add_typer(cache.app, name="cache")
 
 

@@ -52,13 +52,14 @@ def serve(
 
 def _root(folder: Path) -> tuple[ServingRoot, Path]:
     """Return the serving folders of a project, or of a folder that is one itself, and where its server's pid stands."""
-    from flywheel.config import FILE
+    from flywheel.config import FILE, Local
     from flywheel.serving.root import Logged, ServingRoot
     from flywheel.workspace import Workspace
 
     if not (folder / FILE).exists() and ServingRoot(folder).in_service():
         return ServingRoot(folder), folder.absolute()
     workspace = Workspace.open(folder)
-    name, log = workspace.project.name, workspace.project.deploy.log
+    name, deploy = workspace.project.name, workspace.project.deploy
+    log = deploy.log if isinstance(deploy, Local) else None
     logs = {name: Logged(workspace.requests / name, log)} if log else {}
     return ServingRoot(workspace.serving, logs), workspace.state

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flywheel.cli.arguments import Folder, Profile
+from flywheel.cli.arguments import Folder, Profile, who
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +50,7 @@ def waive(
     verdict = ledger.verdict(rejected[-1].run, "data") if rejected else None
     if verdict and not verdict.ok:
         _require(checks, verdict)
-    waiver = ledger.waive(name, span, reason, _who(), tuple(dict.fromkeys(checks)))
+    waiver = ledger.waive(name, span, reason, who(), tuple(dict.fromkeys(checks)))
     what = ", ".join(map(repr, waiver.checks)) or "everything that the data gate finds"
     typer.echo(f"waived for {span} by {waiver.who or 'nobody named'}: {what}")
     if verdict is None:
@@ -72,11 +70,3 @@ def _require(checks: Sequence[str], verdict: Verdict) -> None:
         if check not in known:
             these = f"{meant(check, known)}these did: {', '.join(known)}."
             raise ConfigError(f"no check {check!r} failed for that span", these)
-
-
-def _who() -> str:
-    """Return the user's name, as FLYWHEEL_USER or the system says it."""
-    try:
-        return os.environ.get("FLYWHEEL_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"uid {os.getuid()}"

@@ -2,68 +2,69 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from flywheel.config.deploy import Deploy, Local
+from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
-from flywheel.config.serving import RequestLog
+from flywheel.config.resources import Resources
 from flywheel.config.source import Source
-from flywheel.config.strict import Strict
+from flywheel.config.strict import Duration, Strict
+from flywheel.config.tune import Tune
 
-_COLUMN = Field(description="A column that the query gives.")
-
-
-class Numeric(Strict):
-    """A number, scaled to mean 0 and deviation 1; missing values become the mean."""
-
-    column: str = _COLUMN
-    kind: Literal["numeric"] = Field(alias="as")
+_FUNCTION = r"^[\w.]+:\w+$"
+_BASELINE = "flywheel.trainers.boosting:train"
 
 
-class Category(Strict):
-    """A word, as the index of a vocabulary made from the training window."""
+class Checkpoint(Strict):
+    """What a retry of the training step goes on from."""
 
-    column: str = _COLUMN
-    kind: Literal["category"] = Field(alias="as")
-    top: int = Field(1000, ge=1, description="Keep this many of the most frequent values; the rest share an index.")
-
-
-class Bucket(Strict):
-    """A number, as the index of the quantile range that it falls in."""
-
-    column: str = _COLUMN
-    kind: Literal["bucket"] = Field(alias="as")
-    quantiles: int = Field(10, ge=2, description="How many ranges of about equally many rows.")
-
-
-Feature = Annotated[Numeric | Category | Bucket, Field(discriminator="kind")]
-
-
-class Resources(Strict):
-    """What the training step asks the cluster for; ignored on one machine."""
-
-    cpu: str | None = Field(None, pattern=r"^\d+(\.\d+)?m?$", description="Cores: 2, 0.5 or 500m.")
-    memory: str | None = Field(None, pattern=r"^\d+(\.\d+)?([KMGTPE]i?)?$", description="As 16Gi.")
-    gpu: int = Field(0, ge=0, description="How many GPUs.")
-    gpu_kind: str = Field("nvidia.com/gpu", description="Kubernetes' name of the GPU resource.")
+    every: Duration = Field(timedelta(minutes=5), description="Time from one checkpoint to the next, as 5m.")
+    steps: int | None = Field(None, ge=1, description="Steps from one checkpoint to the next, instead of a time.")
+    folder: str = Field(
+        ".flywheel/checkpoints",
+        description="Where they are: a folder that survives a retry, or a URI such as gs://bucket/path on a cluster.",
+    )
 
 
 class Train(Strict):
     """How a model is made."""
 
-    trainer: str = Field("trainer:train", pattern=r"^[\w.]+:\w+$", description="module:function in this folder.")
+    trainer: str = Field(
+        "trainer:train",
+        pattern=_FUNCTION,
+        description="module:function in this folder, or one that comes along, as flywheel.trainers.boosting:train.",
+    )
     parameters: dict[str, Any] = Field({}, description="Hyperparameters, handed to the trainer.")
     seed: int = Field(0, ge=0, description="Seed of everything that is random.")
+    baseline: bool | Annotated[str, Field(pattern=_FUNCTION)] = Field(
+        True,
+        description="What every model is compared with: true, and it is flywheel.trainers.boosting:train; or "
+        "module:function; false leaves it out.",
+    )
+    weight: str | None = Field(None, description="Column of the query that says how much a row counts in training.")
+    warm_start: bool = Field(False, description="Start from the champion's weights where they fit; see the step's log.")
+    tune: Tune | None = Field(None, description="Search hyperparameters; off unless given.")
+    checkpoint: Checkpoint = Field(Checkpoint(), description="What a retry goes on from.")
+    time_budget: Duration | None = Field(
+        None, description="Time to train, as 2h: built-in trainers end in time, any other is stopped a little later."
+    )
+    processes: int = Field(
+        1, ge=1, description="Processes that train together on the CPUs of one machine; with GPUs it is one for each."
+    )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
 
-
-class Deploy(Strict):
-    """Where the champion is served."""
-
-    target: Literal["local"] = Field("local", description="A folder that `flywheel serve` watches.")
-    log: RequestLog | None = Field(None, description="What `flywheel serve` keeps of requests; none by default.")
+    def for_baseline(self) -> Train | None:
+        """Return how the baseline is trained, in the form of any other model; None when there is to be none."""
+        if self.baseline is False:
+            return None
+        trainer = _BASELINE if self.baseline is True else self.baseline
+        resources = Resources(cpu=self.resources.cpu, memory=self.resources.memory)
+        return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False, resources=resources)
 
 
 class Ledger(Strict):
@@ -88,12 +89,22 @@ class Project(Strict):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,61}[a-z0-9]$", description="Names the model and all its runs.")
     source: Source = Field(description="Where the data comes from.")
-    label: str = Field(description="Column to predict: 0 or 1.")
+    label: str = Field(description="Column to predict.")
+    task: Literal["binary", "multiclass", "regression"] = Field(
+        "binary", description="What the label is: 0 or 1; one of several classes, text or integer; a number."
+    )
+    naive: str | None = Field(
+        None, description="Column with a forecast that costs nothing, as the value a week ago; for regression."
+    )
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
+    transform: Transform = Field(Transform(), description="How the training window is transformed.")
     train: Train = Field(Train(), description="How a model is made.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
-    deploy: Deploy = Field(Deploy(), description="Where the champion is served.")
+    approval: Literal["none", "required"] = Field(
+        "none", description="Whether a person has to approve each promotion, by `flywheel approve`."
+    )
+    deploy: Deploy = Field(Local(), description="Where the champion is served.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
 
     @property
@@ -107,15 +118,30 @@ class Project(Strict):
         gate, source = self.gates.data, self.source
         asked = [*gate.columns, *gate.drift, *gate.skew, *gate.key, *self.statistics.slices]
         asked += [column for choice in (source.sample, source.split) if choice for column in choice.key]
-        asked += [column for column in (gate.fresh and gate.fresh.column, self.statistics.weight) if column]
-        return tuple(dict.fromkeys([self.label, *(feature.column for feature in self.features), *self.slices, *asked]))
+        given = (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight, self.naive)
+        asked += [column for column in given if column]
+        sources = [column for feature in self.features for column in feature.sources]
+        return tuple(dict.fromkeys([self.label, *sources, *self.slices, *asked]))
 
     @model_validator(mode="after")
     def _features_are_distinct(self) -> Project:
-        columns = [feature.column for feature in self.features]
-        twice = sorted({column for column in columns if columns.count(column) > 1})
+        names = [name for feature in self.features for name in feature.inputs]
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"column {twice[0]!r} stands twice in features")
-        if self.label in columns:
+            raise ValueError(f"column {twice[0]!r} stands twice in features: give one of them another `name`")
+        if self.label in names or any(self.label in feature.sources for feature in self.features):
             raise ValueError(f"the label {self.label!r} stands in features too: the model would know the answer")
+        return self
+
+    @model_validator(mode="after")
+    def _gates_fit_the_task(self) -> Project:
+        if self.naive and self.task != "regression":
+            raise ValueError(f"naive is a forecast of a number, and task is {self.task!r}")
+        for number, gate in enumerate(self.gates.model):
+            try:
+                gate.fit(self.task)
+            except ValueError as error:
+                raise ValueError(f"gates.model.{number}: {error}") from None
+            if not self.naive and (gate.no_worse_than == "naive" or gate.metric == "mase"):
+                raise ValueError(f"gates.model.{number}: needs `naive`, the column with a naive forecast")
         return self

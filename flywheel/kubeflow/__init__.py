@@ -1,1 +1,5 @@
-"""What a cluster is asked for: compiling, submitting, schedules."""
+"""What a cluster is asked for: compiling, task resources, submitting, schedules."""
+
+from flywheel.kubeflow.resources import resources
+
+__all__ = ["resources"]

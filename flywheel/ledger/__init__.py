@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import HISTORY
 from flywheel.errors import LedgerError
+from flywheel.ledger.acts import ACT, Act, Kind
+from flywheel.ledger.acts import tags as tags_of_act
 from flywheel.ledger.registry import PREVIOUS, aliased, champion_of
 from flywheel.ledger.rows import (
     DONE,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from flywheel.artifacts import Verdict
 
-__all__ = ["DONE", "HISTORY", "Champion", "Decision", "Ledger", "Outcome", "Row", "Waiver"]
+__all__ = ["DONE", "HISTORY", "Act", "Champion", "Decision", "Ledger", "Outcome", "Row", "Waiver"]
 
 _KEPT = "flywheel.kept."
 
@@ -172,6 +174,32 @@ class Ledger:
     def waivers(self, name: str) -> dict[str, Waiver]:
         """Return the newest waiver of each span of flywheel `name` that has one."""
         return {waiver.span: waiver for waiver in map(Waiver.of, self._runs(name, WAIVER))}
+
+    def act(self, name: str, kind: Kind, reason: str, who: str = "", version: str = "") -> Act:
+        """Record that a person begins to do something, and return that; `close` its run when all of it is done.
+
+        Args:
+            name: The flywheel's.
+            kind: What is done.
+            reason: Why.
+            who: Who does it.
+            version: The version that it makes champion.
+
+        Raises:
+            ConfigError: There is no reason, or a very long one.
+        """
+        given = tags_of_act(kind, version, reason, who) | {KIND: ACT}
+        now = int(self.clock() * 1000)
+        return Act.of(self.client.create_run(self.experiment(name), now, given, run_name=f"{kind} {version}".strip()))
+
+    def acts(self, name: str) -> list[Act]:
+        """Return what people did to flywheel `name` by hand, oldest first."""
+        return [Act.of(run) for run in self._runs(name, ACT)]
+
+    def frozen(self, name: str) -> Act | None:
+        """Return who keeps flywheel `name` from promoting, if somebody does."""
+        said = [act for act in self.acts(name) if act.kind in ("freeze", "unfreeze") and act.finished]
+        return said[-1] if said and said[-1].kind == "freeze" else None
 
     def keep(self, run: str, file: Path) -> None:
         """Keep `file` beside the row, under its own name; one of that name is replaced."""

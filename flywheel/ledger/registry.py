@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CHAMPION, PREVIOUS = "champion", "previous"
 EXPIRY = 300.0
 _RUN, _SPAN, _DIGEST, _OWNER = "flywheel.run", "flywheel.span", "flywheel.digest", "flywheel.owner"
+_AFTER, _ROLLED_BACK = "flywheel.after", "flywheel.rolled_back"
 
 
 def champion_of(client: Client, name: str) -> Champion | None:
@@ -64,8 +65,37 @@ def move_champion(client: Client, name: str, version: str) -> None:
     if former and former.version == version:
         return
     if former:
+        client.set_model_version_tag(name, version, _AFTER, former.version)
         client.set_registered_model_alias(name, PREVIOUS, former.version)
     client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def move_back(client: Client, name: str, version: str, reason: str) -> None:
+    """Point the alias `champion` to a `version` that had it before, and `previous` to the one before that.
+
+    The version that is left is marked, so that no run that is taken up again promotes it once more. Doing this again
+    changes nothing.
+    """
+    left = champion_of(client, name)
+    if left and left.version != version:
+        client.set_model_version_tag(name, left.version, _ROLLED_BACK, reason)
+    client.set_registered_model_alias(name, CHAMPION, version)
+    before = client.get_model_version(name, version).tags.get(_AFTER)
+    if before:
+        client.set_registered_model_alias(name, PREVIOUS, before)
+    else:
+        client.delete_registered_model_alias(name, PREVIOUS)
+
+
+def rolled_back(client: Client, name: str, version: str) -> str:
+    """Return why a version was rolled back; empty when it was not."""
+    return str(client.get_model_version(name, version).tags.get(_ROLLED_BACK, ""))
+
+
+def pardon(client: Client, name: str, version: str) -> None:
+    """Take back that a version was rolled back: a person wants it after all."""
+    if rolled_back(client, name, version):
+        client.delete_model_version_tag(name, version, _ROLLED_BACK)
 
 
 def _version(found: Any) -> Champion:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flywheel.errors import ConfigError
+from flywheel.ledger.acts import REASON, WHO, checked
 from flywheel.ledger.rows import SPAN
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 WAIVER = "waiver"
-_REASON, _WHO, _CHECKS = "flywheel.reason", "flywheel.who", "flywheel.checks"
-_LONGEST = 1000
+_CHECKS = "flywheel.checks"
 _BETWEEN = "\n"
 
 
@@ -43,8 +42,8 @@ class Waiver:
         tags = run.data.tags
         return cls(
             span=tags.get(SPAN, ""),
-            reason=tags.get(_REASON, ""),
-            who=tags.get(_WHO, ""),
+            reason=tags.get(REASON, ""),
+            who=tags.get(WHO, ""),
             checks=tuple(name for name in tags.get(_CHECKS, "").split(_BETWEEN) if name),
             at=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
         )
@@ -60,11 +59,5 @@ def tags(span: str, reason: str, who: str, checks: Sequence[str]) -> dict[str, s
     Raises:
         ConfigError: There is no reason, or one too long for the ledger.
     """
-    said = reason.strip()
-    if not said:
-        raise ConfigError(f"the waiver of span {span!r} has no reason", "say why its data is good enough to train on.")
-    if len(said) > _LONGEST:
-        raise ConfigError(
-            f"the reason has {len(said):,} characters, the ledger keeps {_LONGEST:,}", "say it shorter, link the rest."
-        )
-    return {SPAN: span, _REASON: said, _WHO: who, _CHECKS: _BETWEEN.join(checks)}
+    said = checked(reason, f"the waiver of span {span!r}")
+    return {SPAN: span, REASON: said, WHO: who, _CHECKS: _BETWEEN.join(checks)}

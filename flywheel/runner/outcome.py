@@ -27,7 +27,7 @@ def error_of(ended: StepEnded, log: str) -> TaskError:
         text = f"no space left on the disk: {told['message']}\n  free some, then resume the run."
         return TaskError(text, DiskFull.__name__, log, user=True)
     if told:
-        return TaskError(told["message"] or told["type"], told["type"], log, user=told["user"])
+        return TaskError(told["message"] or told["type"], told["type"], log, user=told["user"], final=told["user"])
     return TaskError(_cause(ended.status), StepDied.__name__, log, user=True)
 
 

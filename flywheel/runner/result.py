@@ -73,6 +73,8 @@ class TaskError:
     """The last lines that the step wrote."""
     user: bool = False
     """Whether it is a mistake of the user, to be shown by its message alone."""
+    final: bool = False
+    """Whether the step itself said what the user has to mend: to try again would end the same."""
 
     def __str__(self) -> str:
         return self.message if self.user or not self.type else f"{self.type}: {self.message}"

@@ -240,7 +240,7 @@ class Scheduler:
         """End a task that has failed, or try it again later."""
         if self.interrupts and (self.interrupts > 1 or not node.is_protected):
             self.graph.end(node, CANCELLED, error=TaskError("the run was stopped"))
-        elif node.attempts <= node.task.retry.times:
+        elif node.attempts <= node.task.retry.times and not (error and error.final):
             wait = node.task.retry.delay(node.attempts)
             node.error = error
             heapq.heappush(self._later, _Later(time.monotonic() + wait, node.path, node))

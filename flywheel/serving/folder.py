@@ -32,7 +32,7 @@ class Deployment:
     Attributes:
         name: Of the registered model.
         version: Of it.
-        span: The span that it was promoted for: the fence, only a later one takes its place.
+        span: The span that it was promoted for.
         run: The ledger's row that promoted it.
         digest: Content digest of the model.
     """
@@ -74,30 +74,30 @@ class ServingFolder:
             )
         return deployment, Model.open(folder)
 
-    def deploy(self, champion: Champion, download: Callable[[Path], Path]) -> Deployment:
+    def deploy(
+        self, champion: Champion, download: Callable[[Path], Path], newest: Callable[[], Champion | None]
+    ) -> Deployment:
         """Put `champion` in service: `download` its folder, name it when it is whole, switch the symlink.
 
-        The version that was in service before stays beside it, older ones go.
+        The version that was in service before stays beside it, older ones go. The registry is the fence: it is asked
+        for the champion while this folder is locked, right before the switch. Whoever moves the champion deploys it
+        afterwards, so of any number that deploy at once the last one puts in service what the registry says.
 
         Args:
             champion: The version.
             download: Writes the model below the folder that it is given and returns where.
+            newest: Asks the registry which version is champion.
 
         Raises:
-            ServingError: A later span is in service; the disk is full; the folder cannot be written.
+            ServingError: Another version is champion by now; the disk is full; the folder cannot be written.
             ArtifactError: What was downloaded is not the model that was registered.
         """
         wanted = Deployment(champion.name, champion.version, champion.span, champion.run, champion.digest)
         try:
             with self._locked():
                 former = self.current()
-                if former and wanted.span < former.span:
-                    raise ServingError(
-                        f"version {wanted.version} of {wanted.name} is of span {wanted.span!r}; version "
-                        f"{former.version} of {former.span!r} is in service already",
-                        "an older span never takes the place of a newer one.",
-                    )
                 self._fetch(wanted, download)
+                refuse_late(wanted, newest())
                 if former != wanted:
                     self._switch(wanted.version)
                     self._prune({wanted.version, former.version if former else ""})
@@ -152,6 +152,21 @@ class ServingFolder:
                 "free some space and run again.",
             )
         return ServingError(f"cannot deploy to {str(self.path)!r}: {error}", "give a folder that you may write to.")
+
+
+def refuse_late(wanted: Deployment, champion: Champion | None) -> None:
+    """Return if the registry's champion is the wanted version.
+
+    Raises:
+        ServingError: Another one is by now.
+    """
+    if champion is None or champion.version != wanted.version:
+        now = f"version {champion.version} of {champion.span!r}" if champion else "none"
+        raise ServingError(
+            f"version {wanted.version} of {wanted.name}, of span {wanted.span!r}, is not put in service: the champion "
+            f"is {now} by now",
+            "nothing is lost: whoever made that one champion puts it in service.",
+        )
 
 
 def path_of(target: str) -> Path:

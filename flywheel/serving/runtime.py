@@ -92,7 +92,7 @@ class Runtime(MLflowRuntime):
                 named = self._input_schema is not None and self._input_schema.has_input_names()
                 types = self._input_schema.input_dict() if named else {}
                 self._layout = Layout.of(
-                    {name: getattr(getattr(column, "type", None), "name", "string") for name, column in types.items()},
+                    {name: getattr(getattr(column, "type", None), "name", "") for name, column in types.items()},
                     self._requests.settings,
                 )
         return self._loaded

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from flywheel.artifacts import VALIDATION, Examples
+from flywheel.artifacts import ADDED, Examples
 from flywheel.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Unit:
         import pyarrow.parquet as pq
 
         shard = pq.ParquetFile(file)
-        columns = [name for name in shard.schema_arrow.names if name != VALIDATION]
+        columns = [name for name in shard.schema_arrow.names if name not in ADDED]
         # Without threads: these would not be there in a forked worker, and whoever counts is busy anyway.
         yield from shard.iter_batches(rows, row_groups=list(self.groups), columns=columns, use_threads=False)
 

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from flywheel.artifacts import Model
 from flywheel.errors import LedgerError
 from flywheel.ledger import Champion, Ledger
-from flywheel.ledger.registry import find_version, move_champion, promoting, register
+from flywheel.ledger.registry import find_version, move_champion, promoting, register, rolled_back
 from flywheel.say import say
 
 PRELOAD = ("flywheel.ledger.engine",)
+
+
+class Promotion(NamedTuple):
+    """What became of the model.
+
+    Attributes:
+        version: The registered version that it is.
+        champion: Whether that version is the champion now; not while a person has to approve it, or has frozen the
+            flywheel.
+    """
+
+    version: str
+    champion: bool
 
 
 def promote(
@@ -21,13 +35,15 @@ def promote(
     ledger: str | Ledger,
     run: str,
     *,
+    approval: bool = False,
     patience: float = 30.0,
     sleep: Callable[[float], object] = time.sleep,
-) -> str:
+) -> Promotion:
     """Register the model, move the alias `champion` to it and `previous` to the former; return its version.
 
     Promoting the same run again gives the same version and changes nothing; killed between any two of its writes and
-    run again, it ends where it would have ended. The champion only ever moves forward in span.
+    run again, it ends where it would have ended. The champion only ever moves forward in span. Where a person has to
+    approve, or has frozen the flywheel, the model is registered and the aliases stay where they are.
 
     Args:
         model: The candidate that passed every gate.
@@ -35,31 +51,48 @@ def promote(
         span: Name of the run's span.
         ledger: MLflow tracking URI, or the ledger itself.
         run: The run's row in the ledger.
+        approval: Whether a person has to approve each promotion, by `flywheel approve`.
         patience: Seconds to wait while another promotion is under way.
         sleep: Waits for so many seconds.
 
     Raises:
-        LedgerError: The champion is of this span or a later one; another promotion does not end; no ledger.
+        LedgerError: The champion is of this span or a later one; this version was rolled back; another promotion does
+            not end; no ledger.
     """
     book = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
-    champion = book.champion(name)
-    _refuse_backward(book, champion, name, span, run, model.digest)
+    _refuse_backward(book, book.champion(name), name, span, run, model.digest)
     source = _uploaded(book, model, run)  # outside the lock: it is the only part that takes time
     with promoting(book.client, name, run, patience=patience, clock=book.clock, sleep=sleep) as still_ours:
         champion = book.champion(name)
         _refuse_backward(book, champion, name, span, run, model.digest)
-        digest = model.digest
         if champion and _stands(book, champion, span, run, model.digest):
-            version, digest = champion.version, champion.digest
-        else:
-            version = find_version(book.client, name, run, model.digest) or register(
-                book.client, name, source, run, {"span": span, "digest": model.digest}
+            return _promoted(book, name, span, run, champion.version, champion.digest)
+        version = find_version(book.client, name, run, model.digest) or register(
+            book.client, name, source, run, {"span": span, "digest": model.digest}
+        )
+        if why := rolled_back(book.client, name, version):
+            raise LedgerError(
+                f"version {version} of {name} was rolled back: {why}",
+                f"run a later span, or bring it back: flywheel promote {version} --reason …",
             )
+        if frozen := book.frozen(name):
+            why = f"{frozen}; version {version} passed every gate and waits for `flywheel promote {version}`"
+            book.settle(run, "kept-champion", why, version=version, model=model.digest)
+        elif approval:
+            why = f"version {version} passed every gate and waits for `flywheel approve {version}`"
+            book.settle(run, "awaiting-approval", why, version=version, model=model.digest)
+        else:
             still_ours()
             move_champion(book.client, name, version)
+            return _promoted(book, name, span, run, version, model.digest)
+    say(f"{name}: {why}")
+    return Promotion(version, champion=False)
+
+
+def _promoted(book: Ledger, name: str, span: str, run: str, version: str, digest: str) -> Promotion:
     book.settle(run, "promoted", f"version {version} is champion", version=version, model=digest)
     say(f"version {version} of {name} is champion, for span {span}")
-    return version
+    return Promotion(version, champion=True)
 
 
 def _stands(book: Ledger, champion: Champion, span: str, run: str, digest: str) -> bool:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import sys
 import time
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Examples, Model, TransformState
+from flywheel.errors import TrainerError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from flywheel.training.context import TrainContext
+    from flywheel.serving.pyfunc import Predictor
+    from flywheel.training.checkpoints import Checkpoints
+    from flywheel.training.context import FeatureSpec, TrainContext
     from flywheel.training.tracking import Tracker
+    from flywheel.training.tuning import Found
+    from flywheel.training.warm_start import Decision
     from flywheel.transform.state import State
 
 PRELOAD = ("flywheel.ledger.requirements", "mlflow.pyfunc", "pandas", "pyarrow.parquet", "pyarrow.compute")
@@ -38,7 +47,8 @@ def train(
         transformed: The training window as the model sees it.
         state: The transform, packed into the model.
         code: The project's archive, which holds the trainer.
-        settings: `name` of the flywheel, and `trainer`, `parameters`, `seed` as in `train` of flywheel.yaml.
+        settings: `name` of the flywheel, number of `gpus`, and the rest of `train` in flywheel.yaml; `role` is
+            `baseline` for the model that every other is compared with.
         champion: MLflow URI of the model in service, to start from; empty when there is none.
         ledger: MLflow tracking URI, where parameters and metrics are logged.
         model: Where the packaged model goes.
@@ -46,26 +56,39 @@ def train(
     Raises:
         TrainerError: The trainer cannot be imported, fails, or returns something that cannot be served; nothing is
             written then.
+        ClusterError: It is to be trained on several machines, and the cluster refuses or has no room.
     """
     from flywheel.training import package
     from flywheel.training.tracking import training_run
     from flywheel.training.user_code import trainer
-    from flywheel.transform.state import State
+    from flywheel.trainjob.own import on_kubeflow
 
-    settings = settings | {"seed": int(settings["seed"])}  # Kubeflow's numbers in a dict are all floating-point
-    learned, spans, started = State.read(state.file), transformed.spans, time.monotonic()
-    tags = {"flywheel.kind": "training", "flywheel.span": examples.spans[-1]}
+    settings = _whole(settings)
+    if "resources" in settings and on_kubeflow():
+        from flywheel.steps.nodes import train_on_nodes
+
+        return train_on_nodes(examples, transformed, state, code, settings, champion, ledger, model)
+    began, spans = time.monotonic(), transformed.spans
+    tags = {
+        "flywheel.kind": "training",
+        "flywheel.span": examples.spans[-1],
+        "flywheel.role": settings.get("role", "candidate"),
+        "flywheel.data": transformed.digest,
+        "flywheel.state": state.digest,
+        "flywheel.code": hashlib.sha256(code.read_bytes()).hexdigest(),
+    }
     with training_run(ledger, settings["name"], tags) as tracker:
-        context = _context(transformed, learned, settings, champion, tracker)
-        tracker.parameters(_parameters(context, settings, champion))
+        job = _Job(transformed, state, code, settings, champion, ledger, tracker.run, time.time() + _budget(settings))
         with trainer(code, settings["trainer"]) as call:
-            _seed(settings["seed"])
-            made = call(context)
+            context = job.context(tracker)
+            tracker.parameters(_parameters(context, settings, champion))
+            found = _searched(job, call, tracker) if settings.get("tune") else None
+            made = found.model if found else _called(job, call, context)
         framework, metrics = _measured(made, context, settings["trainer"])
         tracker.metrics({f"validation_{name}": value for name, value in metrics.items()})
         with Model.create(model, producer="train", spans=spans) as draft:
             example = _example(examples, spans)
-            package.write(draft.path, made, framework, learned, example)
+            package.write(draft.path, made, framework, job.learned, example)
             package.check_reloads(draft.path, made, example, settings["trainer"])
             draft.counts["rows"] = len(context.train)
             draft.facts |= {
@@ -73,32 +96,206 @@ def train(
                 "trainer": settings["trainer"],
                 "framework": framework,
                 "metrics": metrics,
+                "warm_start": tracker.tags().get("flywheel.warm_start", "cold: the trainer did not ask"),
                 "rows": len(context.train),
-                "seconds": round(time.monotonic() - started, 3),
-            }
+                "seconds": round(time.monotonic() - began, 3),
+            } | ({"tuned": found.facts} if found else {})
         tracker.metrics({"rows": draft.facts["rows"], "seconds": draft.facts["seconds"]})
+    context.checkpoints.clear()
+    if found and found.study:
+        found.study.unlink(missing_ok=True)
     return Model.open(model)
 
 
-def _context(
-    transformed: Examples, learned: State, settings: dict[str, Any], champion: str, tracker: Tracker
-) -> TrainContext:
-    from flywheel.serving import pyfunc
-    from flywheel.training.context import FeatureSpec, TrainContext
-    from flywheel.training.rows import split
+def assist(
+    transformed: Examples, state: TransformState, code: Path, settings: dict[str, Any], champion: str, ledger: str
+) -> None:
+    """Run the trainer beside that of another machine, which logs and packages what they make together.
 
-    training, validation = split(transformed, learned.label, settings["seed"])
-    return TrainContext(
-        train=training,
-        validation=validation,
-        features=tuple(FeatureSpec(f.column, f.kind, f.cardinality) for f in learned.features),
-        label=learned.label,
-        parameters=dict(settings["parameters"]),
-        seed=settings["seed"],
-        name=settings["name"],
-        load_champion=lambda: pyfunc.load(tracker.client.download(champion)).model if champion else None,
-        record=tracker.metrics,
+    The arguments are those of `train`.
+
+    Raises:
+        TrainerError: The trainer cannot be imported, or fails.
+    """
+    import os
+
+    settings = _whole(settings)
+    job = _Job(transformed, state, code, settings, champion, ledger, "", time.time() + _budget(settings))
+    _train_together(job, int(os.environ.get("RANK", 1)), int(os.environ.get("WORLD_SIZE", 2)))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What each of the processes that train together is told."""
+
+    transformed: Examples
+    state: TransformState
+    code: Path
+    settings: dict[str, Any]
+    champion: str
+    ledger: str
+    run: str
+    ends: float  # when the time budget is over, in seconds since 1970: processes share no other clock
+
+    @property
+    def learned(self) -> State:
+        from flywheel.transform.state import State
+
+        found = State.read(self.state.file)
+        return replace(found, code=self.code) if any(each.function for each in found.features) else found
+
+    @property
+    def processes(self) -> int:
+        """How many train together on this machine."""
+        return int(self.settings.get("gpus", 0) or self.settings.get("processes", 1))
+
+    def context(self, tracker: Tracker, rank: int = 0, world: int = 1) -> TrainContext:
+        from flywheel.training import device
+        from flywheel.training.context import TrainContext
+        from flywheel.training.rows import Share, split
+
+        learned, settings = self.learned, self.settings
+        features = _features(learned)
+        training, validation = split(self.transformed, learned.label, settings["seed"], features, Share(rank, world))
+        return TrainContext(
+            train=training,
+            validation=validation,
+            features=features,
+            label=learned.label,
+            task=learned.task,
+            classes=learned.classes,
+            parameters=dict(settings["parameters"]),
+            seed=settings["seed"],
+            name=settings["name"],
+            checkpoints=_checkpoints(self),
+            deadline=time.monotonic() + self.ends - time.time(),
+            device=device.choose(settings.get("gpus", 0), rank),
+            rank=rank,
+            world=world,
+            load_champion=lambda: self.predictor(tracker).model if self.champion else None,
+            start=partial(_start, self, tracker, rank),
+            record=tracker.metrics,
+        )
+
+    def predictor(self, tracker: Tracker) -> Predictor:
+        """Return the model in service with its transform."""
+        from flywheel.serving import pyfunc
+
+        return pyfunc.load(tracker.client.download(self.champion))
+
+
+def _start(job: _Job, tracker: Tracker, rank: int, model: Any) -> Decision:
+    """Copy what fits of the model in service into `model`, if that is asked for, and keep what was decided."""
+    from flywheel.training import frameworks, warm_start
+
+    decision = warm_start.OFF
+    if job.settings.get("warm_start"):
+        decision = warm_start.NO_CHAMPION
+        if job.champion:
+            framework = frameworks.name_of(model, job.settings["trainer"])
+            decision = warm_start.decide(model, framework, job.learned, job.predictor(tracker))
+    if rank == 0:
+        tracker.tag("flywheel.warm_start", str(decision))
+    return decision
+
+
+def _called(job: _Job, call: Any, context: TrainContext) -> Any:
+    """Return what the trainer makes, in this process or in several that train together."""
+    from flywheel.training import memory
+    from flywheel.training.watchdog import watched
+
+    name = job.settings["trainer"]
+    try:
+        with watched(job.settings.get("time_budget"), name):
+            if job.processes > 1:
+                from flywheel.training import distributed
+
+                return distributed.launch(_train_together, job, job.processes, gpus=bool(job.settings.get("gpus")))
+            _seed(job.settings["seed"])
+            return call(context)
+    except TrainerError as error:
+        if memory.is_out_of_memory(error.__cause__):
+            raise memory.explained(name, context.parameters.get("batch")) from error
+        raise
+
+
+def _searched(job: _Job, call: Any, tracker: Tracker) -> Found:
+    """Return the best model of those that the trainer makes with other parameters."""
+    from flywheel.training.tuning import Search
+
+    def attempt(parameters: dict[str, Any], run: Tracker, passing: Any) -> tuple[Any, dict[str, float]]:
+        trial = replace(job, settings=job.settings | {"parameters": parameters}, run=run.run)
+        context = trial.context(run)
+        context.record = passing(context.record)
+        made = _called(trial, call, context)
+        context.checkpoints.clear()
+        return made, _measured(made, context, job.settings["trainer"])[1]
+
+    folder = job.settings.get("checkpoint", {}).get("folder", "")
+    search = Search(
+        asked=job.settings["tune"],
+        parameters=job.settings["parameters"],
+        identity=_identity(job, but=("tune", "parameters")),
+        task=job.learned.task,
+        seed=job.settings["seed"],
+        folder=Path(folder) if folder and "://" not in folder else None,
     )
+    found = search.run(attempt, tracker)
+    tracker.parameters({f"tuned.{name}": value for name, value in found.facts["parameters"].items()})
+    return found
+
+
+def _train_together(job: _Job, rank: int, world: int) -> Any:
+    """Return what the trainer makes in one of several processes."""
+    from flywheel.ledger import Ledger
+    from flywheel.training.tracking import Tracker
+    from flywheel.training.user_code import trainer
+
+    with trainer(job.code, job.settings["trainer"]) as call, Tracker(Ledger(job.ledger).client, job.run) as tracker:
+        context = job.context(tracker, rank, world)
+        _seed(job.settings["seed"])
+        return call(context)
+
+
+def _features(learned: State) -> tuple[FeatureSpec, ...]:
+    """Return the model's inputs."""
+    from flywheel.training.context import FeatureSpec
+
+    return tuple(FeatureSpec(i.name, i.kind, i.cardinality, i.shape, i.dtype) for i in learned.inputs)
+
+
+def _checkpoints(job: _Job) -> Checkpoints:
+    """Return the checkpoints of just this training: of this data, code and settings."""
+    from flywheel.training.checkpoints import Checkpoints
+
+    asked = job.settings.get("checkpoint")
+    if not asked:
+        return Checkpoints()
+    return Checkpoints(f"{asked['folder'].rstrip('/')}/{_identity(job)}", asked["every"], asked.get("steps"))
+
+
+def _identity(job: _Job, but: tuple[str, ...] = ()) -> str:
+    """Return what is the same for equal data, code and settings, those in `but` left aside."""
+    left = ("checkpoint", "time_budget", "processes", "gpus", *but)
+    settings = {key: value for key, value in job.settings.items() if key not in left}
+    code = hashlib.sha256(job.code.read_bytes()).hexdigest()
+    trained = [job.transformed.digest, job.state.digest, code, job.champion, settings]
+    return hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _whole(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with counts as integers: Kubeflow's numbers in a dict are all floating-point."""
+    import os
+
+    from flywheel.config.resources import GPUS
+
+    counts = {key: int(settings[key]) for key in ("seed", "gpus", "processes") if key in settings}
+    return {"gpus": int(os.environ.get(GPUS, 0))} | settings | counts
+
+
+def _budget(settings: dict[str, Any]) -> float:
+    budget = settings.get("time_budget")
+    return float("inf") if budget is None else float(budget)
 
 
 def _parameters(context: TrainContext, settings: dict[str, Any], champion: str) -> dict[str, Any]:
@@ -106,6 +303,7 @@ def _parameters(context: TrainContext, settings: dict[str, Any], champion: str) 
     return {
         "trainer": settings["trainer"],
         "seed": settings["seed"],
+        "device": context.device,
         "champion": champion or "none",
         "window": f"{min(context.train.spans)} to {max(*context.train.spans, *held)}",
         "validation": str(context.validation),
@@ -131,14 +329,22 @@ def _measured(made: Any, context: TrainContext, trainer: str) -> tuple[str, dict
     import numpy as np
 
     from flywheel.evaluation import metrics
+    from flywheel.evaluation.groups import Groups
+    from flywheel.evaluation.predictions import CANDIDATE, Predictions
     from flywheel.training import frameworks, package
 
     framework = frameworks.name_of(made, trainer)
-    inputs, truth = context.validation.arrays()
-    labels = truth.astype(np.int64)
-    predictions = package.check_outputs(frameworks.get(framework).predict(made, inputs), len(labels), trainer)
-    found = metrics.by_group(labels, predictions.astype(np.float64), metrics.Groups.whole(len(labels)))
-    return framework, metrics.finite({name: values[0] for name, values in found.items()})
+    inputs, labels = context.validation.arrays()
+    given = frameworks.get(framework).predict(made, inputs)
+    scores = package.check_outputs(given, len(labels), trainer, context.task, len(context.classes))
+    found = Predictions(
+        labels if context.task == "regression" else labels.astype(np.int64),
+        {CANDIDATE: scores.astype(np.float64)},
+        Groups.whole(len(labels)),
+        task=context.task,
+        classes=tuple(map(str, context.classes)) if context.task == "multiclass" else (),
+    )
+    return framework, metrics.finite(metrics.overall(found, CANDIDATE))
 
 
 def _example(examples: Examples, spans: tuple[str, ...]) -> pa.RecordBatch:

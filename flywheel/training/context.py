@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from flywheel.say import say
+from flywheel.training.checkpoints import Checkpoints
 from flywheel.training.rows import Rows
+from flywheel.training.warm_start import OFF, Decision
+
+_PROGRESS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -15,14 +22,19 @@ class FeatureSpec:
     """One input of the model.
 
     Attributes:
-        column: Its name, in flywheel.yaml, in the rows and in the model's inputs.
-        kind: `numeric` (float32 around 0), `category` or `bucket` (int32 index, 0 for a missing value).
-        cardinality: One more than the largest index, the size of an embedding's table; None for a number.
+        name: Its name, in the rows and in the model's inputs.
+        kind: Kind of the feature that gives it, as in flywheel.yaml: `numeric`, `category`, …
+        cardinality: One more than the largest index, the size of an embedding's table; None when it is no index. Index
+            0 is a missing value.
+        shape: Shape of one row: () for a scalar, (dim,) for several numbers or indices, (h, w, c) for an image.
+        dtype: NumPy's name of its type.
     """
 
-    column: str
+    name: str
     kind: str
     cardinality: int | None
+    shape: tuple[int, ...] = ()
+    dtype: str = "float32"
 
 
 def _no_log(metrics: dict[str, float], step: int) -> None:
@@ -38,23 +50,42 @@ class TrainContext:
         validation: Rows of other spans of the window, or those that `source.split` chose, to stop early and to compare
             on; never the judge's.
         features: The model's inputs, in the order of flywheel.yaml.
-        label: Name of the label's column, 0 or 1.
+        label: Name of the label's column.
+        task: `binary`: labels are float32, 0 or 1; `multiclass`: int64, the index of the class; `regression`: float32.
+        classes: Values of the label in the order of their index; none in a regression.
         parameters: `train.parameters` of flywheel.yaml.
         seed: Python, NumPy and the framework are seeded with it already.
         name: Name of the flywheel.
+        checkpoints: Keeps what a retry of this step goes on from.
+        deadline: When `train.time_budget` is over, in seconds of `clock`; infinite without one.
+        device: Where to train: `cpu`, `cuda` or `cuda:1`.
+        rank: Number of this process among those that train together; 0 logs and writes checkpoints.
+        world: How many processes train together. Each is given its share of every batch.
         load_champion: Loads the model in service; `champion` calls it.
+        start: Copies what fits of the model in service into another one; `warm_start` calls it.
         record: Called with metrics and a step; `log` calls it.
+        clock: Gives seconds that only grow.
     """
 
     train: Rows
     validation: Rows
     features: tuple[FeatureSpec, ...]
     label: str
+    task: str = "binary"
+    classes: tuple[int | str, ...] = (0, 1)
     parameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     name: str = "flywheel"
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    deadline: float = math.inf
+    device: str = "cpu"
+    rank: int = 0
+    world: int = 1
     load_champion: Callable[[], Any] = lambda: None
+    start: Callable[[Any], Decision] = lambda model: OFF
     record: Callable[[dict[str, float], int], None] = _no_log
+    clock: Callable[[], float] = time.monotonic
+    _told: float = field(default=-math.inf, init=False, repr=False)
 
     @cached_property
     def champion(self) -> Any:
@@ -64,10 +95,53 @@ class TrainContext:
         """
         return self.load_champion()
 
+    def warm_start(self, model: Any) -> Decision:
+        """Copy what fits of the model in service into `model`, freshly built, and return the decision.
+
+        Nothing is copied unless `train.warm_start` is set. The decision is in the log, in MLflow and with the model.
+        """
+        decision = self.start(model)
+        if self.rank == 0:
+            say(str(decision))
+        return decision
+
+    @cached_property
+    def class_weights(self) -> dict[int, float]:
+        """Weight of each class by its index, so that all classes weigh the same together; none for regression.
+
+        As scikit-learn's `balanced`: rows / (classes * rows of the class); 1 for a class without rows.
+        """
+        if self.task == "regression":
+            return {}
+        counts = self.train.counts(len(self.classes))
+        return {
+            index: float(sum(counts) / (len(counts) * count)) if count else 1.0 for index, count in enumerate(counts)
+        }
+
+    def time_left(self) -> float:
+        """Return the seconds until the time budget is over; infinite without one, below 0 when it is."""
+        return self.deadline - self.clock()
+
+    def progress(self, done: int, total: int, **figures: float) -> None:
+        """Say in the step's log how far training is, at most every few seconds.
+
+        Args:
+            done: Steps, or whatever is counted, that are done.
+            total: How many there are to do.
+            figures: What else to say, as `loss=0.31`.
+        """
+        now = self.clock()
+        if self.rank or (now - self._told < _PROGRESS_SECONDS and done < total):
+            return
+        self._told = now
+        rest = "".join(f", {name} {value:.4g}" for name, value in figures.items())
+        say(f"{done:,} of {total:,}{rest}")
+
     def log(self, metric: str, value: float, step: int = 0) -> None:
         """Log one figure of one step to MLflow."""
         self.log_all({metric: value}, step)
 
     def log_all(self, metrics: dict[str, float], step: int = 0) -> None:
-        """Log several figures of one step to MLflow, at once."""
-        self.record(metrics, step)
+        """Log several figures of one step to MLflow, at once; of several processes only the first does."""
+        if self.rank == 0:
+            self.record(metrics, step)

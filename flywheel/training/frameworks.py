@@ -18,8 +18,14 @@ class Framework(Protocol):
     def seed(self, seed: int) -> None:
         """Seed what the framework draws at random."""
 
-    def save(self, model: Any, folder: Path) -> None:
-        """Write `model` to `folder`, so that `load` needs neither the user's code nor anything else."""
+    def save(self, model: Any, folder: Path, example: dict[str, NDArray[Any]]) -> None:
+        """Write `model` to `folder`, so that `load` needs neither the user's code nor anything else.
+
+        Args:
+            model: The model.
+            folder: Where to.
+            example: Inputs of a few rows, to trace it with.
+        """
 
     def load(self, folder: Path) -> Any:
         """Return the model that `save` wrote to `folder`."""
@@ -40,6 +46,7 @@ class _Entry:
 
 FRAMEWORKS = {
     "keras": _Entry("keras.Model", "flywheel.training.keras", "a keras.Model"),
+    "torch": _Entry("torch.Module", "flywheel.training.torch", "a torch.nn.Module"),
     "sklearn": _Entry("sklearn.BaseEstimator", "flywheel.training.sklearn", "a fitted scikit-learn classifier"),
 }
 

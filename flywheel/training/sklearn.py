@@ -1,4 +1,4 @@
-"""scikit-learn classifiers, on all features side by side, in the order of flywheel.yaml.
+"""scikit-learn classifiers and regressors, on all features side by side, in the order of flywheel.yaml.
 
 They are saved by joblib, a pickle: loading one runs whatever its writer put in. Load only what the registry vouches
 for.
@@ -6,12 +6,14 @@ for.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_regressor
 
 from flywheel.errors import TrainerError
 
@@ -22,13 +24,13 @@ def seed(seed: int) -> None:
     """Do nothing more: scikit-learn draws from NumPy, which is seeded already."""
 
 
-def save(model: Any, folder: Path) -> None:
+def save(model: Any, folder: Path, example: dict[str, NDArray[Any]]) -> None:
     """Write `model` to `folder`.
 
     Raises:
-        TrainerError: It gives no probabilities.
+        TrainerError: It is a classifier that gives no probabilities.
     """
-    if not hasattr(model, "predict_proba"):
+    if not hasattr(model, "predict_proba") and not is_regressor(model):
         raise TrainerError(f"{type(model).__name__!r} gives no probabilities", "return one that has `predict_proba`.")
     joblib.dump(model, folder / FILE)
 
@@ -39,12 +41,21 @@ def load(folder: Path) -> Any:
 
 
 def predict(model: Any, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Return the probability of label 1."""
+    """Return the probability of label 1; with more classes one column for each index; of a regressor its values."""
     features = matrix(inputs)
     if not len(features):
         return np.empty(0)
+    if not hasattr(model, "predict_proba"):
+        return np.asarray(model.predict(features))
     chances = np.asarray(model.predict_proba(features))
-    return chances[:, list(model.classes_).index(1)] if chances.ndim == 2 else chances
+    classes = np.asarray(model.classes_, dtype=int)
+    if chances.ndim == 1:
+        return chances
+    if set(classes) <= {0, 1}:
+        return chances[:, list(classes).index(1)]
+    every = np.zeros((len(chances), classes.max() + 1))
+    every[:, classes] = chances  # a class that the training rows do not have has no chance
+    return every
 
 
 def requirements() -> tuple[str, ...]:
@@ -53,5 +64,8 @@ def requirements() -> tuple[str, ...]:
 
 
 def matrix(inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Return transformed columns side by side, as float64."""
-    return np.stack([values.astype(np.float64) for values in inputs.values()], axis=1)
+    """Return transformed columns side by side, as float64; those of several values a row take a column for each."""
+    return np.concatenate(
+        [values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64) for values in inputs.values()],
+        axis=1,
+    )

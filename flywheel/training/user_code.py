@@ -1,4 +1,4 @@
-"""Find and call the user's trainer; whatever goes wrong in it is said with file and line of the user's own."""
+"""Find and call the trainer; whatever goes wrong in the user's own is said with its file and line."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ from typing import Any
 from flywheel.archive import unpacked
 from flywheel.errors import FlywheelError, TrainerError, meant
 
+COMES_ALONG = "flywheel.trainers"
+"""The package whose trainers may be named too; a trainer of the user's own is in the archive."""
+
 
 @contextmanager
 def trainer(archive: Path, name: str) -> Iterator[Callable[[Any], Any]]:
-    """Give the function `name` of an archive of code, as `module:function`; its modules are forgotten afterwards.
+    """Give the function `name`, as `module:function`, of an archive of code or of the trainers that come along.
+
+    The archive's modules are forgotten afterwards.
 
     Raises:
-        TrainerError: There is no such module or function, or importing it fails; or, from the call, whatever the user's
-            code raises, with the line that raised it.
+        TrainerError: There is no such module or function, or importing it fails; or, from the call, whatever the
+            trainer raises, with the line of the user's code that raised it.
     """
+    if name.startswith(f"{COMES_ALONG}."):
+        module, _, function = name.partition(":")
+        yield _explaining(_function(_installed(module, name), function, name), Path(__file__).parent.parent, name)
+        return
     with unpacked(archive) as folder:
         try:
-            function = _find(folder, name)
-
-            def call(context: Any) -> Any:
-                with _explained(folder, name, "failed"):
-                    return function(context)
-
-            yield call
+            yield _explaining(_find(folder, name), folder, name)
         finally:
             for module in [
                 key for key, value in sys.modules.items() if _is_in(getattr(value, "__file__", None), folder)
@@ -40,15 +43,36 @@ def trainer(archive: Path, name: str) -> Iterator[Callable[[Any], Any]]:
                 del sys.modules[module]
 
 
+def _explaining(function: Callable[[Any], Any], folder: Path, name: str) -> Callable[[Any], Any]:
+    def call(context: Any) -> Any:
+        with _explained(folder, name, "failed"):
+            return function(context)
+
+    return call
+
+
 def _find(folder: Path, name: str) -> Callable[[Any], Any]:
     module, _, function = name.partition(":")
-    imported = _import(folder, module, name)
+    return _function(_import(folder, module, name), function, name)
+
+
+def _installed(module: str, name: str) -> Any:
+    """Return a module that comes along."""
+    package = Path(__file__).parent.parent / "trainers"
+    if not (package / module.removeprefix(f"{COMES_ALONG}.")).with_suffix(".py").is_file():
+        there = ", ".join(sorted(file.stem for file in package.glob("[a-z]*.py")))
+        raise TrainerError(f"trainer {name!r}: there is no such trainer in {COMES_ALONG}", f"those there: {there}.")
+    with _explained(package.parent, name, "cannot be imported"):
+        return importlib.import_module(module)
+
+
+def _function(imported: Any, function: str, name: str) -> Callable[[Any], Any]:
     found = getattr(imported, function, None)
     if callable(found):
         return found  # type: ignore[no-any-return]
     functions = sorted(key for key, value in vars(imported).items() if callable(value) and not key.startswith("_"))
     raise TrainerError(
-        f"trainer {name!r}: {module}.py has no function {function!r}",
+        f"trainer {name!r}: {name.partition(':')[0]}.py has no function {function!r}",
         meant(function, functions).rstrip() or f"define `def {function}(context: TrainContext):` there.",
     )
 

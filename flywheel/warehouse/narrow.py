@@ -1,4 +1,4 @@
-"""`source.sample` and `source.split`: rows chosen by a fingerprint of their key, the same in every warehouse.
+"""`source.sample`, `source.split` and `train.weight`: which rows are taken, and what for, the same in every warehouse.
 
 Rows of one key stay together. What is sampled at 10% is part of what is sampled at 20%, and whether a row is held back
 for validation does not depend on whether it is sampled: the two look at different fingerprints.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlglot
 
-from flywheel.artifacts.examples import VALIDATION
+from flywheel.artifacts.examples import VALIDATION, WEIGHT
 from flywheel.errors import ConfigError
 from flywheel.warehouse.explain import suggest
 
@@ -22,25 +22,41 @@ PARTS = 1_000_000  # a share is a whole number of these
 
 
 def narrowed(query: str, schema: pa.Schema, source: Mapping[str, Any]) -> str:
-    """Return `query`, limited to `sample` and with the column that `split` adds, where `source` has them.
+    """Return `query`, limited to `sample` and with the columns that `split` and `weight` add, where `source` has them.
 
     Args:
         query: SQL in BigQuery's dialect.
         schema: The columns that it gives.
-        source: As `source` in flywheel.yaml.
+        source: As `source` in flywheel.yaml; and `weight`, as in `train` there.
 
     Raises:
-        ConfigError: A key names no column, or one whose text differs from warehouse to warehouse.
+        ConfigError: A key or the weight names no column, or a key one whose text differs from warehouse to warehouse.
     """
     sample, split = source.get("sample"), source.get("split")
-    columns, rows = "*", ""
+    weight, added, rows = source.get("weight"), "", ""
     if split:
-        if VALIDATION in schema.names:
-            raise ConfigError(f"the query gives a column {VALIDATION!r}, as `source.split` does", "name it otherwise.")
-        columns = f"*, {_below(_key('split', split['key'], schema), split['validation'])} AS {VALIDATION}"
+        added += f", {_below(_key('split', split['key'], schema), split['validation'])} AS {VALIDATION}"
+        _refuse_if_given(VALIDATION, "source.split", schema)
+    if weight:
+        added += f", {_weight(weight, schema)} AS {WEIGHT}"
+        _refuse_if_given(WEIGHT, "train.weight", schema)
     if sample and sample["share"] < 1:
         rows = f" WHERE {_below(_key('sample', sample['key'], schema), sample['share'])}"
-    return f"SELECT {columns} FROM (\n{_one(query)}\n){rows}" if split or rows else query
+    return f"SELECT *{added} FROM (\n{_one(query)}\n){rows}" if added or rows else query
+
+
+def _weight(column: str, schema: pa.Schema) -> str:
+    """Return SQL that gives a row's weight."""
+    if column not in schema.names:
+        raise ConfigError(
+            f"train.weight names {column!r}, which the query does not give", suggest(column, schema.names)
+        )
+    return f"CAST(`{column}` AS FLOAT64)"
+
+
+def _refuse_if_given(column: str, key: str, schema: pa.Schema) -> None:
+    if column in schema.names:
+        raise ConfigError(f"the query gives a column {column!r}, as `{key}` does", "name it otherwise.")
 
 
 def _below(key: str, share: float) -> str:

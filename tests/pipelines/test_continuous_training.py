@@ -64,8 +64,8 @@ def test_each_gate_guards_what_comes_after_it(spec):
         if "condition" in task.get("triggerPolicy", {})
     ]
 
-    gates = ("plan", "validate", "decide", "probe")
-    assert sorted(next(gate for gate in gates if gate in text) for text in conditions) == sorted(gates)
+    gates = ("plan", "validate", "decide", "probe", "promote")
+    assert sorted(next(gate for gate in gates if f"channel--{gate}" in text) for text in conditions) == sorted(gates)
 
 
 def test_without_a_serving_gate_nothing_is_probed(tmp_path):
@@ -107,9 +107,19 @@ def test_steps_do_not_install_anything_when_they_start(flights, tmp_path):
     assert "pip install" not in compile_to(*flights, tmp_path / "p.yaml").read_text()
 
 
+def compiled_with(resources, tmp_path):
+    """Return the pipeline whose training asks for `resources`, and what only Kubernetes is told of it."""
+    project = config.load(FLIGHTS, overrides=[f"train.resources={resources}"])
+    return yaml.safe_load_all(compile_to(project, "SELECT 1", tmp_path / "p.yaml").read_text())
+
+
+def train_task(spec):
+    (found,) = [tasks["train"] for tasks in dags(spec) if "train" in tasks]
+    return found
+
+
 def test_resources_of_training_stand_in_the_compiled_form(tmp_path):
-    project = config.load(FLIGHTS, overrides=["train.resources={gpu: 2, memory: 16Gi, cpu: '4'}"])
-    spec = yaml.safe_load(compile_to(project, "SELECT 1", tmp_path / "p.yaml").read_text())
+    spec, _ = compiled_with("{gpu: 2, memory: 16Gi, cpu: '4'}", tmp_path)
     container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
     resources = container["resources"]
 
@@ -118,6 +128,27 @@ def test_resources_of_training_stand_in_the_compiled_form(tmp_path):
     assert resources["accelerator"]["resourceType"] == "nvidia.com/gpu"
     assert resources["resourceMemoryLimit"] == "16Gi"
     assert resources["resourceCpuRequest"] == "4"
+
+
+def test_resources_are_no_part_of_what_the_cache_looks_at(tmp_path):
+    plain, *_ = compiled_with("{cpu: 1}", tmp_path)
+    spot, *_ = compiled_with("{gpu: 1, gpu_kind: nvidia-l4, spot: true}", tmp_path)
+
+    assert train_task(plain)["inputs"] == train_task(spot)["inputs"]
+    assert train_task(spot)["retryPolicy"]["maxRetryCount"] == 3
+
+
+def test_a_step_that_starts_a_train_job_asks_for_little_itself(tmp_path):
+    spec, platforms = compiled_with("{nodes: 2, gpu: 8, memory: 64Gi, volume: {claim: shared}}", tmp_path)
+    container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
+    settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+    given = train_task(spec)["inputs"]["parameters"]["settings"]["runtimeValue"]["constant"]
+
+    assert container["image"] == images.CPU
+    assert "resources" not in container
+    assert list(settings) == ["pvcMount"]
+    assert train_task(spec)["retryPolicy"]["maxRetryCount"] == 3
+    assert given["resources"]["nodes"] == 2
 
 
 def test_a_compiled_pipeline_is_made_once_and_again_when_something_changed(flights, tmp_path):

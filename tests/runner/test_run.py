@@ -192,6 +192,26 @@ def test_a_step_is_retried_as_often_as_it_asks(run, tmp_path):
     assert result.tasks["third-time-lucky"].attempts == 3
 
 
+def test_a_mistake_that_a_person_has_to_mend_is_not_tried_again(run, tmp_path):
+    @dsl.component(**SMALL)
+    def mistaken(path: str):
+        from flywheel.errors import TrainerError
+
+        with open(path, "a") as file:
+            file.write("x")
+        raise TrainerError("the trainer fails", "mend it.")
+
+    @dsl.pipeline
+    def patient(path: str):
+        mistaken(path=path).set_retry(2, backoff_duration="0s")
+
+    result = run(patient, {"path": str(tmp_path / "tries")})
+
+    assert result.status == "FAILED"
+    assert result.tasks["mistaken"].attempts == 1
+    assert (tmp_path / "tries").read_text() == "x"
+
+
 def test_nested_pipelines_take_inputs_and_give_outputs(run):
     class Both(NamedTuple):
         text: str

@@ -62,4 +62,4 @@ def put_in_service(model: Model, serving: Path, version: int, name: str = NAME) 
     def download(into: Path) -> Path:
         return Path(shutil.copytree(model.path, into / "model"))
 
-    ServingFolder(serving / name).deploy(champion, download)
+    ServingFolder(serving / name).deploy(champion, download, lambda: champion)

@@ -6,11 +6,14 @@ import resource
 import pytest
 
 from flywheel.artifacts import Model
+from flywheel.config import KServe
 from flywheel.errors import ArtifactError, LedgerError, ServingError
 from flywheel.ledger import Champion, Ledger
+from flywheel.ledger.registry import move_champion, register
 from flywheel.serving.folder import ServingFolder, path_of
 from flywheel.steps.deploy import deploy
 from flywheel.steps.promote import promote
+from tests.stand_ins.kserve import Cluster
 from tests.stores import ledger_in, model_in
 
 forked = multiprocessing.get_context("fork")
@@ -32,7 +35,7 @@ def promoted(ledger, tmp_path):
 
     def make(span, content=""):
         run = ledger.open("flights", span, span)
-        return promote(model_in(tmp_path / f"model-{span}", content or span), "flights", span, ledger, run), run
+        return promote(model_in(tmp_path / f"model-{span}", content or span), "flights", span, ledger, run).version, run
 
     return make
 
@@ -61,7 +64,8 @@ def test_a_version_is_put_in_service_whole_and_the_endpoint_recorded(ledger, pro
 def test_the_target_may_be_a_uri(ledger, promoted, tmp_path):
     target = tmp_path / "with space #"
 
-    deploy("flights", *promoted("2013-06-01")[:1], target.as_uri(), ledger, promoted("2013-06-01")[1])
+    version, run = promoted("2013-06-01")
+    deploy("flights", version, target.as_uri(), ledger, run)
 
     assert (target / "flights" / "current" / "MLmodel").is_file()
 
@@ -93,14 +97,30 @@ def test_the_version_before_stays_and_older_ones_go(ledger, promoted, serving):
     assert os.readlink(serving / "flights" / "current") == "3"
 
 
-def test_an_older_span_never_takes_the_place_of_a_newer_one(ledger, promoted, serving):
+def test_only_the_champion_is_put_in_service(ledger, promoted, serving):
     first, second = promoted("2013-06-01"), promoted("2013-06-08")
     deploy("flights", second[0], str(serving), ledger, second[1])
 
-    with pytest.raises(ServingError, match="an older span never takes the place of a newer one"):
+    with pytest.raises(ServingError, match="the champion is version 2 of '2013-06-08' by now"):
         deploy("flights", first[0], str(serving), ledger, first[1])
     assert os.readlink(serving / "flights" / "current") == "2"
     assert ledger.row(first[1]).endpoint is None
+
+
+def test_a_champion_that_moved_while_it_was_copied_is_not_put_in_service(ledger, promoted, serving):
+    version, run = promoted("2013-06-01")
+    deploy("flights", version, str(serving), ledger, run)
+    late, late_run = promoted("2013-06-08")
+    copied = ledger.client.download
+
+    class Slow(type(ledger.client)):
+        def download(self, uri, into=None):
+            promoted("2013-06-15")
+            return copied(uri, into)
+
+    with pytest.raises(ServingError, match="version 3 of '2013-06-15' by now"):
+        deploy("flights", late, str(serving), Ledger(ledger.tracking_uri, connect=Slow), late_run)
+    assert os.readlink(serving / "flights" / "current") == "1"
 
 
 def test_a_version_that_is_not_there_is_an_error(ledger, promoted, serving):
@@ -143,8 +163,9 @@ def test_artifacts_that_were_changed_in_the_registry_are_not_served(ledger, prom
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_the_former_version_in_service(ledger, promoted, serving):
-    small, large = promoted("2013-06-01"), promoted("2013-06-08", "x" * 10**7)
+    small = promoted("2013-06-01")
     deploy("flights", small[0], str(serving), ledger, small[1])
+    large = promoted("2013-06-08", "x" * 10**7)
     answer = forked.Queue()
 
     def work():
@@ -178,19 +199,19 @@ def test_a_disk_without_space_is_told_apart_from_one_that_may_not_be_written(tmp
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     with pytest.raises(ServingError, match="free some space"):
-        ServingFolder(tmp_path / "flights").deploy(champion, no_space)
+        ServingFolder(tmp_path / "flights").deploy(champion, no_space, lambda: champion)
     with pytest.raises(ServingError, match="that you may write to"):
-        ServingFolder(tmp_path / "flights").deploy(champion, no_right)
+        ServingFolder(tmp_path / "flights").deploy(champion, no_right, lambda: champion)
 
 
-def test_deployments_at_once_take_turns_and_the_newest_span_stays(ledger, promoted, serving):
+def test_deployments_at_once_take_turns_and_the_champion_stays(ledger, promoted, serving):
     given = [promoted(span) for span in ("2013-06-01", "2013-06-08", "2013-06-15")]
 
     def work(version, run):
         try:
             deploy("flights", version, str(serving), ledger, run)
         except ServingError as error:
-            if "older span" not in str(error):
+            if "by now" not in str(error):
                 raise
 
     children = [forked.Process(target=work, args=one) for one in given]
@@ -213,3 +234,59 @@ def test_a_relative_path_counts_from_the_working_directory(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
 
     assert path_of(".flywheel/serving") == tmp_path / ".flywheel" / "serving"
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    with Cluster() as here:
+        kubeconfig = here.kubeconfig(tmp_path / "kubeconfig")
+        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+        monkeypatch.setattr("flywheel.serving.targets.kserve.POLL", 0.01)
+        yield here
+
+
+@pytest.fixture
+def in_a_bucket(ledger):
+    """Give a function that makes a champion whose model is where a cluster can read it."""
+
+    def make(span):
+        run = ledger.open("flights", span, span)
+        uri = f"gs://models/{span}"
+        version = register(ledger.client, "flights", uri, run, {"span": span, "digest": f"sha256:{span}"})
+        move_champion(ledger.client, "flights", version)
+        return version, run
+
+    return make
+
+
+def test_a_target_is_told_in_one_string_what_flywheel_yaml_says(ledger, in_a_bucket, cluster, tmp_path):
+    version, run = in_a_bucket("2013-06-01")
+    report = tmp_path / "report" / "deployment.html"
+
+    endpoint = deploy("flights", version, KServe(target="kserve").text(), ledger, run, report)
+
+    assert endpoint == "http://flights.default.example.com" == ledger.row(run).endpoint
+    assert cluster.get("flights")["spec"]["predictor"]["model"]["storageUri"] == "gs://models/2013-06-01"
+    assert "Served at http://flights.default.example.com" in report.read_text()
+
+
+def test_what_a_target_takes_back_is_an_error_with_its_report_in_the_ledger(ledger, in_a_bucket, cluster):
+    version, run = in_a_bucket("2013-06-01")
+    cluster.controller.unloadable.add("gs://models/2013-06-01")
+
+    with pytest.raises(ServingError, match=r"taken back: the model does not load[\s\S]*`flywheel rollback`"):
+        deploy("flights", version, KServe(target="kserve").text(), ledger, run)
+
+    row = ledger.row(run)
+    assert row.endpoint is None
+    assert "No module named" in row.decisions["deploy"].why
+    kept = ledger.client.download(f"{ledger.client.get_run(run).info.artifact_uri}/deployment.html")
+    assert "No module named &#39;flywheel&#39;" in kept.read_text()
+    assert cluster.get("flights") is None
+
+
+def test_a_target_that_is_none_names_what_is_wrong_with_it(ledger, promoted):
+    version, run = promoted("2013-06-01")
+
+    with pytest.raises(ServingError, match=r"give a folder, or `deploy` of flywheel\.yaml"):
+        deploy("flights", version, '{"target": "heroku"}', ledger, run)

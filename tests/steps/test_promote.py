@@ -1,5 +1,4 @@
 import multiprocessing
-import os
 import resource
 import time
 
@@ -8,12 +7,12 @@ import pytest
 from flywheel.errors import LedgerError
 from flywheel.ledger import Ledger
 from flywheel.ledger.registry import EXPIRY, promoting
-from flywheel.ledger.store import Client
+from flywheel.steps.by_hand import freeze, rollback
 from flywheel.steps.promote import promote
+from tests.mortal import killed_before_write
 from tests.stores import ledger_in, model_in
 
 forked = multiprocessing.get_context("fork")
-DIED = 9
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def registry(ledger, name="flights"):
 def test_the_first_model_becomes_champion_and_has_no_previous(ledger, candidate):
     given = candidate("2013-06-01")
 
-    assert promote(*given) == "1"
+    assert promote(*given).version == "1"
     champion = ledger.champion("flights")
     assert (champion.version, champion.span, champion.run) == ("1", "2013-06-01", given[-1])
     assert champion.digest == given[0].digest
@@ -101,7 +100,7 @@ def test_a_promotion_whose_run_failed_afterwards_stands_and_the_next_run_goes_on
     ledger.close(run, ok=False, unfinished="the disk of the server is full")
     _, *again = candidate("2013-06-01", job="job-2")
 
-    assert promote(model_in(tmp_path / "other", "other"), *again) == "1"
+    assert promote(model_in(tmp_path / "other", "other"), *again).version == "1"
     assert ledger.champion(name).version == "1"
     assert ledger.row(again[-1]).tags["flywheel.model"] == ledger.champion(name).digest
 
@@ -109,7 +108,7 @@ def test_a_promotion_whose_run_failed_afterwards_stands_and_the_next_run_goes_on
 def test_a_version_is_had_from_the_registry_of_this_ledger(ledger, candidate, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = candidate("2013-06-01")
-    version = promote(*given)
+    version = promote(*given).version
 
     assert type(given[0]).open(ledger.client.download(f"models:/flights/{version}")).digest == given[0].digest
     assert not (tmp_path / "mlflow.db").exists()
@@ -118,7 +117,7 @@ def test_a_version_is_had_from_the_registry_of_this_ledger(ledger, candidate, tm
 def test_the_same_model_of_the_same_span_is_not_registered_twice(ledger, candidate):
     promote(*candidate("2013-06-01", job="job-1"))
 
-    assert promote(*candidate("2013-06-01", job="job-2")) == "1"
+    assert promote(*candidate("2013-06-01", job="job-2")).version == "1"
     assert [row.outcome for row in ledger.rows("flights")] == ["promoted", "promoted"]
 
 
@@ -154,51 +153,6 @@ def test_a_full_disk_registers_nothing_and_says_so(ledger, candidate):
     assert ledger.client.search_registered_models() == []
 
 
-WRITES = {
-    "log_artifacts",
-    "create_registered_model",
-    "create_model_version",
-    "set_registered_model_alias",
-    "log_batch",
-    "delete_registered_model",
-}
-
-
-class _Mortal(Client):
-    """A client whose process is gone, with no chance to tidy up, before its write number `life`."""
-
-    life = 10**6
-    writes = 0
-
-    def __getattr__(self, name):
-        method = super().__getattr__(name)
-        if name not in WRITES:
-            return method
-
-        def call(*args, **options):
-            if _Mortal.writes == _Mortal.life:
-                os._exit(DIED)
-            _Mortal.writes += 1
-            return method(*args, **options)
-
-        return call
-
-
-def killed_before_write(number, given):
-    """Promote in a process that dies before that write; return whether it did."""
-
-    def work():
-        _Mortal.life, _Mortal.writes = number, 0
-        promote(*given[:3], Ledger(given[3], connect=_Mortal), given[4])
-        os._exit(0)
-
-    child = forked.Process(target=work)
-    child.start()
-    child.join()
-    assert child.exitcode in (0, DIED)
-    return child.exitcode == DIED
-
-
 def test_killed_before_any_of_its_writes_and_run_again_it_ends_in_the_same_state(tmp_path):
     died, ends = True, []
     while died:
@@ -208,8 +162,8 @@ def test_killed_before_any_of_its_writes_and_run_again_it_ends_in_the_same_state
         promote(model_in(folder / "former", "former"), "flights", "2013-06-01", ledger, former)
         given = (model_in(folder / "model"), "flights", "2013-06-08", ledger.tracking_uri, run)
 
-        died = killed_before_write(len(ends), given)
-        version = promote(*given)
+        died = killed_before_write(len(ends), given[3], lambda book: promote(*given[:3], book, given[4]))  # noqa: B023
+        version = promote(*given).version
 
         found, row = registry(ledger), ledger.row(run)
         promoted = [version for version, (made_by, _) in found["versions"].items() if made_by == run]
@@ -226,7 +180,7 @@ def test_of_two_promotions_of_one_span_at_once_one_wins_and_the_other_says_so(le
     def work(arguments):
         gate.wait()
         try:
-            answers.put(("won", promote(*arguments)))
+            answers.put(("won", promote(*arguments).version))
         except LedgerError as error:
             answers.put(("lost", str(error)))
 
@@ -297,7 +251,7 @@ def test_a_lock_that_its_own_run_left_does_not_hinder_it(ledger, candidate):
     given = candidate("2013-06-01")
     leave_a_lock(ledger, given[-1])
 
-    assert promote(*given, patience=0.0) == "1"
+    assert promote(*given, patience=0.0).version == "1"
     assert registry(ledger)["models"] == ["flights"]
 
 
@@ -313,3 +267,40 @@ def test_who_was_taken_for_dead_does_not_move_the_champion(ledger):
 
     with pytest.raises(LedgerError, match="another promotion of 'flights' is under way"):
         overslept()
+
+
+def test_where_a_person_has_to_approve_the_model_is_registered_and_waits(ledger, candidate):
+    promote(*candidate("2013-06-01"))
+    given = candidate("2013-06-08")
+
+    assert promote(*given, approval=True) == ("2", False)
+    assert promote(*given, approval=True) == ("2", False)
+    row = ledger.row(given[-1])
+    assert (row.outcome, row.version, row.done) == ("awaiting-approval", "2", True)
+    assert "flywheel approve 2" in row.why
+    assert registry(ledger)["aliases"] == {"champion": "1"}
+
+
+def test_on_a_frozen_flywheel_the_model_is_registered_and_the_row_says_who_froze_it(ledger, candidate):
+    promote(*candidate("2013-06-01"))
+    freeze(ledger, "flights", "freeze", "the holidays", "ada")
+    given = candidate("2013-06-08")
+
+    assert promote(*given) == ("2", False)
+    row = ledger.row(given[-1])
+    assert row.outcome == "kept-champion"
+    assert "frozen by ada" in row.why
+    assert "the holidays" in row.why
+    assert "flywheel promote 2" in row.why
+
+
+def test_a_version_that_was_rolled_back_is_not_promoted_again_by_its_run(ledger, candidate):
+    promote(*candidate("2013-06-01"))
+    given = candidate("2013-06-08")
+    promote(*given)
+    rollback(ledger, "flights", "", "it calls every flight late", "ada", lambda *_: None)
+
+    with pytest.raises(LedgerError, match="it calls every flight late") as refused:
+        promote(*given)
+    assert "flywheel promote 2" in str(refused.value)
+    assert registry(ledger)["aliases"] == {"champion": "1"}

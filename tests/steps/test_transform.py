@@ -6,7 +6,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from flywheel.artifacts import VALIDATION, Examples
+from flywheel.artifacts import VALIDATION, WEIGHT, Examples
 from flywheel.errors import ArtifactError, DataError
 from flywheel.steps.transform import transform
 from flywheel.transform.state import State
@@ -20,8 +20,8 @@ def examples(tmp_path):
     return examples_in(tmp_path / "examples")
 
 
-def run(examples, tmp_path, features=FEATURES, label="label", window=WINDOW):
-    return transform(examples, features, label, window, tmp_path / "state", tmp_path / "transformed")
+def run(examples, tmp_path, features=FEATURES, label="label", window=WINDOW, task="binary"):
+    return transform(examples, features, label, window, tmp_path / "state", tmp_path / "transformed", task=task)
 
 
 def test_rows_are_written_as_the_state_gives_them(examples, tmp_path):
@@ -37,12 +37,26 @@ def test_rows_are_written_as_the_state_gives_them(examples, tmp_path):
         assert [column.to_numpy().tobytes() for column in seen.columns] == [values.tobytes() for values in expected]
 
 
-def test_which_rows_are_held_back_passes_through_and_is_no_input(tmp_path):
-    schema = SCHEMA.append(pa.field(VALIDATION, pa.bool_()))
-    held = pa.array([number % 3 == 0 for number in range(60)])
+@pytest.mark.parametrize(
+    ("label", "task", "type"), [("hour", "multiclass", pa.int64()), ("hour", "regression", pa.float32())]
+)
+def test_a_label_is_written_as_its_task_wants_it(examples, tmp_path, label, task, type):
+    state, transformed = run(examples, tmp_path, FEATURES[:1], label, task=task)
+    learned = State.read(state.file)
+    raw = examples.table([WINDOW[0]], [label]).column(label).to_pylist()
+
+    assert (learned.task, learned.label) == (task, label)
+    assert transformed.schema.field(label).type == type
+    found = transformed.table([WINDOW[0]], [label]).column(label).to_pylist()
+    assert [learned.classes[index] for index in found] == raw if task == "multiclass" else found == raw
+
+
+def test_what_rows_are_used_for_passes_through_and_is_no_input(tmp_path):
+    schema = SCHEMA.append(pa.field(VALIDATION, pa.bool_())).append(pa.field(WEIGHT, pa.float64()))
+    held, weights = pa.array([number % 3 == 0 for number in range(60)]), pa.array([number / 7 for number in range(60)])
     with Examples.writer(tmp_path / "examples", schema, producer="extract") as writer:
         for number, span in enumerate(SPANS):
-            batch = pa.RecordBatch.from_arrays([*batch_of(60, seed=number).columns, held], schema=schema)
+            batch = pa.RecordBatch.from_arrays([*batch_of(60, seed=number).columns, held, weights], schema=schema)
             writer.write(span, [batch])
     state, transformed = run(Examples.open(tmp_path / "examples"), tmp_path)
     plain, _ = transform(
@@ -50,9 +64,10 @@ def test_which_rows_are_held_back_passes_through_and_is_no_input(tmp_path):
     )
 
     assert state.digest == plain.digest
-    assert transformed.schema.names == [*State.read(state.file).schema.names, VALIDATION]
+    assert transformed.schema.names == [*State.read(state.file).schema.names, VALIDATION, WEIGHT]
     assert transformed.columns == tuple(State.read(state.file).schema.names)
     assert transformed.table([WINDOW[0]], [VALIDATION]).column(VALIDATION).to_pylist() == held.to_pylist()
+    assert transformed.table([WINDOW[0]], [WEIGHT]).column(WEIGHT).to_pylist() == weights.to_pylist()
 
 
 def test_a_state_is_the_same_bytes_each_time(examples, tmp_path):
@@ -90,6 +105,8 @@ def test_an_empty_span_in_the_window_is_no_obstacle(tmp_path):
     [
         ({"label": "lable"}, r"no column 'lable'(.|\n)*did you mean 'label'"),
         ({"label": "word"}, r"label 'word' is 'string'(.|\n)*make it 0 or 1 in the query"),
+        ({"label": "word", "task": "regression"}, r"label 'word' is 'string', not a number(.|\n)*task: multiclass"),
+        ({"label": "size", "task": "multiclass"}, r"label 'size' is 'double', not text(.|\n)*task: regression"),
         (
             {"features": [{"column": "speed", "as": "numeric"}]},
             r"'speed', only size, hour, word, label(.|\n)*select it",

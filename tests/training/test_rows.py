@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from flywheel.artifacts import VALIDATION, Examples
+from flywheel.artifacts import VALIDATION, WEIGHT, Examples
 from flywheel.errors import DataError
 from flywheel.training.rows import Rows, split
 
@@ -112,6 +112,37 @@ def test_a_split_that_leaves_one_side_empty_is_refused(tmp_path, all_or_none):
 
     with pytest.raises(DataError, match="take a key with more values"):
         split(examples, "label", seed=0)
+
+
+def weighted(folder, weights):
+    """One span of rows with these weights."""
+    schema = SCHEMA.append(pa.field(WEIGHT, pa.float64()))
+    with Examples.writer(folder, schema, producer="transform") as writer:
+        x = pa.array(range(len(weights)), pa.float32())
+        writer.write("2013-05-01", [pa.RecordBatch.from_arrays([x, x, pa.array(weights)], schema=schema)])
+    return Examples.open(folder)
+
+
+def test_weights_come_in_the_order_of_the_rows_and_are_no_input(tmp_path):
+    train, validation = split(weighted(tmp_path / "e", [1.0, 0.5] * 4), "label", seed=0)
+
+    assert train.weights().tolist() == [1.0, 0.5] * 3 + [1.0]
+    assert validation.weights().tolist() == [0.5]
+    assert train.arrays()[0].keys() == {"x"}
+
+
+def test_without_a_column_of_weights_there_are_none(tmp_path):
+    train, _ = split(examples_of(tmp_path / "e", [4, 4]), "label", seed=0)
+
+    assert train.weights() is None
+
+
+@pytest.mark.parametrize("weight", [None, -1.0, float("inf")])
+def test_a_weight_that_is_none_is_refused(tmp_path, weight):
+    train, _ = split(weighted(tmp_path / "e", [1.0, weight, 1.0, 1.0]), "label", seed=0)
+
+    with pytest.raises(DataError, match=r"the weight of 1 rows(.|\n)*COALESCE"):
+        train.weights()
 
 
 @pytest.mark.slow

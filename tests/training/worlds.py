@@ -30,12 +30,18 @@ KERAS = """
     import keras
 
     def train(context):
-        inputs = {f.column: keras.Input((1,), name=f.column) for f in context.features}
+        inputs = {f.name: keras.Input((1,), name=f.name) for f in context.features}
         joined = keras.layers.Concatenate()(list(inputs.values()))
         model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(joined))
         model.compile("adam", "binary_crossentropy")
         model.fit(*context.train.arrays(), epochs=1, verbose=0)
         return model
+"""
+TORCH = """
+    from flywheel.trainers import torch_tabular
+
+    def train(context):
+        return torch_tabular.train(context)
 """
 
 

@@ -9,18 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.errors import DataError
-from flywheel.transform.analysis import Analysis, Counts, Histogram, Labels, Moments
-from flywheel.transform.features import Bucket, Category, Numeric
+from flywheel.transform.analysis import Analysis, Labels
+from flywheel.transform.bad_rows import BadRows
+from flywheel.transform.categories import Category
+from flywheel.transform.numbers import Bucket, Numeric
+from flywheel.transform.summaries import Counts, Histogram, Moments
 from tests.transform.worlds import FEATURES, SCHEMA, batches, learned
 
-NUMBER = {"column": "x", "as": "numeric"}
+X = {"name": "x", "columns": ("x",), "types": ("double",)}
 finite = st.floats(-1e6, 1e6, width=32)
 
 
 def bucket(values, quantiles, bins=2**16):
-    histogram = Histogram(bins)
-    histogram.add(pa.array(values, pa.float64()))
-    return histogram, histogram.finish({"column": "x", "quantiles": quantiles}, "double")
+    histogram = Histogram(quantiles, bins)
+    histogram.add([pa.array(values, pa.float64())])
+    return histogram, Bucket(**X, **histogram.finish())
+
+
+def applied(feature, column):
+    """The one input that a feature makes of a column."""
+    (made,) = feature.apply([column], BadRows(len(column), refuse=True))
+    return made.to_numpy()
 
 
 @given(parts=st.lists(batches(least=1), min_size=2, max_size=4), seed=st.integers(0, 99))
@@ -42,13 +51,13 @@ def test_order_and_grouping_of_batches_change_nothing(parts, seed):
 def test_moments_merge_to_those_of_all_rows(values, cut):
     parts = [Moments(), Moments()]
     for part, some in zip(parts, (values[:cut], values[cut:]), strict=True):
-        part.add(pa.array(some, pa.float64()))
+        part.add([pa.array(some, pa.float64())])
     parts[0].merge(parts[1])
     known = np.array([value for value in values if value is not None])
 
     assert (parts[0].rows, parts[0].missing) == (len(known), len(values) - len(known))
     if len(known):
-        feature = parts[0].finish(NUMBER, "double")
+        feature = Numeric(**X, **parts[0].finish())
         assert feature.mean == pytest.approx(known.mean(), rel=1e-8, abs=1e-6)
         assert feature.deviation == pytest.approx(known.std(), rel=1e-6, abs=1e-5)
         assert (feature.minimum, feature.maximum) == (known.min(), known.max())
@@ -56,17 +65,16 @@ def test_moments_merge_to_those_of_all_rows(values, cut):
 
 def test_large_offsets_do_not_cancel():
     moments = Moments()
-    moments.add(pa.array([1e9 + value for value in (4.0, 7.0, 13.0, 16.0)]))
+    moments.add([pa.array([1e9 + value for value in (4.0, 7.0, 13.0, 16.0)])])
 
-    assert moments.finish(NUMBER, "double").deviation == pytest.approx(22.5**0.5)
+    assert moments.finish()["deviation"] == pytest.approx(22.5**0.5)
 
 
 def test_the_vocabulary_is_the_most_frequent_values_ties_by_value():
-    counts = Counts()
-    counts.add(pa.array(["b", "a", "c", "c", None, "d"]))
-    feature = counts.finish({"column": "x", "top": 3}, "string")
+    counts = Counts(3)
+    counts.add([pa.array(["b", "a", "c", "c", None, "d"])])
 
-    assert feature == Category("x", "string", 3, ("c", "a", "b"), unknown=1, missing=1)
+    assert counts.finish() == {"vocabulary": ("c", "a", "b"), "unknown": 1, "missing": 1, "distinct": 4, "error": 0}
 
 
 @given(st.lists(finite, min_size=1, max_size=200), st.integers(2, 12))
@@ -82,7 +90,7 @@ def test_boundaries_are_exact_quantiles_while_values_are_few(values, quantiles):
 def test_many_values_are_cut_within_a_bin_and_in_bounded_memory():
     values = np.random.default_rng(0).lognormal(0, 2, 200_000) * np.random.default_rng(1).choice([-1, 1], 200_000)
     histogram, feature = bucket(values, 10, bins=4096)
-    shares = np.bincount(feature.apply(pa.array(values)))[1:] / len(values)
+    shares = np.bincount(applied(feature, pa.array(values)))[1:] / len(values)
 
     assert len(histogram.keys) <= 4096
     assert histogram.dropped > 0
@@ -105,42 +113,87 @@ def test_bins_do_not_depend_on_the_order_of_the_rows(values, cut, bins):
 
 
 def test_a_missing_number_becomes_the_mean_and_a_constant_column_zero():
-    varied = Numeric("x", "double", mean=2.0, deviation=4.0, minimum=0.0, maximum=9.0, missing=0)
-    constant = Numeric("x", "double", mean=2.0, deviation=0.0, minimum=2.0, maximum=2.0, missing=0)
+    varied = Numeric(**X, mean=2.0, deviation=4.0)
+    constant = Numeric(**X, mean=2.0, deviation=0.0)
     column = pa.array([10.0, None, float("nan"), float("inf")])
 
-    assert varied.apply(column).tolist() == [2.0, 0.0, 0.0, 0.0]
-    assert constant.apply(column).tolist() == [0.0] * 4
+    assert applied(varied, column).tolist() == [2.0, 0.0, 0.0, 0.0]
+    assert applied(constant, column).tolist() == [0.0] * 4
 
 
 def test_missing_unknown_and_known_values_have_indices_of_their_own():
-    feature = Category("x", "string", 2, ("UA", "AA"), unknown=0, missing=0)
+    feature = Category(**X, top=2, vocabulary=("UA", "AA"))
 
-    assert feature.apply(pa.array([None, "ZZ", "UA", "AA"])).tolist() == [0, 1, 2, 3]
-    assert feature.cardinality == 4
+    assert applied(feature, pa.array([None, "ZZ", "UA", "AA"])).tolist() == [0, 1, 2, 3]
+    assert feature.inputs[0].cardinality == 4
 
 
 def test_a_value_on_a_boundary_belongs_to_the_range_above():
-    feature = Bucket("x", "int64", 3, (10.0, 20.0), missing=0)
+    feature = Bucket(**X, boundaries=(10.0, 20.0))
 
-    assert feature.apply(pa.array([None, 9, 10, 19, 20, 99])).tolist() == [0, 1, 2, 2, 3, 3]
-    assert feature.cardinality == 4
+    assert applied(feature, pa.array([None, 9, 10, 19, 20, 99])).tolist() == [0, 1, 2, 2, 3, 3]
+    assert feature.inputs[0].cardinality == 4
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("task", "labels", "said"),
     [
-        ([0, 1, None], r"missing in 1 of 3 rows(.|\n)*WHERE late IS NOT NULL"),
-        ([0, 1, 2], r"is 2.0 in some rows(.|\n)*make it 0 or 1"),
-        ([1, 1, 1], r"is 1 in all 3 rows(.|\n)*widen source.window"),
+        ("binary", [0, 1, None], r"missing in 1 of 3 rows(.|\n)*WHERE late IS NOT NULL"),
+        ("binary", [0, 1, 2], r"is 2.0 in some rows(.|\n)*make it 0 or 1(.|\n)*task: multiclass"),
+        ("binary", [1, 1, 1], r"is 1 in all 3 rows(.|\n)*widen source.window"),
+        ("multiclass", ["a", None], r"missing in 1 of 2 rows"),
+        ("multiclass", ["a", "a"], r"is 'a' in all 2 rows"),
+        ("multiclass", list(range(1001)), r"more than 1000 classes, as 0 and 1(.|\n)*task: regression"),
+        ("regression", [1.5, float("inf"), None], r"missing or no finite number in 2 of 3 rows"),
+        ("regression", [1.5, 1.5], r"is 1.5 in all 2 rows"),
     ],
 )
-def test_a_label_that_cannot_be_learned_is_refused(labels, said):
-    found = Labels()
+def test_a_label_that_cannot_be_learned_is_refused(task, labels, said):
+    found = Labels(task)
     found.add(pa.array(labels))
 
     with pytest.raises(DataError, match=said):
-        found.check("late")
+        found.finish("late")
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "indices"),
+    [(["b", "a", "b"], ("a", "b"), [1, 0, 1]), ([7, -2, 7], (-2, 7), [1, 0, 1]), ([True, False], (0, 1), [1, 0])],
+)
+def test_classes_are_sorted_and_a_label_becomes_its_index(labels, classes, indices):
+    parts = [Labels("multiclass"), Labels("multiclass")]
+    parts[0].add(pa.array(labels[:1]))
+    parts[1].add(pa.array(labels[1:]))
+    parts[0].merge(parts[1])
+    target = parts[0].finish("kind")
+
+    assert target.classes == classes
+    assert target.counts == tuple(labels.count(value) for value in classes)
+    assert target.encode(pa.array(labels)).to_pylist() == indices
+
+
+def test_a_class_that_training_did_not_see_has_no_index():
+    found = Labels("multiclass")
+    found.add(pa.array(["a", "b"]))
+
+    assert found.finish("kind").encode(pa.array(["b", "c"])).to_pylist() == [1, None]
+
+
+@given(st.lists(finite, min_size=2, max_size=50), st.integers(0, 50))
+@settings(deadline=None)
+def test_a_number_to_predict_keeps_its_mean_and_deviation(values, cut):
+    if len(set(values)) < 2:
+        return
+    parts = [Labels("regression"), Labels("regression")]
+    for part, some in zip(parts, (values[:cut], values[cut:]), strict=True):
+        part.add(pa.array(some, pa.float64()))
+    parts[0].merge(parts[1])
+    target = parts[0].finish("count")
+
+    assert target.classes == ()
+    assert target.mean == pytest.approx(np.mean(values), rel=1e-8, abs=1e-6)
+    assert target.deviation == pytest.approx(np.std(values), rel=1e-6, abs=1e-5)
+    assert target.encode(pa.array([1, None])).to_pylist() == [1.0, None]
 
 
 def test_the_state_can_be_read_by_people(tmp_path):
@@ -149,13 +202,18 @@ def test_the_state_can_be_read_by_people(tmp_path):
     values = json.loads((tmp_path / "state.json").read_text())
 
     assert values["features"][4] == {
-        "column": "word",
+        "name": "word",
         "as": "category",
-        "type": "string",
+        "columns": ["word"],
+        "types": ["string"],
         "top": 3,
+        "minimum": 1,
+        "oov": 1,
         "vocabulary": ["é"],
         "unknown": 0,
         "missing": 1,
+        "distinct": 1,
+        "error": 0,
     }
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel import warehouse as warehouses
-from flywheel.artifacts import VALIDATION
+from flywheel.artifacts import VALIDATION, WEIGHT
 from flywheel.errors import ConfigError, SQLError
 from flywheel.spans import Span
 from flywheel.warehouse import fingerprint
@@ -138,6 +138,18 @@ def test_a_column_of_the_name_that_split_gives_is_refused(source):
     query = QUERY.replace("*", f"id, TRUE AS {VALIDATION}")
     with pytest.raises(ConfigError, match="name it otherwise"):
         narrowed(query, source.schema(query), {"split": {"key": ["id"], "validation": 0.1}})
+
+
+def test_a_weight_stands_in_a_column_of_its_own_beside_the_one_that_gives_it(source):
+    found = rows(source, {"weight": "seconds", "split": {"key": ["id"], "validation": 0.5}})
+
+    assert all(row[WEIGHT] == row["seconds"] for row in found)
+    assert VALIDATION in found[0]
+
+
+def test_a_weight_that_the_query_does_not_give_is_refused(source):
+    with pytest.raises(ConfigError, match=r"train\.weight names 'second'(.|\n)*'seconds'"):
+        narrowed(QUERY, source.schema(QUERY), {"weight": "second"})
 
 
 def test_mistakes_in_the_query_are_told_at_the_place_where_they_were_made(source):

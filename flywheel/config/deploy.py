@@ -1,0 +1,165 @@
+"""Where the champion is served: one model a target, told apart by `target`."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, TypeAdapter, field_validator, model_validator
+
+from flywheel.config.serving import RequestLog
+from flywheel.config.strict import Duration, Strict
+
+SERVING = ".flywheel/serving"
+
+
+class _Target(Strict):
+    def text(self) -> str:
+        """Return the target as the one string that a pipeline and a command hand to `deploy`."""
+        return json.dumps(self.model_dump(exclude_none=True), default=_written, sort_keys=True)
+
+    def within(self, project: Path) -> Self:
+        """Return the target with its relative folder taken from the folder of flywheel.yaml."""
+        folder = getattr(self, "folder", "")
+        if not folder or "://" in folder:
+            return self
+        return self.model_copy(update={"folder": str(project / folder)})
+
+
+class Local(_Target):
+    """A folder that `flywheel serve` watches."""
+
+    target: Literal["local"] = "local"
+    folder: str = Field(SERVING, description="The folder, or its file:// URI.")
+    log: RequestLog | None = Field(None, description="What `flywheel serve` keeps of requests; none by default.")
+
+    def text(self) -> str:
+        """Return the folder: that alone says everything."""
+        return self.folder
+
+
+class Canary(Strict):
+    """A new version gets its traffic in steps, each judged beside the former version in the same minutes."""
+
+    steps: tuple[int, ...] = Field((10, 50, 100), description="Percent of the requests, ascending to 100.")
+    hold: Duration = Field(timedelta(minutes=5), description="How long a step is watched before it is judged.")
+    patience: Duration = Field(
+        timedelta(minutes=30), description="A step that has too few requests to be judged by then is taken back."
+    )
+    min_requests: int = Field(300, ge=1, description="Fewer requests to the new version judge nothing.")
+    max_error_rate: float = Field(0.01, ge=0, le=1, description="Largest share of responses with a 5xx status.")
+    max_p99_ms: float | None = Field(None, gt=0, description="Largest 99th percentile of the latency.")
+    max_latency_ratio: float | None = Field(
+        None, gt=0, description="Largest 99th percentile of the latency, as a multiple of the former version's."
+    )
+
+    @field_validator("steps")
+    @classmethod
+    def _ascending_to_all(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if not steps or list(steps) != sorted(set(steps)) or steps[0] < 1 or steps[-1] != 100:
+            raise ValueError("steps are percents that ascend to 100, as [10, 50, 100]")
+        return steps
+
+    @model_validator(mode="after")
+    def _patience_is_longer(self) -> Canary:
+        if self.patience < self.hold:
+            raise ValueError("patience is shorter than hold: no step could be judged")
+        return self
+
+
+class KServe(_Target):
+    """An InferenceService of KServe, on Knative."""
+
+    target: Literal["kserve"]
+    namespace: str = Field("default", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="Of Kubernetes.")
+    context: str = Field("", description="Context of the kubeconfig; the current one, or the pod's own, without.")
+    runtime: str = Field("kserve-mlserver", description="ServingRuntime that loads MLflow models.")
+    service_account: str | None = Field(None, description="Whose rights read the model from its bucket.")
+    requests: dict[str, str] = Field({}, description="What a replica asks for, as {cpu: 500m, memory: 1Gi}.")
+    limits: dict[str, str] = Field({}, description="What a replica may take, as {memory: 2Gi, nvidia.com/gpu: 1}.")
+    min_replicas: int = Field(1, ge=0, description="0 lets it go to sleep without requests.")
+    max_replicas: int = Field(3, ge=1, description="As many as the requests want, up to this.")
+    ready_within: Duration = Field(timedelta(minutes=10), description="A version not ready by then is taken back.")
+    metrics: str | None = Field(
+        None, description="Prometheus that scrapes Knative's queue proxies, as http://host:9090."
+    )
+    canary: Canary | None = Field(None, description="Steps in which a version gets its traffic; all at once without.")
+
+    @field_validator("metrics")
+    @classmethod
+    def _is_a_server(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("the address of a Prometheus is written as http://host:9090")
+        if parts.username or parts.password:
+            raise ValueError("a user or password does not belong here")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _canary_can_be_judged(self) -> KServe:
+        if self.canary and not self.metrics:
+            raise ValueError(
+                "a canary is judged by its error rate and latency: give `metrics`, the Prometheus that has them"
+            )
+        if self.max_replicas < self.min_replicas:
+            raise ValueError("max_replicas is less than min_replicas")
+        return self
+
+
+class TFServing(_Target):
+    """Version folders that TensorFlow Serving polls."""
+
+    target: Literal["tfserving"]
+    folder: str = Field(description="Its model base path is <folder>/<name>.")
+    keep: int = Field(2, ge=1, description="How many versions stay in the folder; the highest is served.")
+
+
+class Triton(_Target):
+    """A model repository that Triton polls."""
+
+    target: Literal["triton"]
+    folder: str = Field(description="The model repository.")
+    format: Literal["auto", "onnx", "savedmodel"] = Field(
+        "auto", description="How the model is exported; auto takes ONNX where the framework allows."
+    )
+    max_batch_size: int = Field(1024, ge=1, description="Most rows of a request, and of a batch that Triton gathers.")
+    gpu: bool = Field(False, description="Whether instances run on a GPU.")
+    keep: int = Field(2, ge=1, description="How many versions stay in the folder; the highest is served.")
+
+
+class OnDevice(_Target):
+    """A LiteRT (TFLite) file for phones and small devices, of a Keras model."""
+
+    target: Literal["ondevice"]
+    folder: str = Field(description="The file is <folder>/<name>/current/model.tflite.")
+    quantise: Literal["none", "dynamic", "int8"] = Field(
+        "dynamic", description="Weights as 8-bit integers (dynamic), activations too (int8), or neither."
+    )
+    max_mb: float = Field(10.0, gt=0, description="Largest file, in 10^6 bytes.")
+    max_loss: float = Field(0.01, ge=0, description="Largest mean difference from the packaged model's predictions.")
+
+
+Deploy = Annotated[Local | KServe | TFServing | Triton | OnDevice, Field(discriminator="target")]
+
+
+def target_of(text: str) -> Deploy:
+    """Return what `text()` of a target wrote; a plain path or file:// URI is a local one.
+
+    Raises:
+        ValueError: It is JSON of something else (pydantic's ValidationError).
+    """
+    if not text.lstrip().startswith("{"):
+        return Local(folder=text)
+    adapter: TypeAdapter[Deploy] = TypeAdapter(Deploy)
+    return adapter.validate_json(text)
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}s"
+    raise TypeError(f"{type(value).__name__} has no place in a target")
