@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from tests.flights.conftest import SMALL, interrupt, wait_for
+from tests.flights.conftest import PROBED, SMALL, interrupt, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def test_the_loop_closes(make_project):
     """Train, promote, do nothing twice, compare with the champion, reject data, serve what was promoted."""
     flywheel = make_project()
     spans = ["2013-03-01", "2013-03-01", "2013-02-20", "2013-03-08"]
-    done = flywheel("run", *(part for span in spans for part in ("--span", span)), *SMALL)
+    done = flywheel("run", *(part for span in spans for part in ("--span", span)), *PROBED)
 
     assert done.returncode == 0, done.stderr
     assert re.search(r"2013-03-01 .* ok .* ok .* 0\.\d{4} .* promoted v1", done.stdout)
