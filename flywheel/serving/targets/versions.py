@@ -34,8 +34,9 @@ class Built:
 class VersionFolder(ServingFolder):
     """Where the versions of one model stand that a server polls.
 
-    A version is built beside the others under a name that servers overlook, and gets its number by one rename. Going back
-    is taking the higher numbers away: so the folder alone says what is served, and the server needs no configuration.
+    A version is built beside the others under a name that servers overlook, and gets its number by one rename. Going
+    back is taking the higher numbers away: so the folder alone says what is served, and the server needs no
+    configuration.
 
     Attributes:
         build: Writes the export of a packaged model to a folder.
