@@ -24,13 +24,15 @@ class SavedModel:
     """What was written.
 
     Attributes:
-        inputs: Name to dtype of what the signature `serving_default` takes, each of shape (rows,).
+        inputs: Name to dtype of what the signature `serving_default` takes.
         raw: Whether they are raw columns; else what the transform makes of them.
+        shapes: Name to the shape of one row of an input.
         outputs: Name to shape of what it gives.
     """
 
     inputs: dict[str, str]
     raw: bool
+    shapes: dict[str, tuple[int, ...]]
     outputs: dict[str, list[int | None]]
 
 
@@ -66,7 +68,7 @@ def write(predictor: Predictor, folder: Path, rows: pd.DataFrame) -> SavedModel:
 
     def answer(**columns: Any) -> dict[str, Any]:
         inputs = transform(columns) if transform is not None else columns
-        return _outputs(predictor.model(_arranged(predictor.model, inputs), training=False))
+        return _outputs(predictor.model(arranged(predictor.model, inputs), training=False))
 
     try:
         signature = tf.function(answer).get_concrete_function(**specs)
@@ -77,7 +79,8 @@ def write(predictor: Predictor, folder: Path, rows: pd.DataFrame) -> SavedModel:
         ) from error
     inputs = {name: spec.dtype.name for name, spec in specs.items()}
     outputs = {name: tensor.shape.as_list() for name, tensor in signature.structured_outputs.items()}
-    return SavedModel(inputs, transform is not None, outputs)
+    shapes = {name: tuple(spec.shape.as_list()[1:]) for name, spec in specs.items()}
+    return SavedModel(inputs, transform is not None, shapes, outputs)
 
 
 def ask(predictor: Predictor, folder: Path, about: SavedModel, rows: pd.DataFrame) -> NDArray[Any]:
@@ -99,7 +102,7 @@ def sent(values: NDArray[Any]) -> NDArray[Any]:
     return np.array(["" if value is None else value for value in values], dtype=object)
 
 
-def _arranged(model: Any, inputs: dict[str, Any]) -> Any:
+def arranged(model: Any, inputs: dict[str, Any]) -> Any:
     """Return the inputs as `flywheel.training.keras` gives them to a model: by name, or side by side."""
     import tensorflow as tf
 

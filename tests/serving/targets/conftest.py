@@ -24,7 +24,7 @@ def state():
 @pytest.fixture(scope="session")
 def keras_models(state, tmp_path_factory):
     """Three packaged models that answer differently."""
-    return [_packaged(_keras(state, seed), "keras", state, tmp_path_factory.mktemp("keras") / "m") for seed in range(3)]
+    return [packaged(_keras(state, seed), "keras", state, tmp_path_factory.mktemp("keras") / "m") for seed in range(3)]
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def forest(state, tmp_path_factory):
 
     rows = batch_of(300, seed=1)
     model = RandomForestClassifier(10, random_state=0).fit(matrix(state.apply_batch(rows)), rows.column(3).to_numpy())
-    return _packaged(model, "sklearn", state, tmp_path_factory.mktemp("forest") / "m")
+    return packaged(model, "sklearn", state, tmp_path_factory.mktemp("forest") / "m")
 
 
 def _keras(state, seed):
@@ -48,7 +48,8 @@ def _keras(state, seed):
     return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(hidden))
 
 
-def _packaged(model, framework, state, folder):
+def packaged(model, framework, state, folder):
+    """Return a model artifact, as the train step packages one."""
     with Model.create(folder, producer="train", spans=["2013-05-01"]) as draft:
         package.write(draft.path / "model", model, framework, state, batch_of(5, seed=3))
         shutil.copytree(draft.path / "model", draft.path, dirs_exist_ok=True)
