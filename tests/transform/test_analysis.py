@@ -7,14 +7,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from flywheel import config
 from flywheel.errors import DataError
 from flywheel.transform.analysis import Analysis, Labels
 from flywheel.transform.bad_rows import BadRows
 from flywheel.transform.categories import Category
 from flywheel.transform.numbers import Bucket, Numeric
 from flywheel.transform.summaries import Counts, Histogram, Moments
-from tests.transform.worlds import FEATURES, SCHEMA, batches, learned
+from tests.transform.worlds import EVERY_KIND, FEATURES, SCHEMA, batches, learned
 
 X = {"name": "x", "columns": ("x",), "types": ("double",)}
 finite = st.floats(-1e6, 1e6, width=32)
@@ -149,6 +151,14 @@ def test_a_label_that_cannot_be_learned_is_refused(labels, said):
 
     with pytest.raises(DataError, match=said):
         found.check("late")
+
+
+def test_whole_numbers_that_kubeflow_made_floats_of_give_the_same_features():
+    specs = TypeAdapter(tuple[config.Feature, ...]).validate_python(EVERY_KIND)
+    given = [spec.model_dump(mode="json", by_alias=True, exclude_none=True) for spec in specs]
+    floats = [{key: float(value) if type(value) is int else value for key, value in spec.items()} for spec in given]
+
+    assert Analysis(floats, "label").specs == specs
 
 
 def test_the_state_can_be_read_by_people(tmp_path):
