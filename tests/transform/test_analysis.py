@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -16,10 +16,15 @@ from flywheel.transform.bad_rows import BadRows
 from flywheel.transform.categories import Category
 from flywheel.transform.numbers import Bucket, Numeric
 from flywheel.transform.summaries import Counts, Histogram, Moments
-from tests.transform.worlds import EVERY_KIND, FEATURES, SCHEMA, batches, learned
+from tests.transform.worlds import EVERY_KIND, FEATURES, SCHEMA, WIDE, batches, functions_in, learned
 
 X = {"name": "x", "columns": ("x",), "types": ("double",)}
 finite = st.floats(-1e6, 1e6, width=32)
+
+
+@pytest.fixture(scope="module")
+def functions(tmp_path_factory):
+    return functions_in(tmp_path_factory.mktemp("project") / "code")
 
 
 def bucket(values, quantiles, bins=2**16):
@@ -46,6 +51,17 @@ def test_order_and_grouping_of_batches_change_nothing(parts, seed):
     half[1].merge(half[0])
 
     assert half[1].finish(SCHEMA) == learned(*parts)
+
+
+@given(parts=st.lists(batches(least=2, most=8, schema=WIDE), min_size=2, max_size=4), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+def test_order_and_grouping_change_nothing_for_any_kind(functions, parts, seed):
+    halves = [Analysis(EVERY_KIND, "label") for _ in range(2)]
+    for index in np.random.default_rng(seed).permutation(len(parts)):
+        halves[index % 2].add(parts[index], functions)
+    halves[1].merge(halves[0])
+
+    assert halves[1].finish(WIDE) == learned(*parts, features=EVERY_KIND, code=functions)
 
 
 @given(st.lists(st.none() | finite, min_size=1, max_size=50), st.integers(0, 50))
