@@ -3,6 +3,8 @@
 import json
 import re
 import socket
+import subprocess
+import sys
 import urllib.request
 
 import pytest
@@ -42,6 +44,11 @@ def test_the_loop_closes(make_project):
     assert {path.name for path in reports(flywheel, "2013-03-08")} == {"validate.html", "decide.html"} | tried
     for report in reports(flywheel, "2013-03-08"):
         assert not re.search(r"<script|src=|https?://(?!www\.w3\.org)", report.read_text())
+
+    command = [sys.executable, "-m", "flywheel", "transform", "diff", "2013-03-01", "2013-03-08"]
+    changed = subprocess.run([*command, str(flywheel.folder), "--json"], capture_output=True, check=True, text=True)
+    changes = json.loads(changed.stdout)["changes"]
+    assert {"distance", "temp"} <= {change["feature"] for change in changes if change["what"] == "mean"}
 
     strange = ["--span", "2013-03-09", "--set", "gates.data.drift={carrier: 0.00001}", "--fail-unless-promoted"]
     rejected = flywheel("run", *strange, *SMALL)
