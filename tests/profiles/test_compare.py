@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.profiles import Column
-from flywheel.profiles.compare import Known, distance, pool, shift
+from flywheel.profiles.distances import distance, pool, shift
+from flywheel.profiles.known import Known
 
 NUMBERS = st.lists(st.integers(-50, 50), min_size=2, max_size=60)
 
