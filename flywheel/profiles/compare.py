@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flywheel.profiles.distances import CLOCKS, deviation, distance, later, nearest, pool, shift
+from flywheel.profiles.distances import (
+    CLOCKS,
+    commonest,
+    deviation,
+    distance,
+    divergence,
+    later,
+    nearest,
+    pool,
+    shift,
+    size,
+)
 from flywheel.profiles.known import Known
 from flywheel.profiles.profile import Column, Profile
 
@@ -24,12 +35,22 @@ UPWARDS = frozenset(
         "odd",
         "word",
         "against",
+        "between",
+        "fraction",
+        "common",
+        "digits",
+        "still",
+        "stuck",
+        "line",
+        "agree",
+        "again",
     )
 )
 """Measures that are only strange when they are large; of the others, both sides are."""
 
 _LINKED = 0.15
 _LEAST_SHARE = 0.005
+_MOSTLY_ZERO = 0.25
 
 
 @dataclass(frozen=True)
@@ -93,8 +114,9 @@ def measures(
             if name == label:  # its rate, which says the rest, has a measure of its own
                 told = {check: value for check, value in told.items() if check in ("nulls", "word", "length")}
             found |= {f"{check} of {name}": value for check, value in told.items()}
-            if (unseen := known.unseen(name, column)) is not None:
-                found[f"unseen of {name}"] = share_change(unseen, 0.0)
+            new = {"unseen": known.unseen, "between": known.between, "fraction": known.odd_fraction}
+            shares = {check: share(name, column) for check, share in new.items()}
+            found |= {f"{check} of {name}": share_change(s, 0.0) for check, s in shares.items() if s is not None}
     return found | _of_links(profile, references, label)
 
 
@@ -158,6 +180,12 @@ def _of_column(column: Column, others: Sequence[Column], weights: Sequence[float
         clocks = CLOCKS if column.kind == "time" else (0.0,)
         moved = min((shift(later(column, seconds), pooled) for seconds in clocks), key=abs)
         found["shift"] = Measure(moved, moved, 0.0, "plain")
+    if column.kind == "number" and len(column.points):
+        found["common"] = share_change(commonest(column), float(np.mean([commonest(each) for each in others])))
+        if _mean(others, weights, "zeros") > _MOSTLY_ZERO and (far := size(column)) is not None:
+            found["size"] = Measure(far, far, 0.0, "plain")  # the others may have nothing but zeros
+        if len(column.digits) and (usual := [each.digits for each in others if len(each.digits)]):
+            found["digits"] = _root(divergence(column.digits, np.mean(usual, 0)))
     if column.kind == "number" and spread:
         found["level"] = _level(column, pooled, spread)
         usual = float(np.mean([deviation(each) for each in others if len(each.points)]))

@@ -9,7 +9,7 @@ errors, their own history says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from flywheel.profiles.measure import Rows
 from flywheel.profiles.order import Order
 from flywheel.profiles.pairs import Pairs
 from flywheel.profiles.profile import Floats
+from flywheel.profiles.series import Series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,26 +39,30 @@ _RIDGE_WITHIN = 10.0
 
 @dataclass(frozen=True)
 class _Code:
-    """How a column becomes indicators: edges of bins, or words; one more for the rest, and one for nulls."""
+    """How a column becomes indicators: edges of bins, or words and one more for the rest.
+
+    A null is what the column is in the mean: that a join found nothing is told by the nulls of its own columns.
+    """
 
     edges: Floats | None
     words: pd.Index
     ranks: Floats
+    shares: NDArray[np.float32]
 
     @property
     def size(self) -> int:
-        return (len(self.words) + 1 if self.edges is None else len(self.edges) + 1) + 1
+        return len(self.words if self.edges is None else self.edges) + 1
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Return which indicator each value has; the last is that of nulls."""
+        """Return which indicator each value has; -1 for nulls."""
         from pandas import isna
 
         if self.edges is None:
             found = self.words.get_indexer(values)
             found = np.where(found < 0, len(self.words), found)
-            return np.where(isna(values), self.size - 1, found).astype(np.int64)
+            return np.where(isna(values), -1, found).astype(np.int64)
         numbers = np.asarray(values, float)
-        return np.where(np.isnan(numbers), self.size - 1, np.searchsorted(self.edges, numbers)).astype(np.int64)
+        return np.where(np.isnan(numbers), -1, np.searchsorted(self.edges, numbers)).astype(np.int64)
 
     def rank(self, values: Floats) -> Floats:
         """Return the share of earlier numbers below each, 0 to 1; NaN for nulls."""
@@ -107,14 +112,16 @@ class Relations:
             odd = float(np.quantile(errors, 1 - _ODD))
             self._models[name] = _Model(weights, float(errors.mean() / variance), variance, odd)
         self._pairs = Pairs(samples, self._names)
-        self._order = Order(samples, [name for name in self._names if self._codes[name].edges is not None])
+        numbers = [name for name in self._names if self._codes[name].edges is not None]
+        self._order, self._series = Order(samples, numbers), Series(samples, numbers)
 
     def measures(self, rows: Rows, before: Rows | None = None) -> dict[str, Measure]:
         """Return how much worse each column follows from the others than it did, and to which side a number is off."""
         if not set(self._names) <= set(rows.columns):
             return {}
         rows, before = self._set(rows), self._set(before) if before is not None else None
-        found = self._pairs.measures(rows) | self._order.measures(rows, before)
+        found = self._pairs.measures(rows) | self._order.measures(rows, before) | self._series.measures(rows, before)
+        found |= self._missing(rows)
         design, _ = self._design({name: rows.columns[name] for name in self._names})
         for name, model in self._models.items():
             present, target = self._target(name, rows.columns[name])
@@ -133,6 +140,19 @@ class Relations:
                     found |= self._signals(design[present], target[:, 0], target[:, 0] - off[:, 0])
                 if fit is not None:
                     found[f"fit of {name}"] = Measure(fit, fit, 0.0, "plain")
+        return found
+
+    def _missing(self, rows: Rows) -> dict[str, Measure]:
+        """Return how nulls go with the label, `missing of <column>`: a join that fails for one class gives it away."""
+        from pandas import isna
+
+        label = rows.columns[self._label] if self._label in self._names else np.empty(0)
+        found = {}
+        for name in self._names if label.dtype != object and len(label) else ():
+            nulls = np.asarray(isna(rows.columns[name]), float)
+            if name != self._label and nulls.any() and np.ptp(label) > 0:
+                told = float(np.corrcoef(nulls, label)[0, 1]) if np.ptp(nulls) else 0.0
+                found[f"missing of {name}"] = Measure(told, told, 0.0, "plain")
         return found
 
     def _signals(self, design: NDArray[np.float32], target: Floats, predicted: Floats) -> dict[str, Measure]:
@@ -175,7 +195,11 @@ class Relations:
         rows = len(next(iter(columns.values())))
         design = np.zeros((rows, sum(sizes)), np.float32)
         for name in self._names:
-            design[np.arange(rows), starts[name] + self._codes[name].codes(columns[name])] = 1.0
+            code, start = self._codes[name], starts[name]
+            codes = code.codes(columns[name])
+            given = np.flatnonzero(codes >= 0)
+            design[given, start + codes[given]] = 1.0
+            design[codes < 0, start : start + code.size] = code.shares
         return design, starts
 
     def _own(self, name: str) -> slice:
@@ -186,8 +210,8 @@ class Relations:
         code = self._codes[name]
         if code.edges is None:
             codes = code.codes(values)
-            present = codes < code.size - 1
-            return present, np.eye(code.size - 1, dtype=np.float32)[codes[present]]
+            present = codes >= 0
+            return present, np.eye(code.size, dtype=np.float32)[codes[present]]
         present = ~np.isnan(values)
         return present, code.rank(values[present]).astype(np.float32)[:, None]
 
@@ -241,10 +265,15 @@ def _coded(values: NDArray[Any]) -> _Code:
     if values.dtype == object:
         codes, words = factorize(values, sort=True)
         counts = np.bincount(codes[codes >= 0], minlength=len(words))
-        return _Code(None, Index(words[np.argsort(-counts, kind="stable")][:_WORDS], dtype=object), np.empty(0))
-    ranks = np.sort(values[~np.isnan(values)])
-    edges = np.unique(np.quantile(ranks, np.arange(1, _BINS) / _BINS)) if len(ranks) else np.empty(0)
-    return _Code(edges, Index([]), ranks)
+        kept = Index(words[np.argsort(-counts, kind="stable")][:_WORDS], dtype=object)
+        code = _Code(None, kept, np.empty(0), np.empty(0, np.float32))
+    else:
+        ranks = np.sort(values[~np.isnan(values)])
+        edges = np.unique(np.quantile(ranks, np.arange(1, _BINS) / _BINS)) if len(ranks) else np.empty(0)
+        code = _Code(edges, Index([]), ranks, np.empty(0, np.float32))
+    codes = code.codes(values)
+    counts = np.bincount(codes[codes >= 0], minlength=code.size)
+    return replace(code, shares=(counts / max(counts.sum(), 1)).astype(np.float32))
 
 
 def _inverse(gram: Floats) -> Floats:
