@@ -9,7 +9,7 @@ errors, their own history says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,34 +35,31 @@ _ODD = 0.005
 _HOUR = 3600
 _FOLDS = 4
 _RIDGE_WITHIN = 10.0
+_MORE_NULLS = 1.25
 
 
 @dataclass(frozen=True)
 class _Code:
-    """How a column becomes indicators: edges of bins, or words and one more for the rest.
-
-    A null is what the column is in the mean: that a join found nothing is told by the nulls of its own columns.
-    """
+    """How a column becomes indicators: edges of bins, or words; one more for the rest, and one for nulls."""
 
     edges: Floats | None
     words: pd.Index
     ranks: Floats
-    shares: NDArray[np.float32]
 
     @property
     def size(self) -> int:
-        return len(self.words if self.edges is None else self.edges) + 1
+        return (len(self.words) + 1 if self.edges is None else len(self.edges) + 1) + 1
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Return which indicator each value has; -1 for nulls."""
+        """Return which indicator each value has; the last is that of nulls."""
         from pandas import isna
 
         if self.edges is None:
             found = self.words.get_indexer(values)
             found = np.where(found < 0, len(self.words), found)
-            return np.where(isna(values), -1, found).astype(np.int64)
+            return np.where(isna(values), self.size - 1, found).astype(np.int64)
         numbers = np.asarray(values, float)
-        return np.where(np.isnan(numbers), -1, np.searchsorted(self.edges, numbers)).astype(np.int64)
+        return np.where(np.isnan(numbers), self.size - 1, np.searchsorted(self.edges, numbers)).astype(np.int64)
 
     def rank(self, values: Floats) -> Floats:
         """Return the share of earlier numbers below each, 0 to 1; NaN for nulls."""
@@ -114,6 +111,7 @@ class Relations:
         self._pairs = Pairs(samples, self._names)
         numbers = [name for name in self._names if self._codes[name].edges is not None]
         self._order, self._series = Order(samples, numbers), Series(samples, numbers)
+        self._nulls = self._patterns(columns).value_counts(normalize=True)
 
     def measures(self, rows: Rows, before: Rows | None = None) -> dict[str, Measure]:
         """Return how much worse each column follows from the others than it did, and to which side a number is off."""
@@ -122,6 +120,7 @@ class Relations:
         rows, before = self._set(rows), self._set(before) if before is not None else None
         found = self._pairs.measures(rows) | self._order.measures(rows, before) | self._series.measures(rows, before)
         found |= self._missing(rows)
+        rows = self._with_usual_nulls(rows)
         design, _ = self._design({name: rows.columns[name] for name in self._names})
         for name, model in self._models.items():
             present, target = self._target(name, rows.columns[name])
@@ -154,6 +153,25 @@ class Relations:
                 told = float(np.corrcoef(nulls, label)[0, 1]) if np.ptp(nulls) else 0.0
                 found[f"missing of {name}"] = Measure(told, told, 0.0, "plain")
         return found
+
+    def _patterns(self, columns: Mapping[str, NDArray[Any]]) -> pd.Series:
+        """Return which columns have no value in each row, as one word a row."""
+        from pandas import Series as Words
+        from pandas import isna
+
+        marks = np.packbits([isna(columns[name]) for name in self._names], axis=0)
+        return Words([mark.tobytes() for mark in marks.T])
+
+    def _with_usual_nulls(self, rows: Rows) -> Rows:
+        """Return the rows with no more of each pattern of nulls than was usual.
+
+        From a plane that is not found nothing follows, so that everything else would be a surprise, and a join that
+        failed would be named by other columns than its own. That there are more nulls is told by the nulls.
+        """
+        patterns = self._patterns(rows.columns)
+        most = np.ceil(patterns.map(self._nulls).fillna(0.0) * _MORE_NULLS * len(patterns))
+        kept = np.asarray(patterns.groupby(patterns).cumcount() < most)
+        return Rows({name: rows.columns[name][kept] for name in self._names}, rows.time)
 
     def _signals(self, design: NDArray[np.float32], target: Floats, predicted: Floats) -> dict[str, Measure]:
         """Return how surely the label follows from the other columns, in standard errors of the area under ROC.
@@ -195,11 +213,7 @@ class Relations:
         rows = len(next(iter(columns.values())))
         design = np.zeros((rows, sum(sizes)), np.float32)
         for name in self._names:
-            code, start = self._codes[name], starts[name]
-            codes = code.codes(columns[name])
-            given = np.flatnonzero(codes >= 0)
-            design[given, start + codes[given]] = 1.0
-            design[codes < 0, start : start + code.size] = code.shares
+            design[np.arange(rows), starts[name] + self._codes[name].codes(columns[name])] = 1.0
         return design, starts
 
     def _own(self, name: str) -> slice:
@@ -210,8 +224,8 @@ class Relations:
         code = self._codes[name]
         if code.edges is None:
             codes = code.codes(values)
-            present = codes >= 0
-            return present, np.eye(code.size, dtype=np.float32)[codes[present]]
+            present = codes < code.size - 1
+            return present, np.eye(code.size - 1, dtype=np.float32)[codes[present]]
         present = ~np.isnan(values)
         return present, code.rank(values[present]).astype(np.float32)[:, None]
 
@@ -265,15 +279,10 @@ def _coded(values: NDArray[Any]) -> _Code:
     if values.dtype == object:
         codes, words = factorize(values, sort=True)
         counts = np.bincount(codes[codes >= 0], minlength=len(words))
-        kept = Index(words[np.argsort(-counts, kind="stable")][:_WORDS], dtype=object)
-        code = _Code(None, kept, np.empty(0), np.empty(0, np.float32))
-    else:
-        ranks = np.sort(values[~np.isnan(values)])
-        edges = np.unique(np.quantile(ranks, np.arange(1, _BINS) / _BINS)) if len(ranks) else np.empty(0)
-        code = _Code(edges, Index([]), ranks, np.empty(0, np.float32))
-    codes = code.codes(values)
-    counts = np.bincount(codes[codes >= 0], minlength=code.size)
-    return replace(code, shares=(counts / max(counts.sum(), 1)).astype(np.float32))
+        return _Code(None, Index(words[np.argsort(-counts, kind="stable")][:_WORDS], dtype=object), np.empty(0))
+    ranks = np.sort(values[~np.isnan(values)])
+    edges = np.unique(np.quantile(ranks, np.arange(1, _BINS) / _BINS)) if len(ranks) else np.empty(0)
+    return _Code(edges, Index([]), ranks)
 
 
 def _inverse(gram: Floats) -> Floats:

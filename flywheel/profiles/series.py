@@ -2,7 +2,7 @@
 
 A sensor that stands still, a reading that is yesterday's, one among others that does not belong: every value is
 plausible alone, and in a mixture of rows of many sensors a jump is nothing. So by what column a number is a series is
-found in earlier rows, and each series is looked at for itself. This needs a column of times, and is left out without one.
+found in earlier rows, and each series is looked at for itself. Without a column of times there are none.
 """
 
 from __future__ import annotations
