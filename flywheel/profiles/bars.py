@@ -40,7 +40,7 @@ _FLOORS = {
     "pairs": 0.01, "odd": 0.01, "word": 0.02, "scatter": 0.03, "course": 0.05, "join": 0.02,
     "signal": 0.2, "against": 0.2,
     "between": 0.02, "fraction": 0.02, "common": 0.01, "size": 0.1, "digits": 0.01, "missing": 0.03,
-    "still": 0.03, "stuck": 0.03, "line": 0.05, "agree": 0.03, "again": 0.03, "formula": 0.02,
+    "still": 0.03, "stuck": 0.03, "line": 0.05, "agree": 0.03, "again": 0.03,
 }  # fmt: skip
 """The least scale of a tail: what is smaller harms nobody, however regular the past was."""
 
