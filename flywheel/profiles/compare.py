@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,8 @@ UPWARDS = frozenset(
         "repeated rows",
         "rows seen before",
         "drift",
+        "null drift",
+        "row drift",
         "pairs",
         "odd",
         "word",
@@ -125,15 +127,23 @@ def _repeated(references: Sequence[Profile]) -> float:
 
 
 def drifts(newest: Sequence[Profile], earlier: Sequence[Profile]) -> dict[str, Measure]:
-    """Return how far the newest spans together are from earlier ones, `drift of <column>`: a slow change adds up."""
-    found = {}
+    """Return how far the newest spans together are from earlier ones: a slow change adds up.
+
+    `drift of <column>` is the distance of its values, `null drift of <column>` and `row drift` the change in how many
+    there are.
+    """
+    new, old = (float(np.mean([each.rows for each in spans])) for spans in (newest, earlier))
+    found = {"row drift": _either_way(_log_ratio(new, old))}
     for name, column in newest[-1].columns.items():
         if column.distinct <= 1:  # a weekday does not drift, and a week with a holiday has fewer of them
             continue
         sides = []
+        missing = []
         for spans in (newest, earlier):
             having = [each for each in spans if name in each.columns and each.columns[name].kind == column.kind]
             sides.append(pool([each.columns[name] for each in having], [float(each.rows) for each in having]))
+            missing.append(float(np.mean([each.columns[name].nulls for each in having] or [0.0])))
+        found[f"null drift of {name}"] = _either_way(share_change(*missing))
         left, right = sides
         if left is not None and right is not None and column.kind != "time":  # whose clock may have changed between
             found[f"drift of {name}"] = _root(distance(left, right))
@@ -241,6 +251,10 @@ def share_change(share: float, usual: float) -> Measure:
 
 def _angle(share: float) -> float:
     return float(np.arcsin(np.sqrt(_LEAST_SHARE + (1 - 2 * _LEAST_SHARE) * np.clip(share, 0.0, 1.0))))
+
+
+def _either_way(change: Measure) -> Measure:
+    return replace(change, value=abs(change.value))
 
 
 def _log_ratio(value: float, usual: float, least: float = 0.5) -> Measure:

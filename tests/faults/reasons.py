@@ -7,8 +7,8 @@ from collections.abc import Mapping
 _RATE = "the share of late flights was between 6% and 79% on the days of one March: so many wrong labels are weather"
 _SHUFFLED = (
     "a day has 900 flights: a champion's AUC on one is 0.65 in the mean and varies by 0.07 from day to day, and on calm"
-    " days of few late flights lateness goes with hour, carrier and airport no more than by chance: of January to June a"
-    " bar with one false alarm in a thousand days tells one shuffled day in four, one with one in a hundred two in three"
+    " days lateness goes with hour, carrier and airport no more than by chance: in January to June a bar with one false"
+    " alarm in a thousand days tells one shuffled day in four"
 )
 _YESTERDAY = "plausible weather: values, spread and course of the day are those of a day in the same week"
 _SEASON = "in four weeks of spring or autumn the weather itself moves as far, and what is compared with moves along"
@@ -27,7 +27,7 @@ REASONS: Mapping[str, str] = {
     "minutes_cut_off": "one flight in six is half an hour off, and none leaves its hour",
     "other_season": "the schedule of half a year away has the same carriers, routes, hours and, often, flight numbers",
     "pressure_of_yesterday": _YESTERDAY,
-    "rain_in_millimetres": "few readings are wet, one or two of them are wrong, and rain varies as much from hour to hour",
+    "rain_in_millimetres": "few readings are wet, and rain varies as much from hour to hour",
     "slow_delay": _RATE,
     "slow_label_inverted": _SHUFFLED,
     "slow_pressure": _SEASON,

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.profiles import Column
+from flywheel.profiles import Column, Profile
+from flywheel.profiles.compare import drifts
 from flywheel.profiles.distances import commonest, distance, pool, shift, size
 
 NUMBERS = st.lists(st.integers(-50, 50), min_size=2, max_size=60)
@@ -53,3 +56,19 @@ def test_the_number_that_comes_most_often_is_found_among_values_and_among_quanti
 def test_how_large_numbers_are_does_not_hang_on_how_many_are_nothing():
     assert size(number([0, 0, 0, 0.1, 0.1])) == pytest.approx(np.log(0.1)) == pytest.approx(size(number([0, -0.1])))
     assert size(number([0, 0])) is None
+
+
+def test_rows_and_values_that_become_fewer_week_by_week_drift():
+    def week(rows, nulls):
+        columns = {"x": replace(number([1, 2, 3]), nulls=nulls)}
+        return [Profile(rows, columns, np.nan, np.empty((1, 1)), 0.0, np.empty(0, np.uint64))] * 7
+
+    still, moving = drifts(week(900, 0.1), week(900, 0.1) * 4), drifts(week(600, 0.3), week(900, 0.1) * 4)
+
+    assert still["row drift"].value == still["null drift of x"].value == 0
+    assert moving["row drift"].value == pytest.approx(np.log(1.5), abs=0.01)
+    assert moving["null drift of x"].value > 0.2
+    assert (moving["null drift of x"].observed, moving["null drift of x"].reference) == (
+        pytest.approx(0.3),
+        pytest.approx(0.1),
+    )
