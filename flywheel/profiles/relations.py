@@ -119,7 +119,6 @@ class Relations:
             return {}
         rows, before = self._set(rows), self._set(before) if before is not None else None
         found = self._pairs.measures(rows) | self._order.measures(rows, before) | self._series.measures(rows, before)
-        found |= self._missing(rows)
         rows = self._with_usual_nulls(rows)
         design, _ = self._design({name: rows.columns[name] for name in self._names})
         for name, model in self._models.items():
@@ -139,19 +138,6 @@ class Relations:
                     found |= self._signals(design[present], target[:, 0], target[:, 0] - off[:, 0])
                 if fit is not None:
                     found[f"fit of {name}"] = Measure(fit, fit, 0.0, "plain")
-        return found
-
-    def _missing(self, rows: Rows) -> dict[str, Measure]:
-        """Return how nulls go with the label, `missing of <column>`: a join that fails for one class gives it away."""
-        from pandas import isna
-
-        label = rows.columns[self._label] if self._label in self._names else np.empty(0)
-        found = {}
-        for name in self._names if label.dtype != object and len(label) else ():
-            nulls = np.asarray(isna(rows.columns[name]), float)
-            if name != self._label and nulls.any() and np.ptp(label) > 0:
-                told = float(np.corrcoef(nulls, label)[0, 1]) if np.ptp(nulls) else 0.0
-                found[f"missing of {name}"] = Measure(told, told, 0.0, "plain")
         return found
 
     def _patterns(self, columns: Mapping[str, NDArray[Any]]) -> pd.Series:

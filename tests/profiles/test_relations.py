@@ -75,16 +75,6 @@ def test_a_join_that_finds_nothing_is_no_surprise_to_other_columns():
     assert not any(name.startswith("surprise") for name in relations.measures(found_in(span(99), 1.0)))
 
 
-def test_nulls_that_come_with_the_label_are_told(relations):
-    sold = span(99).columns["sold"]
-    leak = relations.measures(changed(price=lambda price: np.where(sold == 1, np.nan, price)))
-    chance = relations.measures(changed(price=lambda price: np.where(np.arange(ROWS) % 2, np.nan, price)))
-
-    assert leak["missing of price"].value == pytest.approx(1)
-    assert abs(chance["missing of price"].value) < 0.15
-    assert "missing of size" not in leak
-
-
 def test_a_clock_that_changed_by_an_hour_is_no_surprise_and_one_off_by_eight_is(relations, usual):
     summer, wrong = (
         relations.measures(changed(at=lambda at, hours=hours: at + hours * 3600))["surprise of at"].value
