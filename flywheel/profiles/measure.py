@@ -25,6 +25,7 @@ _HASHES = 8192
 _ROWS = 1000
 _WORDS = 512
 _POINTS = 128
+_LAST_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -251,8 +252,20 @@ def _column(counts: _Counts, rows: int, sampled: Floats | None) -> Column:
         length = counts.length / present
         distinct = sum(count > 0 for count in counts.words.values())
         return Column("word", **shares, length=length, distinct=distinct, values=values, mark=int(counts.mark))
-    points, masses, distinct = _distribution(sampled if sampled is not None else np.empty(0))
-    return Column(counts.kind, **shares, distinct=distinct, points=points, masses=masses, mark=int(counts.mark))
+    values = sampled if sampled is not None else np.empty(0)
+    points, masses, distinct = _distribution(values)
+    whole = counts.kind == "number" and shares["whole"] == 1.0
+    given = {"points": points, "masses": masses, "digits": _digits(values) if whole else np.empty(0)}
+    return Column(counts.kind, **shares, distinct=distinct, **given, mark=int(counts.mark))
+
+
+def _digits(values: Floats) -> Floats:
+    """Return the share of whole numbers that end with each digit; nothing for fewer than ten different ones."""
+    present = values[~np.isnan(values)]
+    if len(np.unique(present)) < _LAST_DIGITS:
+        return np.empty(0)
+    last = (np.abs(present) % _LAST_DIGITS).astype(int)
+    return np.asarray(np.bincount(last, minlength=_LAST_DIGITS) / len(last))
 
 
 def _distribution(values: Floats) -> tuple[Floats, Floats, int]:
