@@ -7,7 +7,9 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +64,7 @@ def train(
     with training_run(ledger, settings["name"], tags) as tracker:
         job = _Job(transformed, state, code, settings, champion, ledger, tracker.run, time.time() + _budget(settings))
         with trainer(code, settings["trainer"]) as call:
-            context = job.context(tracker)
+            context = job.context(lambda: tracker)
             tracker.parameters(_parameters(context, settings, champion))
             made = _called(job, call, context)
         framework, metrics = _measured(made, context, settings["trainer"])
@@ -109,7 +111,7 @@ class _Job:
         """How many train together on this machine."""
         return int(self.settings.get("gpus", 0) or self.settings.get("processes", 1))
 
-    def context(self, tracker: Tracker, rank: int = 0, world: int = 1) -> TrainContext:
+    def context(self, tracker: Callable[[], Tracker], rank: int = 0, world: int = 1) -> TrainContext:
         from flywheel.serving import pyfunc
         from flywheel.training import device
         from flywheel.training.context import TrainContext
@@ -131,8 +133,10 @@ class _Job:
             device=device.choose(settings.get("gpus", 0), rank),
             rank=rank,
             world=world,
-            load_champion=lambda: pyfunc.load(tracker.client.download(self.champion)).model if self.champion else None,
-            record=tracker.metrics,
+            load_champion=lambda: (
+                pyfunc.load(tracker().client.download(self.champion)).model if self.champion else None
+            ),
+            record=lambda metrics, step: tracker().metrics(metrics, step),
         )
 
 
@@ -162,8 +166,12 @@ def _train_together(job: _Job, rank: int, world: int) -> Any:
     from flywheel.training.tracking import Tracker
     from flywheel.training.user_code import trainer
 
+    @cache  # opened by who logs: MLflow takes seconds
+    def tracker() -> Tracker:
+        return Tracker(Ledger(job.ledger).client, job.run, time.time)
+
     with trainer(job.code, job.settings["trainer"]) as call:
-        context = job.context(Tracker(Ledger(job.ledger).client, job.run, time.time), rank, world)
+        context = job.context(tracker, rank, world)
         _seed(job.settings["seed"])
         return call(context)
 

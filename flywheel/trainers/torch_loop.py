@@ -145,9 +145,10 @@ class _Fit:
         # Gradients are of the sum over the rows: the mean is the same however many batches and processes share them.
         scale = (self.context.world / weight.clamp_min(1e-12)).float()
         gradients = [each.grad for each in self.parameters if each.grad is not None]
-        torch._foreach_mul_(gradients, scale)
         if self.recipe.clip:
-            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+            norm = nn.utils.get_total_norm(gradients) * scale
+            scale = scale * (self.recipe.clip / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, scale)
         self.optimiser.step()
         self.schedule.step()
         if self.averaged:
