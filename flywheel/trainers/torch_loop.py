@@ -90,7 +90,7 @@ class _Fit:
         self.at = Position()
         self.broken = torch.tensor(-1, device=self.device)  # number of the first step whose loss was not finite
         self.mixed = self.device.type == "cuda" if recipe.mixed is None else recipe.mixed
-        self.parts = {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
+        self.parts: dict[str, Any] = {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
         if self.averaged:
             self.parts["averaged"] = self.averaged
 
@@ -123,7 +123,7 @@ class _Fit:
         seconds = time.perf_counter() - began
         figures = {
             "loss": float(total[0] / total[1].clamp_min(1e-12)),
-            "rate": self.schedule.get_last_lr()[0],
+            "rate": float(self.schedule.get_last_lr()[0]),
             "samples_per_second": rows * self.context.world / seconds,
             "data_wait_share": waited / seconds,
         }
@@ -176,7 +176,8 @@ class _Fit:
 
     def _judge(self, figures: dict[str, float]) -> None:
         """Measure the model on the validation rows, keep it when it is the best so far, and end the epoch."""
-        began, judged = time.perf_counter(), self.averaged.module if self.averaged else self.model
+        began = time.perf_counter()
+        judged: Any = self.averaged.module if self.averaged else self.model
         total = torch.zeros(2, device=self.device, dtype=torch.float64)
         judged.eval()
         with torch.inference_mode():

@@ -32,6 +32,6 @@ class Stream(IterableDataset[Any]):
             yield tensors(columns), *(torch.from_numpy(values) for values in rest)
 
 
-def as_it_is(batch: tuple[Any, ...]) -> tuple[Any, ...]:
+def as_it_is(batch: Any) -> Any:
     """Return a batch, which is one already: PyTorch would look at each tensor of it again."""
     return batch
