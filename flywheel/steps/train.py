@@ -7,8 +7,10 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +82,7 @@ def train(
     with training_run(ledger, settings["name"], tags) as tracker:
         job = _Job(transformed, state, code, settings, champion, ledger, tracker.run, time.time() + _budget(settings))
         with trainer(code, settings["trainer"]) as call:
-            context = job.context(tracker)
+            context = job.context(lambda: tracker)
             tracker.parameters(_parameters(context, settings, champion))
             found = _searched(job, call, tracker) if settings.get("tune") else None
             made = found.model if found else _called(job, call, context)
@@ -150,7 +152,7 @@ class _Job:
         """How many train together on this machine."""
         return int(self.settings.get("gpus", 0) or self.settings.get("processes", 1))
 
-    def context(self, tracker: Tracker, rank: int = 0, world: int = 1) -> TrainContext:
+    def context(self, tracker: Callable[[], Tracker], rank: int = 0, world: int = 1) -> TrainContext:
         from flywheel.training import device
         from flywheel.training.context import TrainContext
         from flywheel.training.rows import Share, split
@@ -173,9 +175,9 @@ class _Job:
             device=device.choose(settings.get("gpus", 0), rank % self.processes),
             rank=rank,
             world=world,
-            load_champion=lambda: self.predictor(tracker).model if self.champion else None,
+            load_champion=lambda: self.predictor(tracker()).model if self.champion else None,
             start=partial(_start, self, tracker, rank),
-            record=tracker.metrics,
+            record=lambda metrics, step: tracker().metrics(metrics, step),
         )
 
     def predictor(self, tracker: Tracker) -> Predictor:
@@ -185,7 +187,7 @@ class _Job:
         return pyfunc.load(tracker.client.download(self.champion))
 
 
-def _start(job: _Job, tracker: Tracker, rank: int, model: Any) -> Decision:
+def _start(job: _Job, tracker: Callable[[], Tracker], rank: int, model: Any) -> Decision:
     """Copy what fits of the model in service into `model`, if that is asked for, and keep what was decided."""
     from flywheel.training import frameworks, warm_start
 
@@ -194,9 +196,9 @@ def _start(job: _Job, tracker: Tracker, rank: int, model: Any) -> Decision:
         decision = warm_start.NO_CHAMPION
         if job.champion:
             framework = frameworks.name_of(model, job.settings["trainer"])
-            decision = warm_start.decide(model, framework, job.learned, job.predictor(tracker))
+            decision = warm_start.decide(model, framework, job.learned, job.predictor(tracker()))
     if rank == 0:
-        tracker.tag("flywheel.warm_start", str(decision))
+        tracker().tag("flywheel.warm_start", str(decision))
     return decision
 
 
@@ -258,7 +260,12 @@ def _train_together(job: _Job, rank: int, world: int) -> Any:
     from flywheel.training.tracking import Tracker
     from flywheel.training.user_code import trainer
 
-    with trainer(job.code, job.settings["trainer"]) as call, Tracker(Ledger(job.ledger).client, job.run) as tracker:
+    with ExitStack() as stack, trainer(job.code, job.settings["trainer"]) as call:
+
+        @cache  # opened by who logs: MLflow takes seconds
+        def tracker() -> Tracker:
+            return stack.enter_context(Tracker(Ledger(job.ledger).client, job.run))
+
         context = job.context(tracker, rank, world)
         _seed(job.settings["seed"])
         return call(context)

@@ -57,6 +57,10 @@ class Answer(nn.Module):
         class_weights: `balanced`, or {value of the label: weight}.
     """
 
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    class_weights: torch.Tensor | None
+
     def __init__(
         self,
         module: nn.Module,

@@ -99,7 +99,7 @@ class _Fit:
         self.at = Position()
         self.broken = torch.tensor(-1, device=self.device)  # number of the first step whose loss was not finite
         self.mixed = self.device.type == "cuda" if recipe.mixed is None else recipe.mixed
-        self.parts = {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
+        self.parts: dict[str, Any] = {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
         if self.averaged:
             self.parts["averaged"] = self.averaged
 
@@ -158,7 +158,7 @@ class _Fit:
         seconds = time.perf_counter() - began
         figures = {
             "loss": float(total[0] / total[1].clamp_min(1e-12)),
-            "rate": self.schedule.get_last_lr()[0],
+            "rate": float(self.schedule.get_last_lr()[0]),
             "samples_per_second": rows * self.context.world / seconds,
             "data_wait_share": waited / seconds,
         }
@@ -180,9 +180,10 @@ class _Fit:
         # Gradients are of the sum over the rows: the mean is the same however many batches and processes share them.
         scale = (self.context.world / weight.clamp_min(1e-12)).float()
         gradients = [each.grad for each in self.parameters if each.grad is not None]
-        torch._foreach_mul_(gradients, scale)
         if self.recipe.clip:
-            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+            norm = nn.utils.get_total_norm(gradients) * scale
+            scale = scale * (self.recipe.clip / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, scale)
         self.optimiser.step()
         self.schedule.step()
         if self.averaged:
@@ -210,7 +211,8 @@ class _Fit:
 
     def _judge(self, figures: dict[str, float]) -> None:
         """Measure the model on the validation rows, keep it when it is the best so far, and end the epoch."""
-        began, judged = time.perf_counter(), self.averaged.module if self.averaged else self.model
+        began = time.perf_counter()
+        judged: Any = self.averaged.module if self.averaged else self.model
         total = torch.zeros(2, device=self.device, dtype=torch.float64)
         judged.eval()
         with torch.inference_mode():

@@ -385,7 +385,14 @@ def test_checkpoints_outlive_a_failure_and_go_when_training_has_ended_well(run, 
 
 @pytest.mark.slow
 def test_processes_that_train_together_give_one_model(run):
-    assert run(TORCH, parameters={"epochs": 2}, settings={"processes": 2.0}).manifest.facts["framework"] == "torch"
+    parameters = {"epochs": 1, "hidden": [4], "batch": 64}
 
+    assert run(TORCH, parameters=parameters, settings={"processes": 2.0}).manifest.facts["framework"] == "torch"
+    (logged,) = training_runs(run.ledger)
+    assert "val_loss" in logged.data.metrics
+
+
+@pytest.mark.slow
+def test_what_fails_in_one_of_several_processes_is_said_with_its_line(run):
     with pytest.raises(TrainerError, match=r"process \d of those(.|\n)*failed at trainer.py:2(.|\n)*mend it there"):
-        run("def train(context):\n  return 1 / 0", settings={"processes": 2.0}, target="failed")
+        run("def train(context):\n  return 1 / 0", settings={"processes": 2.0})
