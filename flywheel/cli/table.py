@@ -25,7 +25,7 @@ def outcomes(rows: Iterable[Row]) -> Table:
     from rich.table import Table
 
     rows = list(rows)
-    metric = next((row.metric for row in reversed(rows) if row.metric), "model")
+    metric = next((row.metric for row in reversed(rows) if row.metric), "figure")
     compared = [name for name in ("champion", "baseline") if any(row.figures[name] is not None for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in [
