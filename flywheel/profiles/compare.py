@@ -194,8 +194,8 @@ def _of_column(column: Column, others: Sequence[Column], weights: Sequence[float
         found["common"] = share_change(commonest(column), float(np.mean([commonest(each) for each in others])))
         if _mean(others, weights, "zeros") > _MOSTLY_ZERO and (far := size(column)) is not None:
             found["size"] = Measure(far, far, 0.0, "plain")  # the others may have nothing but zeros
-        if len(column.digits) and (usual := [each.digits for each in others if len(each.digits)]):
-            found["digits"] = _root(divergence(column.digits, np.mean(usual, 0)))
+        if len(column.digits) and (ends := [each.digits for each in others if len(each.digits)]):
+            found["digits"] = _root(divergence(column.digits, np.mean(ends, 0)))
     if column.kind == "number" and spread:
         found["level"] = _level(column, pooled, spread)
         usual = float(np.mean([deviation(each) for each in others if len(each.points)]))

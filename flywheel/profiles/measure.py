@@ -245,18 +245,18 @@ def _codes(words: NDArray[Any]) -> NDArray[np.int64]:
 def _column(counts: _Counts, rows: int, sampled: Floats | None) -> Column:
     present = max(counts.rows - counts.nulls, 1)
     missing = 1 - (counts.rows - counts.nulls) / rows
-    shares: dict[str, Any] = {"nulls": missing, "zeros": counts.zeros / present, "whole": counts.whole / present}
+    told: dict[str, Any] = {"nulls": missing, "zeros": counts.zeros / present, "whole": counts.whole / present}
     if counts.kind == "word":
         frequent = sorted(counts.words.items(), key=lambda item: (-item[1], item[0]))[:_WORDS]
         values = {word: count / present for word, count in frequent if count}
         length = counts.length / present
         distinct = sum(count > 0 for count in counts.words.values())
-        return Column("word", **shares, length=length, distinct=distinct, values=values, mark=int(counts.mark))
-    values = sampled if sampled is not None else np.empty(0)
-    points, masses, distinct = _distribution(values)
-    whole = counts.kind == "number" and shares["whole"] == 1.0
-    given = {"points": points, "masses": masses, "digits": _digits(values) if whole else np.empty(0)}
-    return Column(counts.kind, **shares, distinct=distinct, **given, mark=int(counts.mark))
+        return Column("word", **told, length=length, distinct=distinct, values=values, mark=int(counts.mark))
+    numbers = sampled if sampled is not None else np.empty(0)
+    told["points"], told["masses"], distinct = _distribution(numbers)
+    if counts.kind == "number" and told["whole"] == 1.0:
+        told["digits"] = _digits(numbers)
+    return Column(counts.kind, **told, distinct=distinct, mark=int(counts.mark))
 
 
 def _digits(values: Floats) -> Floats:
