@@ -234,7 +234,7 @@ def _searched(job: _Job, call: Any, tracker: Tracker) -> Found:
 
     def attempt(parameters: dict[str, Any], run: Tracker, passing: Any) -> tuple[Any, dict[str, float]]:
         trial = replace(job, settings=job.settings | {"parameters": parameters}, run=run.run)
-        context = trial.context(run)
+        context = trial.context(lambda: run)
         context.record = passing(context.record)
         made = _called(trial, call, context)
         context.checkpoints.clear()

@@ -153,7 +153,7 @@ def _matrix(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
 
 
 def _named(model: Any, output: str, column: int | None = None) -> Any:
-    """Return `model` with one output `prediction`: that column of `output`, or all of it; of shape (rows,) if it can."""
+    """Return `model` with one output `prediction`: that column of `output`, or all; of shape (rows,) if it can."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph
