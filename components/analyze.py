@@ -16,7 +16,6 @@ def analyze(
     settings: dict,
     ledger: str,
     evaluation: dsl.Output[dsl.Artifact],
-    metrics: dsl.Output[dsl.Metrics],
     baseline: Optional[dsl.Input[dsl.Model]] = None,  # noqa: UP045 - kfp reads this form alone
 ):
     """Predict the judge's rows with every model and measure them as TFMA does, overall and by slice.
@@ -29,7 +28,6 @@ def analyze(
         settings: `label`, `task`, the columns to slice by, `slices`, and `naive`, a column with a forecast, if any.
         ledger: MLflow tracking URI, whose registry holds the champion.
         evaluation: Predictions and metrics of all.
-        metrics: The candidate's overall figures, for the Kubeflow UI.
         baseline: A simple model of the same window; none, and there is nothing simple to compare with.
     """
     from pathlib import Path
@@ -37,7 +35,7 @@ def analyze(
     from flywheel.artifacts import Examples, Model
     from flywheel.steps.analyze import analyze
 
-    found = analyze(
+    analyze(
         Examples.open(examples.path),
         Model.open(model.path),
         champion,
@@ -47,5 +45,3 @@ def analyze(
         Path(evaluation.path),
         baseline=Model.open(baseline.path) if baseline else None,
     )
-    for key, value in found.manifest.facts["overall"]["candidate"].items():
-        metrics.log_metric(key, value)

@@ -7,7 +7,12 @@ from flywheel import images
 
 @dsl.component(base_image=images.CPU, install_kfp_package=False)
 def decide(
-    evaluation: dsl.Input[dsl.Artifact], gates: list, ledger: str, run: str, report: dsl.Output[dsl.HTML]
+    evaluation: dsl.Input[dsl.Artifact],
+    gates: list,
+    ledger: str,
+    run: str,
+    report: dsl.Output[dsl.HTML],
+    metrics: dsl.Output[dsl.Metrics],
 ) -> bool:
     """Return whether every gate is passed; the report says why.
 
@@ -17,6 +22,7 @@ def decide(
         ledger: MLflow tracking URI.
         run: Row of the ledger that the verdict goes to.
         report: The verdict, readable in the Kubeflow UI.
+        metrics: The candidate's overall figures, for the Kubeflow UI.
     """
     from pathlib import Path
 
@@ -24,6 +30,9 @@ def decide(
     from flywheel.ledger import Ledger
     from flywheel.steps.decide import decide
 
-    verdict = decide(Evaluation.open(evaluation.path), gates, Path(report.path))
+    found = Evaluation.open(evaluation.path)
+    for key, value in found.manifest.facts["overall"]["candidate"].items():
+        metrics.log_metric(key, value)
+    verdict = decide(found, gates, Path(report.path))
     Ledger(ledger).record(run, verdict)
     return verdict.ok

@@ -11,7 +11,6 @@ def transform(
     features: list,
     label: str,
     window: list,
-    task: str,
     code: dsl.Input[dsl.Artifact],
     settings: dict,
     state: dsl.Output[dsl.Artifact],
@@ -24,9 +23,8 @@ def transform(
         features: As `features` in flywheel.yaml.
         label: Column to predict.
         window: Spans to learn from, oldest first; the judge's are never looked at.
-        task: `binary`, `multiclass` or `regression`.
         code: The project's archive, for the functions of features.
-        settings: As `transform` in flywheel.yaml.
+        settings: As `transform` in flywheel.yaml, and `task`.
         state: What was learned; it goes into the model, so that serving does the same.
         transformed: Rows of the window, one column an input of the model, and the label; what could not be
             transformed lies beside them.
@@ -44,7 +42,7 @@ def transform(
         Path(state.path),
         Path(transformed.path),
         Path(code.path),
-        settings,
-        task,
+        {key: value for key, value in settings.items() if key != "task"},
+        settings.get("task", "binary"),
     )
     transformed.metadata["dead_letters"] = rows.manifest.counts["dead_letters"]

@@ -112,9 +112,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         features=features,
                         label=label,
                         window=fit.outputs["window"],
-                        task=project.task,
                         code=archive,
-                        settings=project.transform.model_dump(mode="json"),
+                        settings={"task": project.task, **project.transform.model_dump(mode="json")},
                     )
                     window = {
                         "examples": data.output,

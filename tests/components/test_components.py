@@ -46,7 +46,7 @@ def test_a_component_stands_in_anybodys_pipeline(component, tmp_path):
         for name, spec in inputs.items():
             if spec.type == "PipelineTaskFinalStatus":
                 continue
-            kind = {"String": "STRING", "Integer": "NUMBER_INTEGER", "List": "LIST", "Dict": "STRUCT"}.get(spec.type)
+            kind = {"String": "STRING", "Integer": "NUMBER_INTEGER", "List": "LIST", "Dict": "STRUCT", "Boolean": "BOOLEAN"}.get(spec.type)
             if kind:
                 given[name] = values[kind]
             else:
