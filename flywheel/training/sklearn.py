@@ -6,6 +6,7 @@ for.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -54,4 +55,5 @@ def requirements() -> tuple[str, ...]:
 
 def matrix(inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
     """Return transformed columns side by side, as float64; one of several numbers a row takes as many places."""
-    return np.concatenate([values.reshape(len(values), -1).astype(np.float64) for values in inputs.values()], axis=1)
+    columns = [values.reshape(len(values), math.prod(values.shape[1:])) for values in inputs.values()]
+    return np.concatenate(columns, axis=1, dtype=np.float64)
