@@ -64,8 +64,6 @@ def requirements() -> tuple[str, ...]:
 
 
 def matrix(inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Return transformed columns side by side, as float64; those of several values a row take a column for each."""
-    return np.concatenate(
-        [values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64) for values in inputs.values()],
-        axis=1,
-    )
+    """Return transformed columns side by side, as float64; one of several numbers a row takes as many places."""
+    columns = [values.reshape(len(values), math.prod(values.shape[1:])) for values in inputs.values()]
+    return np.concatenate(columns, axis=1, dtype=np.float64)

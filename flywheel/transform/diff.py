@@ -55,8 +55,8 @@ def diff(one: State, other: State) -> list[Change]:
     changes: list[Change] = []
     for name in dict.fromkeys([*before, *after]):
         if name not in before or name not in after:
-            kinds = [side[name].kind if name in side else None for side in (before, after)]
-            changes.append(Change(name, "feature", *kinds))
+            former, later = (side[name].kind if name in side else None for side in (before, after))
+            changes.append(Change(name, "feature", former, later))
         elif before[name].kind != after[name].kind:
             changes.append(Change(name, "kind", before[name].kind, after[name].kind))
         else:
