@@ -89,7 +89,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         settings={
                             "name": project.name,
                             "gpus": project.train.resources.gpu,
-                            **project.train.model_dump(mode="json", exclude={"resources"}),
+                            **project.train.model_dump(mode="json", exclude={"resources"}, exclude_none=True),
                         },
                         champion=to["champion"],
                         ledger=ledger,

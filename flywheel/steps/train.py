@@ -196,7 +196,8 @@ def _checkpoints(job: _Job) -> Checkpoints:
     code = hashlib.sha256(job.code.read_bytes()).hexdigest()
     trained = [job.transformed.digest, job.state.digest, code, job.champion, settings]
     name = hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:16]
-    return Checkpoints(f"{asked['folder'].rstrip('/')}/{name}", asked["every"], asked.get("steps"))
+    steps = int(asked["steps"]) if asked.get("steps") else None
+    return Checkpoints(f"{asked['folder'].rstrip('/')}/{name}", asked["every"], steps)
 
 
 def _whole(settings: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,9 @@ def launch(work: Callable[[Any, int, int], Any], job: Any, processes: int, *, gp
     Raises:
         FlywheelError: What the process raised that failed first.
         TrainerError: It was killed, or raised something else.
+        SystemExit: This process was asked to end, by SIGTERM.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -49,6 +51,8 @@ def launch(work: Callable[[Any, int, int], Any], job: Any, processes: int, *, gp
             elastic_launch(config, _join)(work, job, name, gpus)
         except ChildFailedError as error:
             raise _first(Path(name), error) from error
+        except SignalException as error:  # the others have had it too, and kept what is to be kept
+            raise SystemExit(128 + error.sigval) from error
         return pickle.loads((Path(name) / _MADE).read_bytes())
 
 
