@@ -285,7 +285,8 @@ def _checkpoints(job: _Job) -> Checkpoints:
     asked = job.settings.get("checkpoint")
     if not asked:
         return Checkpoints()
-    return Checkpoints(f"{asked['folder'].rstrip('/')}/{_identity(job)}", asked["every"], asked.get("steps"))
+    steps = int(asked["steps"]) if asked.get("steps") else None
+    return Checkpoints(f"{asked['folder'].rstrip('/')}/{_identity(job)}", asked["every"], steps)
 
 
 def _identity(job: _Job, but: tuple[str, ...] = ()) -> str:

@@ -37,7 +37,7 @@ class Recipe(Strict):
     rate: float = Field(0.002, gt=0, description="Largest learning rate.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of all steps in which the rate rises; then it falls.")
     decay: float = Field(0.01, ge=0, description="Weight decay.")
-    clip: float | None = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0 for any.")
     ema: float | None = Field(None, gt=0, lt=1, description="Average the weights over steps, as 0.999, and use those.")
     patience: int = Field(3, ge=1, description="Stop when validation rows saw no better for so many epochs.")
     loss: str | None = Field(

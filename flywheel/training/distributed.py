@@ -62,7 +62,9 @@ def launch(
     Raises:
         FlywheelError: What the process raised that failed first.
         TrainerError: It was killed, or raised something else.
+        SystemExit: This process was asked to end, by SIGTERM.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -74,6 +76,8 @@ def launch(
             elastic_launch(config, _join)(work, job, name, gpus)
         except ChildFailedError as error:
             raise _first(Path(name), error) from error
+        except SignalException as error:  # the others have had it too, and kept what is to be kept
+            raise SystemExit(128 + error.sigval) from error
         return pickle.loads((Path(name) / _MADE).read_bytes()) if nodes.rank == 0 else None
 
 

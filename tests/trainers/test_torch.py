@@ -57,7 +57,7 @@ def test_images_are_learnt_with_a_column_beside_them(tmp_path, task):
         {"mixed": True},
         {"ema": 0.9},
         {"accumulate": 3},
-        {"clip": None},
+        {"clip": 0},
         {"loss": "cross_entropy", "class_weights": "balanced"},
         {"workers": 2},
         pytest.param({"compile": True}, marks=pytest.mark.slow),
@@ -131,7 +131,7 @@ def test_training_ends_in_time_with_the_best_model_so_far(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_training_and_says_at_which_step(tmp_path):
-    context = context_of(tmp_path / "e", parameters=QUICK | {"rate": 1e30, "clip": None, "warmup": 0.0})
+    context = context_of(tmp_path / "e", parameters=QUICK | {"rate": 1e30, "clip": 0, "warmup": 0.0})
 
     with pytest.raises(
         TrainerError, match=r"not finite at step \d+ \(epoch \d+, rate 1e\+30\)(.|\n)*lower parameters.rate"

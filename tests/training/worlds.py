@@ -41,6 +41,7 @@ TORCH = """
     from flywheel.trainers import torch_tabular
 
     def train(context):
+        context.parameters = {"epochs": 2, "hidden": [4], "batch": 64} | context.parameters
         return torch_tabular.train(context)
 """
 
