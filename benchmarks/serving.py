@@ -24,7 +24,7 @@ from flywheel.ledger import Ledger
 from flywheel.serving import background
 from flywheel.serving.ports import Ports
 from flywheel.serving.request import example_request
-from flywheel.serving.requests import Layout, RequestWriter
+from flywheel.serving.request_log import Layout, RequestWriter
 from flywheel.serving.root import Logged, Roots, ServingRoot
 from flywheel.steps.promote import promote
 from tests.serving.toys import MODEL, NAME, put_in_service, toy

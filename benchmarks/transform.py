@@ -84,7 +84,6 @@ def _by_tft(table: Any, folder: Path) -> None:
     import tensorflow_transform.beam as tft_beam
     from tensorflow_metadata.proto.v0 import schema_pb2
     from tensorflow_transform.tf_metadata import schema_utils
-    from tfx_bsl.arrow.table_util import CanonicalizeRecordBatch
     from tfx_bsl.tfxio import tensor_representation_util
     from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
@@ -97,7 +96,7 @@ def _by_tft(table: Any, folder: Path) -> None:
     representations = tensor_representation_util.GetTensorRepresentationsFromSchema(
         schema
     ) or tensor_representation_util.InferTensorRepresentationsFromSchema(schema)
-    batches = [CanonicalizeRecordBatch(batch) for batch in _float32(table).to_batches(max_chunksize=10_000)]
+    batches = [_listed(batch) for batch in _float32(table).to_batches(max_chunksize=10_000)]
     config = TensorAdapterConfig(batches[0].schema, representations)
 
     def preprocess(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +143,15 @@ def _float32(table: Any) -> Any:
 
     types = {name: pa.float32() for name in [*NUMBERS, *BUCKETS]} | {name: pa.binary() for name in WORDS}
     return table.select(list(types)).cast(pa.schema(types.items()))
+
+
+def _listed(batch: Any) -> Any:
+    """Return every value as a list of one, as TFX has rows in Arrow."""
+    import pyarrow as pa
+
+    places = pa.array(range(batch.num_rows + 1), pa.int32())
+    columns = [pa.ListArray.from_arrays(places, column) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 def _flights(file: Path) -> Any:

@@ -22,7 +22,7 @@ def probe(
         examples: Raw rows.
         model: The candidate.
         evaluation: What `analyze` predicted with it.
-        settings: `name` of the flywheel, and `gate`, as `gates.serving` of flywheel.yaml.
+        settings: `name` and `task` of the flywheel, and `gate`, as `gates.serving` of flywheel.yaml.
         serving: URI of the folder that `flywheel serve` watches; its request logs are replayed, if there are any.
         ledger: MLflow tracking URI.
         run: Row of the ledger that the verdict goes to.

@@ -187,7 +187,8 @@ def _if_it_serves(project: Project, **tried: Any) -> Iterator[None]:
     if gate is None:
         yield
         return
-    settings = {"name": project.name, "gate": gate.model_dump(mode="json", exclude_none=True)}
+    asked = gate.model_dump(mode="json", exclude_none=True)
+    settings = {"name": project.name, "task": project.task, "gate": asked}
     serves = probe(settings=settings, **tried).set_caching_options(False)
     with dsl.If(serves.outputs["Output"] == True):
         yield

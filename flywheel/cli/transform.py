@@ -68,17 +68,15 @@ def _of_span(span: str, workspace: Workspace) -> Path:
     """Return the file with the state of the last run for `span` on this machine that has one."""
     from flywheel.errors import ConfigError
     from flywheel.ledger import Ledger
-    from flywheel.runner import show
-    from flywheel.runner.errors import RunNotFound
+    from flywheel.runner import list_runs, show
 
     name = workspace.project.name
     rows = [row for row in Ledger(workspace.ledger).rows(name) if row.span == span]
+    runs = {folder.info().get("job"): folder.id for folder in list_runs(workspace.state)}
     for row in reversed(rows):
-        try:
-            tasks = show(row.job, root=workspace.state).tasks
-        except RunNotFound:  # it ran elsewhere, or was removed
+        if row.job not in runs:  # it ran elsewhere, or was removed
             continue
-        for key, task in tasks.items():
+        for key, task in show(runs[row.job], root=workspace.state).tasks.items():
             made = task.artifacts.get("state")
             if key.rsplit("/", 1)[-1] == "transform" and made is not None and (made.path / "state.json").is_file():
                 return made.path / "state.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.strict import Strict
 
@@ -187,7 +187,14 @@ class Image(FeatureOf):
     kind: Literal["image"] = Field(alias="as")
     height: int = Field(ge=1, le=2**14, description="Rows of pixels; others are resized.")
     width: int = Field(ge=1, le=2**14, description="Columns of pixels.")
-    channels: Literal[1, 3, 4] = Field(3, description="1 for grey, 3 for colours, 4 with transparency.")
+    channels: int = Field(3, description="1 for grey, 3 for colours, 4 with transparency.")
+
+    @field_validator("channels")
+    @classmethod
+    def _pillow_knows(cls, channels: int) -> int:
+        if channels not in (1, 3, 4):
+            raise ValueError("channels are 1, 3 or 4")
+        return channels
 
 
 Feature = Annotated[

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from flywheel.config.deploy import Deploy, Local
 from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
+from flywheel.config.metrics import check
 from flywheel.config.resources import Resources
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
@@ -57,6 +58,14 @@ class Train(Strict):
         1, ge=1, description="Processes that train together on the CPUs of one machine; with GPUs it is one for each."
     )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
+
+    @model_validator(mode="after")
+    def _one_search_on_one_machine(self) -> Train:
+        if self.tune and self.resources.nodes:
+            raise ValueError(
+                "tune and resources.nodes do not go together: search on one machine, then train on several"
+            )
+        return self
 
     def for_baseline(self) -> Train | None:
         """Return how the baseline is trained, in the form of any other model; None when there is to be none."""
@@ -134,9 +143,14 @@ class Project(Strict):
         return self
 
     @model_validator(mode="after")
-    def _gates_fit_the_task(self) -> Project:
+    def _metrics_fit_the_task(self) -> Project:
         if self.naive and self.task != "regression":
             raise ValueError(f"naive is a forecast of a number, and task is {self.task!r}")
+        if self.train.tune and self.train.tune.metric:
+            try:
+                check(self.train.tune.metric, self.task)
+            except ValueError as error:
+                raise ValueError(f"train.tune: {error}") from None
         for number, gate in enumerate(self.gates.model):
             try:
                 gate.fit(self.task)

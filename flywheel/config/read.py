@@ -81,7 +81,10 @@ def _parse_override(text: str) -> dict[str, Any]:
 
 def _explain(fault: Mapping[str, Any], values: dict[str, Any]) -> str:
     """Say in one line which key is wrong and what to write instead."""
-    where, found = _locate(fault["loc"], values)
+    loc = fault["loc"]
+    if fault["type"] == "value_error" and loc and isinstance(around := _locate(loc[:-1], values)[1], dict):
+        loc = loc if loc[-1] in around else loc[:-1]  # what is wrong is a whole model, named by its union tag
+    where, found = _locate(loc, values)
     key = ".".join(str(part) for part in where)
     if fault["type"] == "extra_forbidden":
         known = sorted(_known_keys(fault["loc"][:-1], values))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
 from flywheel.serving.outside import Outcome
-from flywheel.serving.shadow import PREDICTION, PROBABILITY, Shadow
+from flywheel.serving.pyfunc import PREDICTION, PROBABILITY
+from flywheel.serving.shadow import Shadow
 
 if TYPE_CHECKING:
     import numpy as np

@@ -30,7 +30,7 @@ with warnings.catch_warnings():
 from flywheel.errors import FlywheelError
 from flywheel.serving.figures import Figures
 from flywheel.serving.folder import Deployment
-from flywheel.serving.requests import Layout, RequestWriter
+from flywheel.serving.request_log import Layout, RequestWriter
 from flywheel.serving.root import Roots
 
 _Settings = list[ModelSettings]  # `list` is a method of the repository, by its contract
@@ -92,7 +92,7 @@ class Runtime(MLflowRuntime):
                 named = self._input_schema is not None and self._input_schema.has_input_names()
                 types = self._input_schema.input_dict() if named else {}
                 self._layout = Layout.of(
-                    {name: getattr(getattr(column, "type", None), "name", "string") for name, column in types.items()},
+                    {name: getattr(getattr(column, "type", None), "name", "") for name, column in types.items()},
                     self._requests.settings,
                 )
         return self._loaded

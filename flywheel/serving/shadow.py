@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.serving.requests import META, REQUEST, ROW, VERSION
+from flywheel.serving.pyfunc import PREDICTION, PROBABILITY
+from flywheel.serving.request_log import META, REQUEST, VERSION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-PREDICTION, PROBABILITY = "prediction", "probability_"
 THRESHOLD = 0.5
 MOVED = 0.1
 """A value has changed when it moved by more than this share of the champion's own standard deviation."""
@@ -111,36 +111,44 @@ def read(folder: Path, version: str, columns: Sequence[str], rows: int) -> tuple
     return whole.slice(0, rows).combine_chunks(), ""
 
 
-def compare(logged: pa.Table, answers: pa.Table) -> Shadow:
+def compare(logged: pa.Table, answers: pa.Table, task: str = "binary") -> Shadow:
     """Return how the candidate's `answers` to `logged` requests differ from those that are logged.
+
+    Args:
+        logged: Requests with the champion's answers.
+        answers: The candidate's, row by row.
+        task: `binary`, `multiclass` or `regression`: what a change is.
 
     Raises:
         ValueError: The two models do not answer with the same columns.
     """
     import numpy as np
+    import pyarrow as pa
 
-    differences, changed, meaning = _differences(logged, answers)
+    differences, changed, meaning = _differences(logged, answers, task)
     sizes = np.abs(differences)
-    worst = [_row(logged, answers, int(at)) for at in np.argsort(-sizes, kind="stable")[:_WORST] if sizes[at] > 0]
     inputs = [name for name in logged.column_names if name not in (*META, *answers.column_names)]
+    inputs = [name for name in inputs if not pa.types.is_binary(logged.schema.field(name).type)]
+    order = np.argsort(-sizes, kind="stable")[:_WORST]
+    worst = [_row(logged, answers, inputs, int(at)) for at in order if sizes[at] > 0]
     groups = [group for name in inputs for group in _groups(name, logged[name], sizes, changed)]
     groups.sort(key=lambda group: -group.difference)
     return Shadow(len(sizes), differences, changed, meaning, tuple(worst), tuple(groups[:_GROUPS]))
 
 
-def _differences(logged: pa.Table, answers: pa.Table) -> tuple[Floats, npt.NDArray[np.bool_], str]:
+def _differences(logged: pa.Table, answers: pa.Table, task: str) -> tuple[Floats, npt.NDArray[np.bool_], str]:
     import numpy as np
 
     classes = [name for name in answers.column_names if name.startswith(PROBABILITY)]
     if missing := [name for name in (PREDICTION, *classes) if name not in logged.column_names]:
         raise ValueError(f"the champion's answers that are logged have no {missing[0]!r}")
-    if classes:
+    if task == "multiclass":
         apart = np.stack([_numbers(answers[name]) - _numbers(logged[name]) for name in classes], axis=1)
         at = np.abs(apart).argmax(axis=1)
         same = np.array(answers[PREDICTION].to_pylist(), object) == np.array(logged[PREDICTION].to_pylist(), object)
         return apart[np.arange(len(apart)), at], ~same, "another class"
     before, after = _numbers(logged[PREDICTION]), _numbers(answers[PREDICTION])
-    if min(before.min(), after.min()) >= 0 and max(before.max(), after.max()) <= 1:
+    if task == "binary":
         return after - before, (before >= THRESHOLD) != (after >= THRESHOLD), f"the other side of {THRESHOLD}"
     moved = np.abs(after - before) > MOVED * before.std()
     return after - before, moved, f"moved by more than {MOVED:.0%} of the champion's standard deviation"
@@ -152,11 +160,9 @@ def _numbers(column: pa.ChunkedArray) -> Floats:
     return np.asarray(column.to_numpy(), dtype=np.float64)
 
 
-def _row(logged: pa.Table, answers: pa.Table, at: int) -> dict[str, Any]:
-    row = {name: logged[name][at].as_py() for name in logged.column_names if name not in (ROW, VERSION)}
-    asked = {name: value for name, value in row.items() if name not in answers.column_names and name != REQUEST}
-    both = {"request": row[REQUEST], "champion": row[PREDICTION], "candidate": answers[PREDICTION][at].as_py()}
-    return both | asked
+def _row(logged: pa.Table, answers: pa.Table, inputs: Sequence[str], at: int) -> dict[str, Any]:
+    said = {"champion": logged[PREDICTION][at].as_py(), "candidate": answers[PREDICTION][at].as_py()}
+    return {"request": logged[REQUEST][at].as_py(), **said, **{name: logged[name][at].as_py() for name in inputs}}
 
 
 def _groups(name: str, column: pa.ChunkedArray, sizes: Floats, changed: npt.NDArray[np.bool_]) -> list[Group]:

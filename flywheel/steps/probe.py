@@ -44,7 +44,7 @@ def probe(
         examples: Raw rows.
         model: The candidate.
         evaluation: What `analyze` predicted with it.
-        settings: `name` of the flywheel, and `gate`, as `gates.serving` of flywheel.yaml.
+        settings: `name` and `task` of the flywheel, and `gate`, as `gates.serving` of flywheel.yaml.
         serving: As `target` of deploy. Beside the folder of `flywheel serve` stand the logs of requests, and
             environments are kept there.
         report: Where the HTML goes.
@@ -66,7 +66,7 @@ def probe(
     if outcome is not None:
         checks += bars.judge(gate, outcome, expected, model.path)
         if logged is not None and outcome.replayed is not None:
-            shadow, check = _compare(logged, outcome.replayed, gate)
+            shadow, check = _compare(logged, outcome.replayed, gate, settings.get("task", "binary"))
             checks.append(check)
         elif gate.shadow and logged is None:
             checks.append(Check("changed on logged requests", "pass", reason=f"not checked: {why_not}"))
@@ -179,11 +179,11 @@ def _asked_with(model: Path, columns: Sequence[str], evaluation: Evaluation) -> 
     return [name for name in named if name in columns]
 
 
-def _compare(logged: pa.Table, answers: pa.Table, gate: ServingGate) -> tuple[Shadow | None, Check]:
+def _compare(logged: pa.Table, answers: pa.Table, gate: ServingGate, task: str) -> tuple[Shadow | None, Check]:
     from flywheel.serving import bars, shadow
 
     try:
-        found = shadow.compare(logged, answers)
+        found = shadow.compare(logged, answers, task)
     except ValueError as error:
         return None, Check("changed on logged requests", "warn", reason=f"not checked: {error}")
     return found, bars.changed(found, gate.shadow.max_changed if gate.shadow else None)

@@ -7,8 +7,10 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +82,7 @@ def train(
     with training_run(ledger, settings["name"], tags) as tracker:
         job = _Job(transformed, state, code, settings, champion, ledger, tracker.run, time.time() + _budget(settings))
         with trainer(code, settings["trainer"]) as call:
-            context = job.context(tracker)
+            context = job.context(lambda: tracker)
             tracker.parameters(_parameters(context, settings, champion))
             found = _searched(job, call, tracker) if settings.get("tune") else None
             made = found.model if found else _called(job, call, context)
@@ -110,18 +112,19 @@ def train(
 def assist(
     transformed: Examples, state: TransformState, code: Path, settings: dict[str, Any], champion: str, ledger: str
 ) -> None:
-    """Run the trainer beside that of another machine, which logs and packages what they make together.
+    """Train on one of several machines, of which another logs and packages what they make together.
 
     The arguments are those of `train`.
 
     Raises:
         TrainerError: The trainer cannot be imported, or fails.
     """
-    import os
+    from flywheel.training.watchdog import watched
 
     settings = _whole(settings)
     job = _Job(transformed, state, code, settings, champion, ledger, "", time.time() + _budget(settings))
-    _train_together(job, int(os.environ.get("RANK", 1)), int(os.environ.get("WORLD_SIZE", 2)))
+    with watched(settings.get("time_budget"), settings["trainer"]):
+        _launched(job)
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class _Job:
     settings: dict[str, Any]
     champion: str
     ledger: str
-    run: str
+    run: str  # in MLflow; empty on machines that log nothing
     ends: float  # when the time budget is over, in seconds since 1970: processes share no other clock
 
     @property
@@ -149,7 +152,7 @@ class _Job:
         """How many train together on this machine."""
         return int(self.settings.get("gpus", 0) or self.settings.get("processes", 1))
 
-    def context(self, tracker: Tracker, rank: int = 0, world: int = 1) -> TrainContext:
+    def context(self, tracker: Callable[[], Tracker], rank: int = 0, world: int = 1) -> TrainContext:
         from flywheel.training import device
         from flywheel.training.context import TrainContext
         from flywheel.training.rows import Share, split
@@ -169,12 +172,12 @@ class _Job:
             name=settings["name"],
             checkpoints=_checkpoints(self),
             deadline=time.monotonic() + self.ends - time.time(),
-            device=device.choose(settings.get("gpus", 0), rank),
+            device=device.choose(settings.get("gpus", 0), rank % self.processes),
             rank=rank,
             world=world,
-            load_champion=lambda: self.predictor(tracker).model if self.champion else None,
+            load_champion=lambda: self.predictor(tracker()).model if self.champion else None,
             start=partial(_start, self, tracker, rank),
-            record=tracker.metrics,
+            record=lambda metrics, step: tracker().metrics(metrics, step),
         )
 
     def predictor(self, tracker: Tracker) -> Predictor:
@@ -184,7 +187,7 @@ class _Job:
         return pyfunc.load(tracker.client.download(self.champion))
 
 
-def _start(job: _Job, tracker: Tracker, rank: int, model: Any) -> Decision:
+def _start(job: _Job, tracker: Callable[[], Tracker], rank: int, model: Any) -> Decision:
     """Copy what fits of the model in service into `model`, if that is asked for, and keep what was decided."""
     from flywheel.training import frameworks, warm_start
 
@@ -193,30 +196,36 @@ def _start(job: _Job, tracker: Tracker, rank: int, model: Any) -> Decision:
         decision = warm_start.NO_CHAMPION
         if job.champion:
             framework = frameworks.name_of(model, job.settings["trainer"])
-            decision = warm_start.decide(model, framework, job.learned, job.predictor(tracker))
+            decision = warm_start.decide(model, framework, job.learned, job.predictor(tracker()))
     if rank == 0:
-        tracker.tag("flywheel.warm_start", str(decision))
+        tracker().tag("flywheel.warm_start", str(decision))
     return decision
 
 
 def _called(job: _Job, call: Any, context: TrainContext) -> Any:
     """Return what the trainer makes, in this process or in several that train together."""
-    from flywheel.training import memory
+    from flywheel.training import distributed, memory
     from flywheel.training.watchdog import watched
 
     name = job.settings["trainer"]
     try:
         with watched(job.settings.get("time_budget"), name):
-            if job.processes > 1:
-                from flywheel.training import distributed
-
-                return distributed.launch(_train_together, job, job.processes, gpus=bool(job.settings.get("gpus")))
+            if job.processes > 1 or distributed.Nodes.here().count > 1:
+                return _launched(job)
             _seed(job.settings["seed"])
             return call(context)
     except TrainerError as error:
         if memory.is_out_of_memory(error.__cause__):
             raise memory.explained(name, context.parameters.get("batch")) from error
         raise
+
+
+def _launched(job: _Job) -> Any:
+    """Return what the trainer makes in several processes, on this machine and on others; None on all but the first."""
+    from flywheel.training import distributed
+
+    gpus, nodes = bool(job.settings.get("gpus")), distributed.Nodes.here()
+    return distributed.launch(_train_together, job, job.processes, gpus=gpus, nodes=nodes)
 
 
 def _searched(job: _Job, call: Any, tracker: Tracker) -> Found:
@@ -251,7 +260,12 @@ def _train_together(job: _Job, rank: int, world: int) -> Any:
     from flywheel.training.tracking import Tracker
     from flywheel.training.user_code import trainer
 
-    with trainer(job.code, job.settings["trainer"]) as call, Tracker(Ledger(job.ledger).client, job.run) as tracker:
+    with ExitStack() as stack, trainer(job.code, job.settings["trainer"]) as call:
+
+        @cache  # opened by who logs: MLflow takes seconds
+        def tracker() -> Tracker:
+            return stack.enter_context(Tracker(Ledger(job.ledger).client, job.run))
+
         context = job.context(tracker, rank, world)
         _seed(job.settings["seed"])
         return call(context)

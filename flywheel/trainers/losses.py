@@ -13,7 +13,7 @@ Loss = Literal["cross_entropy", "focal", "generalised_cross_entropy"]
 
 
 def keras(loss: Loss = "cross_entropy", gamma: float = 2.0, q: float = 0.7) -> Callable[[Any, Any], Any]:
-    """Return a loss for `compile`, of labels and logits: one unit for a binary label, else one for each class.
+    """Return a loss for `compile`, of labels and logits: one for a binary label, else one for each class.
 
     Args:
         loss: `cross_entropy`; `focal` counts rows less that are right already, for rare classes (Lin et al. 2017);
@@ -24,7 +24,7 @@ def keras(loss: Loss = "cross_entropy", gamma: float = 2.0, q: float = 0.7) -> C
     from keras import ops
 
     def call(labels: Any, logits: Any) -> Any:
-        if logits.shape[-1] == 1:
+        if len(logits.shape) == 1 or logits.shape[-1] == 1:
             signs = 2 * ops.reshape(ops.cast(labels, logits.dtype), (-1,)) - 1
             likelihood = -ops.softplus(-signs * ops.reshape(logits, (-1,)))
         else:
@@ -41,7 +41,7 @@ def torch(loss: Loss = "cross_entropy", gamma: float = 2.0, q: float = 0.7) -> C
     from torch.nn import functional
 
     def call(labels: Any, logits: Any) -> Any:
-        if logits.shape[-1] == 1:
+        if logits.ndim == 1 or logits.shape[-1] == 1:
             signs = 2 * labels.reshape(-1).to(logits.dtype) - 1
             likelihood = functional.logsigmoid(signs * logits.reshape(-1))
         else:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from flywheel.errors import ConfigError, meant
+from flywheel.trainers import losses
 from flywheel.training.context import TrainContext
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -33,7 +34,14 @@ def absolute(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return functional.smooth_l1_loss(outputs, labels, reduction="none")
 
 
-CLASSES: dict[str, Loss] = {"cross_entropy": cross_entropy}
+def robust(name: losses.Loss, gamma: float = 2.0, q: float = 0.7) -> Loss:
+    """Return one of `flywheel.trainers.losses`, of outputs and labels."""
+    loss = losses.torch(name, gamma, q)
+    return lambda outputs, labels: loss(labels, outputs)
+
+
+ROBUST: tuple[losses.Loss, ...] = ("focal", "generalised_cross_entropy")
+CLASSES: dict[str, Loss] = {"cross_entropy": cross_entropy} | {name: robust(name) for name in ROBUST}
 VALUES: dict[str, Loss] = {"squared": squared, "absolute": absolute}
 
 
@@ -48,6 +56,10 @@ class Answer(nn.Module):
         loss: Name of the loss, or what gives that of each row; by the task when None.
         class_weights: `balanced`, or {value of the label: weight}.
     """
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    class_weights: torch.Tensor | None
 
     def __init__(
         self,

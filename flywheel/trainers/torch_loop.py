@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
@@ -17,9 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from flywheel.config.strict import Strict
-from flywheel.errors import TrainerError
+from flywheel.errors import ConfigError, TrainerError
 from flywheel.say import say
-from flywheel.trainers.torch_answer import Answer, Loss
+from flywheel.trainers import calibration
+from flywheel.trainers.torch_answer import ROBUST, Answer, Loss, outputs_of, robust
 from flywheel.trainers.torch_resume import Position, dump, read, restore, snapshot
 from flywheel.trainers.torch_together import Together
 from flywheel.training.checkpoints import Preemption
@@ -38,7 +40,12 @@ class Recipe(Strict):
     clip: float | None = Field(1.0, gt=0, description="Largest norm of the gradient.")
     ema: float | None = Field(None, gt=0, lt=1, description="Average the weights over steps, as 0.999, and use those.")
     patience: int = Field(3, ge=1, description="Stop when validation rows saw no better for so many epochs.")
-    loss: str | None = Field(None, description="cross_entropy, squared or absolute; by the task, unless given.")
+    loss: str | None = Field(
+        None, description="cross_entropy, focal or generalised_cross_entropy; in a regression squared or absolute."
+    )
+    gamma: float = Field(2.0, ge=1, description="How much less the focal loss counts rows that are right already.")
+    q: float = Field(0.7, ge=0, le=1, description="How much less generalised cross entropy counts rows that are wrong.")
+    calibrate: bool = Field(False, description="Scale probabilities by what validation rows say.")
     class_weights: Literal["balanced"] | dict[int | str, float] | None = Field(
         None, description="How much rows of each class count: `balanced`, or {value of the label: weight}."
     )
@@ -74,6 +81,8 @@ class _Fit:
         self.context, self.recipe, self.preemption = context, recipe, preemption
         self.device = torch.device(context.device)
         self.together = Together(context, self.device)
+        if loss is None and recipe.loss in ROBUST and context.task != "regression":
+            loss = robust(recipe.loss, recipe.gamma, recipe.q)
         self.model = Answer(module, context, recipe.loss if loss is None else loss, recipe.class_weights)
         self.model.to(self.device)
         self.forward: Callable[[Any], torch.Tensor] = self.model.module
@@ -90,19 +99,45 @@ class _Fit:
         self.at = Position()
         self.broken = torch.tensor(-1, device=self.device)  # number of the first step whose loss was not finite
         self.mixed = self.device.type == "cuda" if recipe.mixed is None else recipe.mixed
-        self.parts = {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
+        self.parts: dict[str, Any] = {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
         if self.averaged:
             self.parts["averaged"] = self.averaged
 
     def run(self) -> nn.Module:
         """Return the fitted model."""
-        self._resume()
+        if not self._resume():
+            self.context.warm_start(self.model)
         while self.at.epoch < self.recipe.epochs and self.at.worse < self.recipe.patience and not self.at.over:
             self._epoch()
         self.context.checkpoints.join()
         if self.at.best is not None:
             self.model.load_state_dict(self.at.best)
+        if self.recipe.calibrate and self.context.task != "regression":
+            self._calibrate()
         return self.model.to("cpu").eval()
+
+    def _calibrate(self) -> None:
+        """Divide the logits by the temperature of the validation rows, of several processes by that of the first's."""
+        last = [each for each in self.model.modules() if isinstance(each, nn.Linear)][-1:]
+        if not last or last[0].out_features != outputs_of(self.context):
+            raise ConfigError(
+                "parameters.calibrate is set, but the module does not end with a torch.nn.Linear of the logits",
+                "end it with one, or leave calibrate out.",
+            )
+        self.model.eval()
+        logits: list[Any] = []
+        labels: list[Any] = []
+        weights: list[Any] = []
+        with torch.inference_mode():
+            for batch in self._loader(self.context.validation):
+                columns, truth, counts = self._on_device(batch)
+                logits.append(self.model.module(columns).float().cpu().numpy())
+                labels.append(truth.cpu().numpy())
+                weights += [] if counts is None else [counts.cpu().numpy()]
+        found = calibration.torch(
+            last[0], np.concatenate(logits), np.concatenate(labels), np.concatenate(weights) if weights else None
+        )
+        say(f"calibrated: the temperature of validation rows is {found:.3f}")
 
     def _epoch(self) -> None:
         """Train for an epoch, or what is left of it, and see how good the model is then."""
@@ -123,7 +158,7 @@ class _Fit:
         seconds = time.perf_counter() - began
         figures = {
             "loss": float(total[0] / total[1].clamp_min(1e-12)),
-            "rate": self.schedule.get_last_lr()[0],
+            "rate": float(self.schedule.get_last_lr()[0]),
             "samples_per_second": rows * self.context.world / seconds,
             "data_wait_share": waited / seconds,
         }
@@ -145,9 +180,10 @@ class _Fit:
         # Gradients are of the sum over the rows: the mean is the same however many batches and processes share them.
         scale = (self.context.world / weight.clamp_min(1e-12)).float()
         gradients = [each.grad for each in self.parameters if each.grad is not None]
-        torch._foreach_mul_(gradients, scale)
         if self.recipe.clip:
-            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+            norm = nn.utils.get_total_norm(gradients) * scale
+            scale = scale * (self.recipe.clip / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, scale)
         self.optimiser.step()
         self.schedule.step()
         if self.averaged:
@@ -175,7 +211,8 @@ class _Fit:
 
     def _judge(self, figures: dict[str, float]) -> None:
         """Measure the model on the validation rows, keep it when it is the best so far, and end the epoch."""
-        began, judged = time.perf_counter(), self.averaged.module if self.averaged else self.model
+        began = time.perf_counter()
+        judged: Any = self.averaged.module if self.averaged else self.model
         total = torch.zeros(2, device=self.device, dtype=torch.float64)
         judged.eval()
         with torch.inference_mode():
@@ -237,8 +274,9 @@ class _Fit:
             state = snapshot({name: part.state_dict() for name, part in self.parts.items()})
             self.context.checkpoints.save(self.at.step, dump(state, self.at, self.device), wait=wait)
 
-    def _resume(self) -> None:
-        """Go on from the newest checkpoint, if there is one that can be read."""
+    def _resume(self) -> bool:
+        """Go on from the newest checkpoint, if there is one that can be read, and return whether there is."""
         found = read(self.context.checkpoints, self.device)
         if found is not None:
             self.at = restore(found, self.parts, self.device)
+        return found is not None

@@ -54,7 +54,7 @@ def snapshot(state: Any) -> Any:
 
 def dump(state: dict[str, Any], at: Position, device: torch.device) -> Callable[[], bytes]:
     """Return what gives the bytes of a snapshot, of where training is now and of all random states."""
-    numpy = np.random.get_state()
+    numpy: Any = np.random.get_state()
     content = {
         "state": state,
         "at": {key: value for key, value in vars(at).items() if key not in ("reserve", "over")},

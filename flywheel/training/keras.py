@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -135,8 +136,14 @@ def _arranged(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> dict[str, 
 
 
 def _write_timeless(file: Path, content: dict[str, bytes]) -> None:
-    """Write a `.keras` file that says nothing of when it was made: equal models are equal files."""
+    """Write a `.keras` file that says nothing of when and where in memory it was made: equal models are equal files."""
     content["metadata.json"] = json.dumps(json.loads(content["metadata.json"]) | {"date_saved": ""}).encode()
+    numbers: dict[str, int] = {}  # what is shared is known by its address
+    content["config.json"] = re.sub(
+        rb'("shared_object_id": )(\d+)',
+        lambda found: found[1] + str(numbers.setdefault(found[2].decode(), len(numbers))).encode(),
+        content["config.json"],
+    )
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(content):
             archive.writestr(zipfile.ZipInfo(name), content[name])

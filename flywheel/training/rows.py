@@ -44,10 +44,10 @@ class Share:
     worker: int = 0
     workers: int = 1
 
-    def of_rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return this process's part of the rows of a batch."""
-        first, last = (len(rows) * rank // self.world for rank in (self.rank, self.rank + 1))
-        return rows[first:last]
+    def of_rows(self, first: int, last: int) -> tuple[int, int]:
+        """Return where this process's part of a batch of rows `first` to `last` begins and ends."""
+        rows = last - first
+        return first + rows * self.rank // self.world, first + rows * (self.rank + 1) // self.world
 
 
 class Rows:
@@ -198,11 +198,11 @@ class Rows:
         import torch
         from torch.utils.data import DataLoader
 
-        from flywheel.training.stream import Stream
+        from flywheel.training.stream import Stream, as_it_is
 
         stream = Stream(partial(self._minibatches, size, shuffle, epoch, buffer, skip), self._share)
         own = torch.Generator()  # else every loader would draw from the one that training draws from
-        return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin_memory, generator=own)
+        return DataLoader(stream, None, num_workers=workers, pin_memory=pin_memory, collate_fn=as_it_is, generator=own)
 
     def _minibatches(
         self, size: int, shuffle: bool, epoch: int, buffer: int, skip: int, share: Share
@@ -214,26 +214,26 @@ class Rows:
             order = np.arange(table.num_rows)
             if shuffle:
                 np.random.default_rng((self._seed, epoch, index)).shuffle(order)
-            held = self._held(table)
+            held = self._held(table, order)
             for start in range((number - index * batches) * size, len(order), size):
                 number += 1
                 if (number - 1 - skip) % share.workers == share.worker:
-                    yield self._taken(held, share.of_rows(order[start : start + size]))
+                    yield self._taken(held, order, *share.of_rows(start, min(start + size, len(order))))
 
-    def _held(self, table: pa.Table) -> dict[str, Any]:
-        """Return columns as arrays; those of bytes as they are, since decoded they would not fit in memory."""
+    def _held(self, table: pa.Table, order: NDArray[np.int64]) -> dict[str, Any]:
+        """Return columns as arrays in this order; those of bytes as they are, since decoded they would not fit."""
         return {
             name: table.column(name).combine_chunks()
             if _is_bytes(table.schema.field(name).type)
-            else self._array(name, table)
+            else self._array(name, table).take(order, axis=0)
             for name in table.schema.names
         }
 
-    def _taken(self, held: dict[str, Any], rows: NDArray[np.int64]) -> tuple[Any, ...]:
+    def _taken(self, held: dict[str, Any], order: NDArray[np.int64], first: int, last: int) -> tuple[Any, ...]:
         columns = {
-            name: values[rows]
+            name: values[first:last]
             if isinstance(values, np.ndarray)
-            else tensor(values.take(pa.array(rows)), self._inputs[name])
+            else tensor(values.take(pa.array(order[first:last])), self._inputs[name])
             for name, values in held.items()
         }
         label = columns.pop(self._label)

@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 import optuna
 
+from flywheel.config.metrics import better
 from flywheel.errors import ConfigError, FlywheelError, TrainerError
 from flywheel.say import say
 from flywheel.training.tracking import Tracker, trial_run
 
-_LESS_IS_BETTER = ("brier", "log_loss", "loss", "mae", "mape", "mase", "mse", "pinball", "rmse", "smape")
 _JOURNAL = "journal:///"
 _UNPRUNED = 4  # trials that end before one is held against their median
 
@@ -87,8 +87,9 @@ class Search:
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
         """Which way it is better."""
-        asked = self.asked.get("direction") or ("minimize" if self.metric in _LESS_IS_BETTER else "maximize")
-        return "minimize" if asked == "minimize" else "maximize"
+        asked = self.asked.get("direction")
+        less = better(self.metric, self.task) < 0 if asked is None else asked == "minimize"
+        return "minimize" if less else "maximize"
 
     @property
     def name(self) -> str:
@@ -172,7 +173,7 @@ class Search:
     def _report(self, trial: optuna.Trial, metrics: Mapping[str, float], step: int) -> None:
         """Tell the study how a trial does, and end it when it does worse than others did by then."""
         names = [self.metric, f"val_{self.metric}", f"validation_{self.metric}"]
-        names += ["val_loss"] if self.metric in _LESS_IS_BETTER else []
+        names += ["val_loss"] if self.direction == "minimize" else []
         found = next((metrics[name] for name in names if name in metrics), None)
         if found is None or not self.asked.get("prune", True):
             return

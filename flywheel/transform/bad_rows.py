@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 from flywheel.errors import DataError
 
 
+def refused(row: int, feature: str, reason: str) -> DataError:
+    """Return the error for a row that cannot be transformed where nobody counts such rows."""
+    return DataError(f"row {row} cannot be transformed: {feature!r}: {reason}", "mend it.")
+
+
 class BadRows:
     """Which rows of a batch cannot be transformed, and why; the first reason of a row is kept.
 
@@ -19,7 +24,7 @@ class BadRows:
     """
 
     def __init__(self, rows: int, *, refuse: bool = False) -> None:
-        self.rows, self._refuse = rows, refuse
+        self.rows, self.refuse = rows, refuse
         self.reasons: dict[int, tuple[str, str]] = {}
 
     def add(self, rows: Iterable[int], feature: str, reason: str) -> None:
@@ -29,10 +34,8 @@ class BadRows:
             DataError: Bad rows are refused.
         """
         for row in rows:
-            if self._refuse:
-                raise DataError(
-                    f"row {int(row)} cannot be transformed: {feature!r}: {reason}", "mend it, or leave it out."
-                )
+            if self.refuse:
+                raise refused(int(row), feature, reason)
             self.reasons.setdefault(int(row), (feature, reason))
 
     def __len__(self) -> int:

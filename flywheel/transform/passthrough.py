@@ -70,12 +70,14 @@ class Image(Feature):
         return (Input(self.name, "image", None, (self.height, self.width, self.channels), "uint8"),)
 
     def apply(self, columns: Sequence[pa.Array], bad: BadRows) -> tuple[pa.Array, ...]:
-        """Return the bytes; each image is decoded once to see that it can be."""
+        """Return the bytes; where bad rows are counted, each image is decoded once to see that it can be."""
         found = raw.blobs(columns[0])
+        if bad.refuse:  # `tensor` decodes it next, and says the same
+            return (found,)
         for row, data in enumerate(found):
             if data.is_valid:
                 try:
                     tensors.decode(data.as_py(), self.height, self.width, self.channels)
                 except ValueError as error:
-                    bad.add([row], self.name, f"an image that cannot be decoded: {error}")
+                    bad.add([row], self.name, tensors.undecodable(error))
         return (found,)

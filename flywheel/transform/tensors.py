@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from flywheel.transform.bad_rows import refused
 from flywheel.transform.inputs import Input
 
 if TYPE_CHECKING:
@@ -76,12 +77,20 @@ def decode(data: bytes, height: int, width: int, channels: int) -> NDArray[np.ui
     return np.asarray(converted, dtype=np.uint8).reshape(height, width, channels)
 
 
+def undecodable(error: ValueError) -> str:
+    """Return what is said of an image that `decode` could not read."""
+    return f"an image that cannot be decoded: {error}"
+
+
 def _images(column: pa.Array, input: Input) -> NDArray[np.uint8]:
     height, width, channels = input.shape
     pixels = np.zeros((len(column), height, width, channels), np.uint8)
     for row, data in enumerate(column):
         if data.is_valid:
-            pixels[row] = decode(data.as_py(), height, width, channels)
+            try:
+                pixels[row] = decode(data.as_py(), height, width, channels)
+            except ValueError as error:
+                raise refused(row, input.name, undecodable(error)) from None
     return pixels
 
 

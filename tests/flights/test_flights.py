@@ -3,11 +3,13 @@
 import json
 import re
 import socket
+import subprocess
+import sys
 import urllib.request
 
 import pytest
 
-from tests.flights.conftest import SMALL, interrupt, wait_for
+from tests.flights.conftest import PROBED, SMALL, interrupt, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +29,7 @@ def test_the_loop_closes(make_project):
     """Train, promote, do nothing twice, compare with the champion, reject data, serve what was promoted."""
     flywheel = make_project()
     spans = ["2013-03-01", "2013-03-01", "2013-02-20", "2013-03-08"]
-    done = flywheel("run", *(part for span in spans for part in ("--span", span)), *SMALL)
+    done = flywheel("run", *(part for span in spans for part in ("--span", span)), *PROBED)
 
     assert done.returncode == 0, done.stderr
     assert re.search(r"2013-03-01 .* ok .* ok .* 0\.\d{4} .* promoted v1", done.stdout)
@@ -42,6 +44,11 @@ def test_the_loop_closes(make_project):
     assert {path.name for path in reports(flywheel, "2013-03-08")} == {"validate.html", "decide.html"} | tried
     for report in reports(flywheel, "2013-03-08"):
         assert not re.search(r"<script|src=|https?://(?!www\.w3\.org)", report.read_text())
+
+    command = [sys.executable, "-m", "flywheel", "transform", "diff", "2013-03-01", "2013-03-08"]
+    changed = subprocess.run([*command, str(flywheel.folder), "--json"], capture_output=True, check=True, text=True)
+    changes = json.loads(changed.stdout)["changes"]
+    assert {"distance", "temp"} <= {change["feature"] for change in changes if change["what"] == "mean"}
 
     strange = ["--span", "2013-03-09", "--set", "gates.data.drift={carrier: 0.00001}", "--fail-unless-promoted"]
     rejected = flywheel("run", *strange, *SMALL)

@@ -130,8 +130,8 @@ def test_resources_of_training_stand_in_the_compiled_form(tmp_path):
     assert resources["resourceCpuRequest"] == "4"
 
 
-def test_resources_are_no_part_of_what_the_cache_looks_at(tmp_path):
-    plain, *_ = compiled_with("{cpu: 1}", tmp_path)
+def test_where_it_runs_is_no_part_of_what_the_cache_looks_at(tmp_path):
+    plain, *_ = compiled_with("{gpu: 1}", tmp_path)
     spot, *_ = compiled_with("{gpu: 1, gpu_kind: nvidia-l4, spot: true}", tmp_path)
 
     assert train_task(plain)["inputs"] == train_task(spot)["inputs"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.serving import bars, shadow
+from flywheel.serving import bars
 from flywheel.serving.shadow import Shadow, compare, read
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
@@ -45,7 +45,9 @@ def test_equal_answers_differ_nowhere():
 
 def test_classes_change_by_name_and_differ_by_their_largest_probability():
     before = logged(["a", "b"], probability_a=[0.9, 0.4], probability_b=[0.1, 0.6])
-    found = compare(before, table(prediction=["a", "a"], probability_a=[0.8, 0.7], probability_b=[0.2, 0.3]))
+    found = compare(
+        before, table(prediction=["a", "a"], probability_a=[0.8, 0.7], probability_b=[0.2, 0.3]), "multiclass"
+    )
 
     assert found.changed.tolist() == [False, True]
     assert np.abs(found.differences) == pytest.approx([0.1, 0.3])
@@ -53,7 +55,7 @@ def test_classes_change_by_name_and_differ_by_their_largest_probability():
 
 
 def test_values_change_when_they_move_by_more_than_a_share_of_their_spread():
-    found = compare(logged([10.0, 20.0, 30.0]), table(prediction=[10.0, 20.5, 31.0]))
+    found = compare(logged([10.0, 20.0, 30.0]), table(prediction=[10.0, 20.5, 31.0]), "regression")
 
     assert found.changed.tolist() == [False, False, True]
     assert "10% of the champion's standard deviation" in found.meaning
@@ -97,5 +99,4 @@ def test_the_newest_requests_that_the_champion_answered_are_read(tmp_path):
 
 def test_answers_in_other_columns_cannot_be_compared():
     with pytest.raises(ValueError, match="no 'probability_a'"):
-        compare(logged([0.1]), table(prediction=["a"], probability_a=[1.0]))
-    assert shadow.PREDICTION == "prediction"
+        compare(logged([0.1]), table(prediction=["a"], probability_a=[1.0]), "multiclass")

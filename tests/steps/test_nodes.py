@@ -20,6 +20,7 @@ from tests.stand_ins.kubernetes.server import PODS
 from tests.stores import ledger_in
 from tests.training.worlds import FEATURES, SKLEARN, SPANS, batch_of, examples_in, project_in
 
+pytest.importorskip("jsonschema")  # the stand-in needs it
 WORKFLOWS = "/apis/argoproj.io/v1alpha1/namespaces/team/workflows"
 TOGETHER = """
     import numpy as np
@@ -30,8 +31,8 @@ TOGETHER = """
     from flywheel.training.sklearn import matrix
 
     def train(context):
-        distributed.init_process_group("gloo")
-        rank, world = distributed.get_rank(), distributed.get_world_size()
+        rank, world = context.rank, context.world
+        assert (rank, world) == (distributed.get_rank(), distributed.get_world_size())
         columns, labels = context.train.arrays()
         x, y = torch.tensor(matrix(columns)[rank::world]).double(), torch.tensor(labels[rank::world]).double()
         weights, bias = torch.zeros(x.shape[1], dtype=torch.double), torch.zeros(1, dtype=torch.double)
@@ -94,6 +95,7 @@ def run(data, tmp_path, kubernetes):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_two_nodes_train_one_model_together(run, kubernetes, data):
     """The processes are real, and so are gloo between them, the packaged model and MLflow."""
     pytest.importorskip("torch")
@@ -144,6 +146,7 @@ def test_what_is_trained_on_lies_where_the_nodes_see_it(run, kubernetes, data):
     assert all(spec[key].startswith(str(run.volume)) for key in ("examples", "transformed", "state", "code", "model"))
     assert told["command"] == ["python", "-m", "flywheel.steps.nodes", str(run.shared.spec)]
     assert "resources" not in spec["settings"]
+    assert spec["settings"]["gpus"] == 2
     assert spec["settings"]["checkpoint"]["folder"] == str(run.shared.checkpoints)
     assert job["spec"]["trainer"]["image"].endswith("/gpu:latest")
     assert job["metadata"]["ownerReferences"][0]["kind"] == "Workflow"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 
 from flywheel.artifacts import Evaluation, Verdict
 from flywheel.errors import ArtifactError, ConfigError
+from flywheel.serving.outside import requirements
 from flywheel.steps.probe import probe, sample
 from tests.evaluation import worlds
 from tests.serving.toys import NAME, toy
@@ -54,9 +56,11 @@ class World:
         self.evaluation = worlds.evaluation(folder / "evaluation", judged)
         self.serving, self.report = folder / "state" / "serving", folder / "reports" / "probe.html"
 
-    def probe(self, gate=(), at_load="", before_answer="", evaluation=None):
+    def probe(self, gate=(), at_load="", before_answer="", evaluation=None, declares=True):
         code = MODEL.replace("AT_LOAD", at_load).replace("BEFORE_ANSWER", before_answer)
         model = toy(self.folder / f"model-{abs(hash((at_load, before_answer)))}", "0", code, whole="double")
+        if not declares:
+            (model.path / "requirements.txt").unlink()
         settings = {"name": NAME, "gate": dict(gate)}
         return probe(self.examples, model, evaluation or self.evaluation, settings, str(self.serving), self.report)
 
@@ -196,3 +200,25 @@ def test_predictions_of_other_rows_are_refused(world, tmp_path):
 def test_a_gate_that_is_none_is_refused(world):
     with pytest.raises(ConfigError, match=r"p98_ms(.|\n)*write it as"):
         world.probe({"p98_ms": 1})
+
+
+@pytest.mark.slow
+def test_isolated_a_model_has_what_it_declares_and_no_more(world):
+    """It declares nothing, so there is no MLflow."""
+    verdict = world.probe({"isolated": True}, declares=False)
+
+    assert only(verdict, "installs").result == "pass"
+    assert [check.name for check in verdict.failed] == ["loads outside the run"]
+    assert "No module named 'mlflow'" in verdict.why
+    assert len(list((world.serving.parent / "environments").glob("*/ready"))) == 1
+
+
+def test_what_a_model_declares_is_told_with_what_this_library_needs_and_without_itself(tmp_path):
+    lines = ["mlflow==3.1.0", f"ai-flywheel=={version('ai-flywheel')}", "# a comment", "", "scikit-learn==1.6.0"]
+    (tmp_path / "requirements.txt").write_text("\n".join(lines))
+
+    found = requirements(tmp_path)
+
+    assert {"mlflow==3.1.0", "scikit-learn==1.6.0"} < set(found)
+    assert any(line.startswith("pydantic") for line in found)
+    assert not any("flywheel" in line or "extra" in line for line in found)

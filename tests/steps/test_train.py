@@ -1,6 +1,7 @@
 """Train, with a real MLflow store: what a model folder holds, and what is said when the user's code is wrong."""
 
 import re
+import shutil
 
 import mlflow.pyfunc
 import pytest
@@ -248,6 +249,23 @@ def test_modules_of_one_archive_are_not_those_of_the_next(run):
         run("import other\ndef train(context):\n  raise ValueError(other.text)", other='text = "is other\'s second"')
 
 
+def test_a_feature_function_travels_into_the_model_and_needs_nothing_of_the_project(data, tmp_path):
+    functions = "import pyarrow.compute as pc\ndef twice(batch):\n    return pc.multiply(batch.columns[0], 2.0)\n"
+    code = project_in(tmp_path / "project", trainer=SKLEARN, features=functions)
+    specs = [*FEATURES, {"name": "twice", "columns": ["size"], "function": "features:twice", "as": "numeric"}]
+    state, transformed = transform(data[0], specs, "label", SPANS[:4], tmp_path / "state", tmp_path / "rows", code)
+    settings = {"name": "words", "trainer": "trainer:train", "parameters": {}, "seed": 7}
+    model = train(data[0], transformed, state, code, settings, "", ledger_in(tmp_path / "ledger"), tmp_path / "model")
+    shutil.rmtree(tmp_path / "project")
+    shutil.rmtree(tmp_path / "archives")
+    loaded = mlflow.pyfunc.load_model(str(model.path))
+
+    assert loaded.metadata.get_input_schema().input_names() == ["size", "hour", "word"]
+    assert loaded.predict(raw.frame(batch_of(20, seed=9))).prediction.between(0, 1).all()
+    inputs = pyfunc.load(model.path).state.apply_batch(batch_of(20, seed=9))
+    assert inputs["twice"].tolist() == pytest.approx(inputs["size"].tolist(), abs=1e-5)
+
+
 @pytest.mark.slow
 def test_a_keras_model_predicts_alike_alone_and_among_others(run):
     model = run(KERAS)
@@ -367,7 +385,14 @@ def test_checkpoints_outlive_a_failure_and_go_when_training_has_ended_well(run, 
 
 @pytest.mark.slow
 def test_processes_that_train_together_give_one_model(run):
-    assert run(TORCH, parameters={"epochs": 2}, settings={"processes": 2.0}).manifest.facts["framework"] == "torch"
+    parameters = {"epochs": 1, "hidden": [4], "batch": 64}
 
+    assert run(TORCH, parameters=parameters, settings={"processes": 2.0}).manifest.facts["framework"] == "torch"
+    (logged,) = training_runs(run.ledger)
+    assert "val_loss" in logged.data.metrics
+
+
+@pytest.mark.slow
+def test_what_fails_in_one_of_several_processes_is_said_with_its_line(run):
     with pytest.raises(TrainerError, match=r"process \d of those(.|\n)*failed at trainer.py:2(.|\n)*mend it there"):
-        run("def train(context):\n  return 1 / 0", settings={"processes": 2.0}, target="failed")
+        run("def train(context):\n  return 1 / 0", settings={"processes": 2.0})

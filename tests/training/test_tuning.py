@@ -142,8 +142,8 @@ def test_a_trial_that_fails_is_left_out_but_a_trainer_that_always_does_is_said_a
 
 
 def test_a_metric_that_is_not_measured_is_answered_with_those_that_are(tracker):
-    with pytest.raises(ConfigError, match=r"'f1'(.|\n)*auc, log_loss"):
-        search({"metric": "f1"}).run(Trainer(), tracker)
+    with pytest.raises(ConfigError, match=r"'brier'(.|\n)*auc, log_loss"):
+        search({"metric": "brier"}).run(Trainer(), tracker)
 
 
 @pytest.mark.parametrize(

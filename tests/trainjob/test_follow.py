@@ -7,6 +7,7 @@ from flywheel.trainjob.cluster import Outage
 from flywheel.trainjob.follow import Followed
 from flywheel.trainjob.manifest import body
 
+pytest.importorskip("jsonschema")  # the stand-in needs it
 OLD = {"apiVersion": "v1", "kind": "Pod", "name": "first-try", "uid": "u1"}
 NEW = {"apiVersion": "v1", "kind": "Pod", "name": "second-try", "uid": "u2"}
 

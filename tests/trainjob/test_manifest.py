@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +10,8 @@ from hypothesis import strategies as st
 from flywheel.config import Resources
 from flywheel.trainjob.manifest import Plan, body, name_of
 from tests.stand_ins.kubernetes.server import SCHEMA
+
+jsonschema = pytest.importorskip("jsonschema")
 
 
 def plan_of(**asked):

@@ -5,19 +5,26 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from flywheel import config
 from flywheel.errors import DataError
 from flywheel.transform.analysis import Analysis, Labels
 from flywheel.transform.bad_rows import BadRows
 from flywheel.transform.categories import Category
 from flywheel.transform.numbers import Bucket, Numeric
 from flywheel.transform.summaries import Counts, Histogram, Moments
-from tests.transform.worlds import FEATURES, SCHEMA, batches, learned
+from tests.transform.worlds import EVERY_KIND, FEATURES, SCHEMA, WIDE, batches, functions_in, learned
 
 X = {"name": "x", "columns": ("x",), "types": ("double",)}
 finite = st.floats(-1e6, 1e6, width=32)
+
+
+@pytest.fixture(scope="module")
+def functions(tmp_path_factory):
+    return functions_in(tmp_path_factory.mktemp("project") / "code")
 
 
 def bucket(values, quantiles, bins=2**16):
@@ -44,6 +51,17 @@ def test_order_and_grouping_of_batches_change_nothing(parts, seed):
     half[1].merge(half[0])
 
     assert half[1].finish(SCHEMA) == learned(*parts)
+
+
+@given(parts=st.lists(batches(least=2, most=8, schema=WIDE), min_size=2, max_size=4), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+def test_order_and_grouping_change_nothing_for_any_kind(functions, parts, seed):
+    halves = [Analysis(EVERY_KIND, "label") for _ in range(2)]
+    for index in np.random.default_rng(seed).permutation(len(parts)):
+        halves[index % 2].add(parts[index], functions)
+    halves[1].merge(halves[0])
+
+    assert halves[1].finish(WIDE) == learned(*parts, features=EVERY_KIND, code=functions)
 
 
 @given(st.lists(st.none() | finite, min_size=1, max_size=50), st.integers(0, 50))
@@ -194,6 +212,14 @@ def test_a_number_to_predict_keeps_its_mean_and_deviation(values, cut):
     assert target.mean == pytest.approx(np.mean(values), rel=1e-8, abs=1e-6)
     assert target.deviation == pytest.approx(np.std(values), rel=1e-6, abs=1e-5)
     assert target.encode(pa.array([1, None])).to_pylist() == [1.0, None]
+
+
+def test_whole_numbers_that_kubeflow_made_floats_of_give_the_same_features():
+    specs = TypeAdapter(tuple[config.Feature, ...]).validate_python(EVERY_KIND)
+    given = [spec.model_dump(mode="json", by_alias=True, exclude_none=True) for spec in specs]
+    floats = [{key: float(value) if type(value) is int else value for key, value in spec.items()} for spec in given]
+
+    assert Analysis(floats, "label").specs == specs
 
 
 def test_the_state_can_be_read_by_people(tmp_path):

@@ -6,8 +6,7 @@ import pytest
 
 from flywheel.artifacts import Examples
 from flywheel.steps.transform import transform
-from tests.transform.test_served import WINDOW
-from tests.transform.worlds import EVERY_KIND, WIDE, functions_in
+from tests.transform.worlds import EVERY_KIND, WIDE, WINDOW, functions_in
 
 pytestmark = pytest.mark.slow
 SPANS = [f"2013-05-0{day}" for day in range(1, 5)]

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import mlflow.pyfunc
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from sklearn.tree import DecisionTreeClassifier
@@ -25,7 +24,7 @@ from flywheel.transform import raw
 from flywheel.transform.tensors import tensor
 from tests.serving.test_local import free_port
 from tests.serving.toys import NAME, put_in_service
-from tests.transform.worlds import EVERY_KIND, WIDE, batches, functions_in, learned, photo
+from tests.transform.worlds import EVERY_KIND, WIDE, WINDOW, batches, functions_in, learned
 
 pytestmark = pytest.mark.slow
 BITS = """
@@ -46,23 +45,6 @@ class Bits(mlflow.pyfunc.PythonModel):
 
 mlflow.models.set_model(Bits())
 """
-ROWS = {
-    "count": [3, None, 5, 2**60, 1],
-    "share": [0.1, 0.7, None, -2.0, 1.0],
-    "weight": [0.1, 2.5, 1.0, None, 3.0],
-    "flag": [True, None, False, True, True],
-    "word": ["a", "é", "a", None, "ß"],
-    "code": [3, None, 1, 1, 2],
-    "text": ["A b", "", None, "a-A", "x y z a"],
-    "when": [0, None, -1, 10**15, 1_370_000_000_123_456],
-    "day": [0, 1, None, 15_000, 16_000],
-    "tags": [["a", None], [], None, ["b", "a", "c"], ["é"]],
-    "codes": [[1, 2], [2**40], None, [], [1, 1]],
-    "vector": [[0.1, 0.2], [1.0, 2.0], None, [3.0, 4.0], [5.0, 6.0]],
-    "photo": [photo(), photo(2, 3, 1), None, photo(), photo(7, 5, 2)],
-    "label": [0, 1, 0, 1, 0],
-}
-WINDOW = pa.RecordBatch.from_arrays([pa.array(ROWS[field.name], field.type) for field in WIDE], schema=WIDE)
 
 
 @pytest.fixture(scope="module")

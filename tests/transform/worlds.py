@@ -105,6 +105,23 @@ def photo(height: int = 4, width: int = 4, seed: int = 0) -> bytes:
     return target.getvalue()
 
 
+_ROWS = {
+    "count": [3, None, 5, 2**60, 1],
+    "share": [0.1, 0.7, None, -2.0, 1.0],
+    "weight": [0.1, 2.5, 1.0, None, 3.0],
+    "flag": [True, None, False, True, True],
+    "word": ["a", "é", "a", None, "ß"],
+    "code": [3, None, 1, 1, 2],
+    "text": ["A b", "", None, "a-A", "x y z a"],
+    "when": [0, None, -1, 10**15, 1_370_000_000_123_456],
+    "day": [0, 1, None, 15_000, 16_000],
+    "tags": [["a", None], [], None, ["b", "a", "c"], ["é"]],
+    "codes": [[1, 2], [2**40], None, [], [1, 1]],
+    "vector": [[0.1, 0.2], [1.0, 2.0], None, [3.0, 4.0], [5.0, 6.0]],
+    "photo": [photo(), photo(2, 3, 1), None, photo(), photo(7, 5, 2)],
+    "label": [0, 1, 0, 1, 0],
+}
+WINDOW = pa.RecordBatch.from_arrays([pa.array(_ROWS[field.name], field.type) for field in WIDE], schema=WIDE)
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=3)
 _FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True)
 _VALUES = {

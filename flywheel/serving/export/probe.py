@@ -1,4 +1,4 @@
-"""Rows to hold an export against the packaged model: its input example, and what the transform learned."""
+"""Rows to hold an export against the packaged model: its input example, and what the transform learned of columns."""
 
 from __future__ import annotations
 

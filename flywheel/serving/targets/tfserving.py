@@ -63,8 +63,8 @@ def build(model: Path, into: Path) -> Built:
         predictor = pyfunc.load(model)
     except FileNotFoundError as error:
         raise ServingError(f"{model.name!r} is no model that flywheel packaged: {error}", "train it again.") from error
-    about = savedmodel.write(predictor, into)
     rows = probe.frame(predictor, model)
+    about = savedmodel.write(predictor, into, rows)
     seen = probe.parity(predictor, rows, lambda given: savedmodel.ask(predictor, into, about, given))
     facts = {
         "format": "SavedModel",

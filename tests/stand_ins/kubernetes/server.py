@@ -11,8 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-import jsonschema
-
 from tests.stand_ins.kubernetes.trainer import Trainer
 
 SCHEMA = json.loads((Path(__file__).parent / "trainjob.schema.json").read_text())
@@ -119,6 +117,8 @@ class StandIn:
             return self.put(path, item, "ADDED")
 
     def _check(self, item, strict):
+        import jsonschema  # not in every family of dependencies
+
         faults = list(jsonschema.Draft202012Validator(SCHEMA).iter_errors(item))
         unknown = [each for each in faults if each.validator == "additionalProperties"]
         if unknown and strict:

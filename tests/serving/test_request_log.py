@@ -16,11 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel import warehouse as warehouses
 from flywheel.config import RequestLog
 from flywheel.serving import background
-from flywheel.serving.requests import META, Layout, RequestWriter
-from flywheel.spans import Span
+from flywheel.serving.request_log import META, Layout, RequestWriter
+from flywheel.steps.extract import extract
 from tests.serving.service import Service
 from tests.serving.toys import NAME
 
@@ -171,7 +170,7 @@ def test_a_full_disk_stops_the_log_and_is_said_once(tmp_path):
         from pathlib import Path
         import numpy as np, pandas as pd
         from flywheel.config import RequestLog
-        from flywheel.serving.requests import Layout, RequestWriter
+        from flywheel.serving.request_log import Layout, RequestWriter
 
         counts, said = {{"written": 0, "lost": 0}}, []
         log = RequestLog(sample=1, rows=1000)
@@ -249,7 +248,7 @@ def test_a_server_of_rest_alone_that_is_killed_loses_the_unwritten_tail_alone(tm
     assert listening == [("127.0.0.1", service.ports.rest)]
 
 
-def test_the_log_is_a_table_of_a_parquet_warehouse(tmp_path):
+def test_the_log_is_extracted_span_by_span_as_a_table_of_a_parquet_warehouse(tmp_path):
     writer = Writer(tmp_path / "requests" / "flight-delays")
     writer.add()
     writer.now += timedelta(days=1).total_seconds()
@@ -259,10 +258,23 @@ def test_the_log_is_a_table_of_a_parquet_warehouse(tmp_path):
         SELECT distance, carrier, CAST(hour AS INT64) AS hour FROM `flight-delays`
         WHERE flywheel_time >= @start AND flywheel_time < @end
     """
-    with warehouses.open(f"parquet:///{tmp_path}/requests/**/*.parquet") as warehouse:
-        found = [batch.num_rows for batch in warehouse.batches(query, Span.parse("2013-06-02", "day"), "")]
+    where, how = f"parquet:///{tmp_path}/requests/**/*.parquet", {"every": "day", "may_be_empty": True}
+    days = ["2013-06-01", "2013-06-02", "2013-06-03"]
 
-    assert sum(found) == 3
+    found = extract(query, where, days, [], how, "", tmp_path / "examples")
+
+    assert [found.rows_of([day]) for day in days] == [3, 3, 0]
+    assert found.table(["2013-06-02"]).to_pydict() == {
+        "distance": [1.5, None, 3.0],
+        "carrier": ["AA", None, "é"],
+        "hour": [0, 1, 2],
+    }
+
+
+def test_an_input_that_is_no_scalar_is_not_kept():
+    layout = Layout.of({"x": "double", "photo": "binary", "padded": ""}, RequestLog(sample=1))
+
+    assert list(layout.inputs) == ["x", "photo"]
 
 
 def _request():

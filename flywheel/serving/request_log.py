@@ -61,12 +61,12 @@ class Layout:
         """Return what `settings` keep of a model's inputs.
 
         Args:
-            types: MLflow's type of each input, by name.
+            types: MLflow's type of each input, by name; one that is no scalar is not kept.
             settings: `deploy.log`.
         """
         redacted = frozenset(settings.redact)
-        chosen = [name for name in settings.columns or types if name not in redacted]
-        return cls({name: _TYPES.get(types.get(name, "string"), pa.string()) for name in chosen}, redacted)
+        kept = {name: _TYPES.get(types.get(name, "string")) for name in settings.columns or types}
+        return cls({name: type for name, type in kept.items() if type and name not in redacted}, redacted)
 
     def batch(
         self, request: str, version: str, at: float, inputs: pd.DataFrame, outputs: pd.DataFrame
