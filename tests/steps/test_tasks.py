@@ -56,7 +56,7 @@ def world(request, tmp_path_factory):
         for seed, day in enumerate(DAYS):
             writer.write(day, rows(task, seed).to_batches())
     examples, label = Examples.open(folder / "examples"), LABELS[task][0]
-    seen = transform(examples, FEATURES, label, WINDOW, folder / "state", folder / "transformed", task)
+    seen = transform(examples, FEATURES, label, WINDOW, folder / "state", folder / "transformed", task=task)
     ledger = ledger_in(folder / "ledger")
 
     def trained(name, model, fit="fit(matrix(columns), labels)"):
