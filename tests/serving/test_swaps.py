@@ -16,6 +16,15 @@ from tests.serving.toys import NAME, put_in_service, toy
 pytestmark = pytest.mark.slow
 SWAPS, MOST, SECONDS = 50, 50_000, 100
 OTHER = "other"
+SLOW = """
+import time
+from pathlib import Path
+
+for _ in range(1000):
+    if Path({0!r}).exists():
+        raise ImportError("no such library")
+    time.sleep(0.1)
+"""
 GRPC = pb.ModelInferRequest(
     model_name=NAME,
     inputs=[
@@ -112,19 +121,21 @@ def test_fifty_champions_take_over_under_load_without_a_failed_request(service, 
     assert {version for answers in load.answers.values() for version, _ in answers} == set(
         range(first, first + SWAPS + 1)
     )
-    assert service.metrics()[f'flywheel_predictions_total{{model="{NAME}",version="7"}}'] > 0
+    metrics = service.metrics()
+    assert metrics[f'flywheel_predictions_total{{model="{NAME}",version="7"}}'] > 0
+    assert {"rest_server_requests_total", "grpc_server_handled_total"} < {name.split("{")[0] for name in metrics}
 
 
 def test_models_side_by_side_are_swapped_each_on_its_own(service, models):
     deploy(service, models, OTHER)
     service.await_log(f"version 1 of {OTHER} of span 2013-06-01 is served too")
     with Load(service) as load:
-        slow = "import time\ntime.sleep(3)\n"
-        service.deploy("7", OTHER, code=slow + "raise ImportError('no such library')")
+        service.deploy("7", OTHER, code=SLOW.format(str(service.folder / "go on")))
         for _ in range(5):
             deploy(service, models)
             service.await_version()
         assert f"version 2 of {OTHER}" not in service.log()
+        (service.folder / "go on").touch()
         service.await_log(f"version 2 of {OTHER} of span 2013-06-02 cannot be served, 1 stays")
 
     assert load.failures == []

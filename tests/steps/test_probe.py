@@ -92,6 +92,7 @@ def only(verdict, text):
     return found[0]
 
 
+@pytest.mark.slow
 def test_a_sound_model_passes_with_all_figures_and_a_report(world):
     verdict = world.probe({"p99_ms": 5000, "throughput": 10, "max_mb": 1, "memory_mb": 4000, "batch": [1, 8]})
 
