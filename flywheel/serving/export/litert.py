@@ -47,7 +47,7 @@ def write(predictor: Predictor, folder: Path, rows: pd.DataFrame, quantise: Quan
         return predictor.model(arranged(predictor.model, dict(zip(given, columns, strict=True))), training=False)
 
     try:
-        # Of a Keras 3 model with variables the converter of TensorFlow 2.16 aborts the process; of constants it does not.
+        # The converter of TensorFlow 2.16 aborts the process over the variables of Keras 3; not over constants.
         frozen = convert_variables_to_constants_v2(tf.function(answer, input_signature=specs).get_concrete_function())
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         if quantise != "none":
