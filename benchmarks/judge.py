@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 from flywheel.config import ModelGate
 from flywheel.evaluation import gates, paired
-from flywheel.evaluation.metrics import Groups
+from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.paired import ALPHA, Wins
 from flywheel.evaluation.predictions import Predictions
 
@@ -47,17 +47,18 @@ def _engines() -> dict[str, Any]:
     found = predictions(ENGINE_ROWS)
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "predictions.parquet"
-        columns = {"label": found.labels, **found.scores}
+        columns = {"span": [found.spans.keys[code] for code in found.spans.codes], "label": found.labels}
+        columns |= found.scores
         columns |= {key: [groups.keys[code] for code in groups.codes] for key, groups in found.slices.items()}
         pq.write_table(pa.table(columns), file)
         start = time.perf_counter()
         ours = tfma_files.measure(found)
-        tfma_files.write(ours, list(found.slices), Path(name), file.name)
+        tfma_files.write(found, ours, list(found.slices), Path(name), file.name)
         value = time.perf_counter() - start
         folder = Path(name) / "beam"
         folder.mkdir()
         start = time.perf_counter()
-        theirs = tfma_files.measure_on_beam(file, list(found.scores), list(found.slices), folder)
+        theirs = tfma_files.measure_on_beam(file, list(found.slices), folder)
         peer = time.perf_counter() - start
     worst = max(
         abs(ours[model][key][metric] - number)

@@ -15,14 +15,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from flywheel.artifacts import Model
+from flywheel.config import RequestLog
 from flywheel.ledger import Ledger
-from flywheel.serving import local
+from flywheel.serving import background
+from flywheel.serving.ports import Ports
 from flywheel.serving.request import example_request
+from flywheel.serving.request_log import Layout, RequestWriter
+from flywheel.serving.root import Logged, Roots, ServingRoot
 from flywheel.steps.promote import promote
 from tests.serving.toys import MODEL, NAME, put_in_service, toy
 
 REQUESTS, SWAPS, STOCK = 500, 20, "MLServer as it comes"
+COLUMNS, LOGGED = 15, 2000
 _SLOW_TO_LOAD = """
 import time
 
@@ -39,11 +47,14 @@ def figures() -> list[dict[str, Any]]:
         code = _SLOW_TO_LOAD + MODEL
         models = [toy(folder / f"model-{n}", str(n), code.replace("ANSWER", str(n))) for n in range(1, SWAPS + 2)]
         stock, ours = _measure(_Stock(folder / "stock", models)), _measure(_Ours(folder / "ours", models))
+        logged = _latency_of(_Ours(folder / "logged", models, RequestLog(sample=1.0)))
         return [
             _fresh_ledger(folder),
             _promotion(folder, models[0]),
             _figure("request p50", ours["p50"], "ms", STOCK, stock["p50"], 1.5),
             _figure("longest wait in a swap", ours["longest"], "ms", STOCK, stock["longest"], 0.5),
+            _figure("request p50, all are logged", logged, "ms", "none are logged", ours["p50"], 1.5),
+            *(_cost_of_logging(folder / f"log-{rows}", rows) for rows in (1, 32)),
             _figure(f"failed in {SWAPS} swaps", ours["failed"], "requests", STOCK, stock["failed"], 0, 0),
         ]
 
@@ -94,6 +105,23 @@ def _promotion(folder: Path, model: Model) -> dict[str, Any]:
     return _figure("promotion", value, "s", "MLflow's bare calls", peer_value, 0, 1.0)
 
 
+def _cost_of_logging(folder: Path, rows: int) -> dict[str, Any]:
+    """What logging takes of the thread that answers, while another one writes; processor time, the median of many."""
+    draw, settings = np.random.default_rng(0), RequestLog(sample=1.0, rows=20_000)
+    numbers = {f"x{at}": draw.normal(size=rows) for at in range(COLUMNS - 3)}
+    words = {f"w{at}": draw.choice(["AA", "UA", "DL"], rows).astype(object) for at in range(3)}
+    inputs, outputs = pd.DataFrame(numbers | words), pd.DataFrame({"prediction": draw.random(rows)})
+    layout = Layout.of(dict.fromkeys(numbers, "double") | dict.fromkeys(words, "string"), settings)
+    writer, times = RequestWriter(folder, settings), []
+    for at in range(LOGGED):
+        start = time.thread_time()
+        writer.add(str(at), "1", layout, inputs, outputs)
+        times.append(1000 * (time.thread_time() - start))
+    writer.close()
+    name = f"logging a request of {rows} x {COLUMNS}"
+    return _figure(name, statistics.median(times), "ms", "no log", 0.0, 0, 1.0)
+
+
 def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
@@ -103,20 +131,25 @@ def _seconds(work: Callable[[], object]) -> float:
 class _Ours:
     """`flywheel serve` in the background, swapped by a deployment."""
 
-    def __init__(self, folder: Path, models: list[Model]) -> None:
+    def __init__(self, folder: Path, models: list[Model], log: RequestLog | None = None) -> None:
         self.serving, self.state, self.models, self.port = folder / "serving", folder / "state", models, 18_080
+        logs = {NAME: Logged(folder / "requests", log)} if log else {}
+        self.roots, self.ports = (
+            Roots((ServingRoot(self.serving, logs),)),
+            Ports(rest=18_080, grpc=18_081, metrics=18_082),
+        )
 
     def start(self) -> None:
         put_in_service(self.models[0], self.serving, 1)
-        local.serve_in_background(self.serving, NAME, self.state, port=self.port, say=lambda _: None)
+        background.start(self.roots, self.state, self.ports, say=lambda _: None)
 
     def swap(self, version: int) -> None:
         put_in_service(self.models[version - 1], self.serving, version)
-        while f"version {version} of span" not in (self.state / local.LOG).read_text():
+        while f"version {version} of span" not in (self.state / background.LOG).read_text():
             time.sleep(0.02)
 
     def stop(self) -> None:
-        local.stop(self.state)
+        background.stop(self.state)
 
 
 class _Stock:
@@ -164,12 +197,7 @@ def _measure(server: _Ours | _Stock) -> dict[str, float]:
     body = json.dumps(example_request(server.models[0].path))
     server.start()
     try:
-        latencies: list[float] = []
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        for _ in range(REQUESTS):
-            start = time.perf_counter()
-            _ask(connection, body)
-            latencies.append(1000 * (time.perf_counter() - start))
+        p50 = _p50(server.port, body)
         waits: list[float] = []
         failed, done = [0, 0], threading.Event()
         threads = [threading.Thread(target=_load, args=(server.port, body, done, failed, n, waits)) for n in range(2)]
@@ -182,7 +210,26 @@ def _measure(server: _Ours | _Stock) -> dict[str, float]:
             thread.join()
     finally:
         server.stop()
-    return {"p50": statistics.median(latencies), "longest": max(waits), "failed": float(sum(failed))}
+    return {"p50": p50, "longest": max(waits), "failed": float(sum(failed))}
+
+
+def _latency_of(server: _Ours) -> float:
+    server.start()
+    try:
+        return _p50(server.port, json.dumps(example_request(server.models[0].path)))
+    finally:
+        server.stop()
+
+
+def _p50(port: int, body: str) -> float:
+    """Return the median latency of a request in ms."""
+    latencies: list[float] = []
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    for _ in range(REQUESTS):
+        start = time.perf_counter()
+        _ask(connection, body)
+        latencies.append(1000 * (time.perf_counter() - start))
+    return statistics.median(latencies)
 
 
 def _load(port: int, body: str, done: threading.Event, failed: list[int], number: int, waits: list[float]) -> None:

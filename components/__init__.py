@@ -6,6 +6,7 @@ from flywheel.components.decide import decide
 from flywheel.components.deploy import deploy
 from flywheel.components.extract import extract
 from flywheel.components.plan import plan
+from flywheel.components.probe import probe
 from flywheel.components.promote import promote
 from flywheel.components.train import train
 from flywheel.components.transform import transform
@@ -18,6 +19,7 @@ __all__ = [
     "deploy",
     "extract",
     "plan",
+    "probe",
     "promote",
     "train",
     "transform",

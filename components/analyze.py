@@ -1,4 +1,6 @@
-"""Analyze: how good are candidate and champion on the same fresh rows?"""
+"""Analyze: how good are candidate, champion and baseline on the same fresh rows?"""
+
+from typing import Optional
 
 from kfp import dsl
 
@@ -15,18 +17,20 @@ def analyze(
     ledger: str,
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
+    baseline: Optional[dsl.Input[dsl.Model]] = None,  # noqa: UP045 - kfp reads this form alone
 ):
-    """Predict the judge's rows with both models and measure them with TFMA, overall and by slice.
+    """Predict the judge's rows with every model and measure them as TFMA does, overall and by slice.
 
     Args:
         examples: Raw rows.
         model: The candidate.
         champion: MLflow URI of the model in service; empty when there is none.
         judge: Spans to judge on, none of which either model was trained on.
-        settings: `label`, and the columns to slice by, `slices`.
+        settings: `label`, `task`, the columns to slice by, `slices`, and `naive`, a column with a forecast, if any.
         ledger: MLflow tracking URI, whose registry holds the champion.
-        evaluation: Predictions and metrics of both.
-        metrics: The overall figures, for the Kubeflow UI.
+        evaluation: Predictions and metrics of all.
+        metrics: The candidate's overall figures, for the Kubeflow UI.
+        baseline: A simple model of the same window; none, and there is nothing simple to compare with.
     """
     from pathlib import Path
 
@@ -34,7 +38,14 @@ def analyze(
     from flywheel.steps.analyze import analyze
 
     found = analyze(
-        Examples.open(examples.path), Model.open(model.path), champion, judge, settings, ledger, Path(evaluation.path)
+        Examples.open(examples.path),
+        Model.open(model.path),
+        champion,
+        judge,
+        settings,
+        ledger,
+        Path(evaluation.path),
+        baseline=Model.open(baseline.path) if baseline else None,
     )
     for key, value in found.manifest.facts["overall"]["candidate"].items():
         metrics.log_metric(key, value)

@@ -12,6 +12,8 @@ def transform(
     label: str,
     window: list,
     task: str,
+    code: dsl.Input[dsl.Artifact],
+    settings: dict,
     state: dsl.Output[dsl.Artifact],
     transformed: dsl.Output[dsl.Dataset],
 ):
@@ -23,12 +25,26 @@ def transform(
         label: Column to predict.
         window: Spans to learn from, oldest first; the judge's are never looked at.
         task: `binary`, `multiclass` or `regression`.
+        code: The project's archive, for the functions of features.
+        settings: As `transform` in flywheel.yaml.
         state: What was learned; it goes into the model, so that serving does the same.
-        transformed: Rows of the window, one column a feature, and the label.
+        transformed: Rows of the window, one column an input of the model, and the label; what could not be
+            transformed lies beside them.
     """
     from pathlib import Path
 
     from flywheel.artifacts import Examples
     from flywheel.steps.transform import transform
 
-    transform(Examples.open(examples.path), features, label, window, Path(state.path), Path(transformed.path), task)
+    _, rows = transform(
+        Examples.open(examples.path),
+        features,
+        label,
+        window,
+        Path(state.path),
+        Path(transformed.path),
+        Path(code.path),
+        settings,
+        task,
+    )
+    transformed.metadata["dead_letters"] = rows.manifest.counts["dead_letters"]

@@ -23,7 +23,7 @@ def validate(
     Args:
         examples: Rows of training window and judge, the newest span last.
         code: The project's archive; its schema.pbtxt and invariants.yaml are what the data is held against.
-        settings: `name`, `label`, `every`, and `gate` and `statistics` as in flywheel.yaml.
+        settings: `name`, `label`, `task`, `every`, and `gate` and `statistics` as in flywheel.yaml.
         ledger: MLflow tracking URI, which keeps the history of the data and what people waived.
         run: Row of the ledger that the verdict goes to; it says which spans are to train and to judge on.
         statistics: TFDV statistics of all rows, of the newest span and of the one before; the schema that they were

@@ -62,7 +62,7 @@ class Flywheel:
         from flywheel.runner import run
 
         here = self.workspace
-        pipeline = compiled(here.project, here.query(), here.state / "compiled", here.serving_query())
+        pipeline = compiled(here.compilable(), here.query(), here.state / "compiled", here.serving_query())
         arguments = {
             "code": here.pack(),
             "span": span,

@@ -54,6 +54,11 @@ class Workspace:
         return self.project.deploy.within(self.folder).text()
 
     @property
+    def requests(self) -> Path:
+        """The folder that `flywheel serve` logs requests to, a folder a model."""
+        return self.state / "requests"
+
+    @property
     def warehouse(self) -> str:
         """URL of the warehouse, a file in it absolute."""
         return self._absolute(self.project.source.warehouse)
@@ -77,13 +82,23 @@ class Workspace:
         return self._sql("query", self.project.source.query)
 
     def serving_query(self) -> str:
-        """Return the SQL text that gives logged requests; empty when there is none.
+        """Return the SQL text that gives logged requests; empty when there is none, or no file that it could read.
 
         Raises:
             ConfigError: A file is named that is not there, or is empty.
         """
-        named = self.project.source.serving
+        named, where = self.project.source.serving, self.project.source.serving_warehouse
+        if named and where and _is_empty(self._absolute(where)):
+            return ""  # nothing has been logged yet
         return self._sql("serving", named) if named else ""
+
+    def compilable(self) -> config.Project:
+        """Return the project as a pipeline on this machine has it: what is no parameter of the pipeline is absolute."""
+        source = self.project.source
+        if not source.serving_warehouse:
+            return self.project
+        absolute = {"serving_warehouse": self._absolute(source.serving_warehouse)}
+        return self.project.model_copy(update={"source": source.model_copy(update=absolute)})
 
     def _sql(self, key: str, named: str) -> str:
         file = self.folder / named
@@ -155,6 +170,12 @@ class Workspace:
         if scheme in ("parquet", "csv"):  # their paths are patterns, this folder's own name is not
             return f"{scheme}:///{glob.escape(str(self.folder))}/{path}"
         return f"{scheme}:///{self.folder / path}"
+
+
+def _is_empty(warehouse: str) -> bool:
+    """Return whether a warehouse is of files, and there are none."""
+    scheme, _, pattern = warehouse.partition(":///")
+    return scheme in ("parquet", "csv") and not any(glob.iglob(pattern, recursive=True))
 
 
 def _bound(node: ast.stmt) -> list[str]:

@@ -1,11 +1,27 @@
 """Continuous training: from fresh data to a judged model in service."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from flywheel import images
-from flywheel.components import analyze, conclude, decide, deploy, extract, plan, promote, train, transform, validate
-from flywheel.config import Project, Resources
+from flywheel.components import (
+    analyze,
+    conclude,
+    decide,
+    deploy,
+    extract,
+    plan,
+    probe,
+    promote,
+    train,
+    transform,
+    validate,
+)
+from flywheel.config import Project, Resources, Train
 from flywheel.kubeflow import resources
 
 
@@ -18,17 +34,22 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         serving_query: Text of the SQL file that gives logged requests; none, and nothing is compared with them.
     """
     source, label = project.source, project.label
-    asked = source.model_dump(mode="json", exclude={"warehouse", "query", "serving"}, exclude_none=True)
+    elsewhere = {"warehouse", "query", "serving", "serving_warehouse"}
+    asked = source.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
     if project.train.weight:
         asked["weight"] = project.train.weight
     checked = {
         "name": project.name,
         "label": label,
+        "task": project.task,
         "every": source.every,
         "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
         "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
     }
-    features = [feature.model_dump(mode="json", by_alias=True) for feature in project.features]
+    judged = {"label": label, "task": project.task, "slices": list(project.slices)}
+    if project.naive:
+        judged |= {"naive": project.naive}
+    features = [feature.model_dump(mode="json", by_alias=True, exclude_none=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
     # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
     asks = project.train.resources
@@ -70,7 +91,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 if serving_query:
                     requests = extract(
                         query=serving_query,
-                        warehouse=warehouse,
+                        warehouse=source.serving_warehouse or warehouse,
                         spans=to["judge"],
                         columns=[],
                         source={"every": source.every, "may_be_empty": True},
@@ -92,34 +113,47 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         label=label,
                         window=fit.outputs["window"],
                         task=project.task,
-                    )
-                    candidate = train(
-                        examples=data.output,
-                        transformed=seen.outputs["transformed"],
-                        state=seen.outputs["state"],
                         code=archive,
-                        settings={
-                            "name": project.name,
-                            "gpus": project.train.resources.gpu,
-                            **project.train.model_dump(mode="json", exclude={"resources"}, exclude_none=True),
-                            **nodes,
-                        },
-                        champion=to["champion"],
-                        ledger=ledger,
+                        settings=project.transform.model_dump(mode="json"),
+                    )
+                    window = {
+                        "examples": data.output,
+                        "transformed": seen.outputs["transformed"],
+                        "state": seen.outputs["state"],
+                        "code": archive,
+                        "ledger": ledger,
+                    }
+                    candidate = train(
+                        settings=_settings(project, project.train) | nodes, champion=to["champion"], **window
                     )
                     _ask_for(candidate, asks)
+                    simple = {}
+                    if plain := project.train.for_baseline():
+                        made = train(settings=_settings(project, plain) | {"role": "baseline"}, champion="", **window)
+                        _ask_for(made, plain.resources)
+                        simple = {"baseline": made.set_display_name("baseline").outputs["model"]}
                     found = analyze(
                         examples=data.output,
                         model=candidate.outputs["model"],
                         champion=to["champion"],
                         judge=fit.outputs["judge"],
-                        settings={"label": label, "slices": list(project.slices)},
+                        settings=judged,
                         ledger=ledger,
+                        **simple,
                     )
                     better = decide(
                         evaluation=found.outputs["evaluation"], gates=gates, ledger=ledger, run=to["run"]
                     ).set_caching_options(False)
-                    with dsl.If(better.outputs["Output"] == True):
+                    outside = _if_it_serves(
+                        project,
+                        examples=data.output,
+                        model=candidate.outputs["model"],
+                        evaluation=found.outputs["evaluation"],
+                        serving=serving,
+                        ledger=ledger,
+                        run=to["run"],
+                    )
+                    with dsl.If(better.outputs["Output"] == True), outside:
                         promoted = promote(
                             model=candidate.outputs["model"],
                             name=project.name,
@@ -138,6 +172,26 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             ).set_caching_options(False)
 
     return pipeline
+
+
+def _settings(project: Project, how: Train) -> dict[str, Any]:
+    """Return what the step `train` is told."""
+    told = how.model_dump(mode="json", exclude={"resources", "baseline"}, exclude_none=True)
+    return {"name": project.name, **told}
+
+
+@contextmanager
+def _if_it_serves(project: Project, **tried: Any) -> Iterator[None]:
+    """Do what stands within only if the packaged model passes `gates.serving`; without such a gate, do it."""
+    gate = project.gates.serving
+    if gate is None:
+        yield
+        return
+    asked = gate.model_dump(mode="json", exclude_none=True)
+    settings = {"name": project.name, "task": project.task, "gate": asked}
+    serves = probe(settings=settings, **tried).set_caching_options(False)
+    with dsl.If(serves.outputs["Output"] == True):
+        yield
 
 
 def _ask_for(task: dsl.PipelineTask, asked: Resources) -> None:

@@ -54,11 +54,26 @@ def test_a_profile_is_laid_over_and_an_override_over_both(project):
         ({"source": FLIGHTS["source"] | {"window": "many"}}, "source.window: .*integer.* found 'many'"),
         ({"source": {"warehouse": "duckdb:///w"}}, "source.query: is missing; add it"),
         ({"label": "carrier"}, "the label 'carrier' stands in features too"),
+        ({"features": [{"as": "numeric"}]}, "features.0: a feature needs `column`"),
+        ({"features": [{"columns": ["a"], "as": "cross"}]}, "a cross needs at least two `columns`"),
+        ({"features": [{"columns": ["a", "b"], "as": "hash"}]}, "several columns need a `function`"),
+        ({"features": [{"column": "a", "function": "f:g", "as": "hash"}]}, "what a function makes needs a `name`"),
+        ({"features": [{"column": "a", "as": "bucket", "boundaries": [2, 1]}]}, "boundaries ascend"),
+        ({"features": [{"column": "a", "as": "numeric", "clip": [2, 1]}]}, r"clip is \[lowest, highest\]"),
+        ({"features": [{"column": "a", "as": "multi_hot", "topp": 1}]}, "topp: unknown key; did you mean 'top'"),
+        (
+            {"features": [{"column": "a", "as": "image", "height": 1, "width": 1, "channels": 2}]},
+            "channels are 1, 3 or 4; found 2",
+        ),
         ({"features": FLIGHTS["features"] * 2}, "column 'carrier' stands twice"),
         ({"gates": {"model": [{"metric": "auc"}]}}, "gates.model.0: a gate needs one of"),
         ({"gates": {"model": [{"metric": "auc", "no_worse_than": "champion"}]}}, "needs a margin above 0"),
         ({"gates": {"model": [{"metrc": "auc"}]}}, "gates.model.0.metrc: unknown key; did you mean 'metric'"),
         ({"ledger": {"tracking_uri": "https://me:secret@host"}}, "set MLFLOW_TRACKING_USERNAME and _PASSWORD$"),
+        (
+            {"train": {"tune": {"parameters": {"C": [1, 2]}}, "resources": {"nodes": 2, "volume": {"claim": "c"}}}},
+            "tune and resources.nodes do not go together",
+        ),
         ({"name": "Flight Delays"}, "name: .*pattern.* found 'Flight Delays'"),
     ],
 )
@@ -114,3 +129,50 @@ def test_the_reference_and_the_editors_schema_say_what_the_models_say():
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def tuned(project, **tune):
+    return config.load(project(train={"tune": {"parameters": {"rate": {"low": 0.1, "high": 1}}, **tune}})).train.tune
+
+
+def test_a_range_of_whole_numbers_is_one_also_after_kubeflow_made_them_floating_point(project):
+    spaces = {"units": {"low": 8, "high": 64}, "rate": {"low": 1e-4, "high": 1e-2, "log": True}, "size": [16, 32]}
+    found = tuned(project, parameters=spaces, time_budget="10m").model_dump(mode="json", exclude_none=True)
+
+    assert found["parameters"]["units"]["whole"]
+    assert not found["parameters"]["rate"]["whole"]
+    assert (found["time_budget"], found["trials"]) == (600.0, 20)
+
+
+@pytest.mark.parametrize(
+    ("tune", "said"),
+    [
+        ({"parameters": {"rate": {"low": 1, "high": 1}}}, "not below high"),
+        ({"parameters": {"rate": {"low": 0, "high": 1, "log": True}}}, "above 0"),
+        ({"parameters": {"units": []}}, "units has nothing to choose from"),
+        ({"parameters": {}}, "at least 1"),
+        ({"metric": "rmse"}, "train.tune: metric is none of the task 'binary'"),
+        ({"storage": "postgresql://ann:secret@host/studies"}, "a user or password does not belong here"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(project, tune, said):
+    with pytest.raises(ConfigError, match=said) as error:
+        tuned(project, **tune)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "trainer"),
+    [(True, "flywheel.trainers.boosting:train"), ("simple:train", "simple:train"), (False, None)],
+)
+def test_the_baseline_is_trees_unless_it_is_said(project, baseline, trainer):
+    given = {"baseline": baseline, "parameters": {"units": 3}, "weight": "w", "resources": {"gpu": 1}}
+    train = config.load(project(train=given)).train.for_baseline()
+
+    assert (train and train.trainer) == trainer
+    if train:
+        assert (train.parameters, train.weight, train.resources.gpu, train.tune) == ({}, "w", 0, None)
+
+
+def test_the_column_of_weights_is_asked_of_the_query(project):
+    assert "w" in config.load(project(train={"weight": "w"})).columns

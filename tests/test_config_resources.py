@@ -71,6 +71,7 @@ def test_an_unknown_kind_is_answered_with_those_known():
         ({"queue": "team"}, "set nodes"),
         ({"node_selector": {"a b": "c"}}, "name=value"),
         ({"spot": {"label": "spot"}}, "name=value"),
+        ({"spot": "maybe"}, "write true, or {retries"),
         ({"spot": {"fallback": "later"}}, "'on_demand' or 'none'"),
         ({"tolerations": [{"key": "a", "value": "b"}]}, "operator is Equal"),
         ({"gpus": 1}, "Extra inputs"),
@@ -81,10 +82,11 @@ def test_what_does_not_fit_together_is_refused(keys, why):
 
 
 def test_spot_may_be_said_in_one_word():
-    assert Resources(spot=True).spots == Spot(retries=3, fallback="on_demand")
-    assert Resources(spot={"retries": 1, "fallback": "none"}).spots == Spot(retries=1, fallback="none")
-    assert Resources().spots is None
-    assert Resources(spot=False).spots is None
+    assert Resources(spot=True).spot == Spot(retries=3, fallback="on_demand")
+    assert Resources(spot={"retries": 1, "fallback": "none"}).spot == Spot(retries=1, fallback="none")
+    assert Resources().spot is None
+    assert Resources(spot=False).spot is None
+    assert Resources(spot=Spot(retries=9)).spot == Spot(retries=9)
 
 
 def through_kubeflow(value):

@@ -16,8 +16,8 @@ from tests.stores import ledger_in
 
 GOOD = Verdict("data", (Check("nulls", "pass"),), {"rows": 12})
 BAD = Verdict("data", (Check("nulls", "fail", reason="column 'label' has nulls"),), {"rows": 12})
-BETTER = Verdict("model", (Check("auc", "pass"),), {"auc": 0.71, "champion_auc": 0.7})
-WORSE = Verdict("model", (Check("auc", "fail", reason="auc is 0.6"),), {"auc": 0.6, "champion_auc": 0.7})
+BETTER = Verdict("model", (Check("auc", "pass"),), {"metric": "auc", "candidate": 0.71, "champion": 0.7})
+WORSE = Verdict("model", (Check("auc", "fail", reason="auc is 0.6"),), {"metric": "auc", "candidate": 0.6})
 
 forked = multiprocessing.get_context("fork")
 
@@ -96,8 +96,9 @@ def test_figures_of_both_gates_are_read_back(ledger):
 
     row = ledger.row(run)
 
-    assert row.facts["rows"] == 12
-    assert (row.auc, row.champion_auc) == (0.71, 0.7)
+    assert row.decisions["data"].facts["rows"] == 12
+    assert row.metric == "auc"
+    assert row.figures == {"candidate": 0.71, "champion": 0.7, "baseline": None}
     assert row.decisions["model"].ok
 
 

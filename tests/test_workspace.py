@@ -94,3 +94,18 @@ def test_what_the_trainer_imports_is_worth_loading_beforehand(folder):
     alone = Workspace.open(folder, overrides=["train.baseline=false"])
 
     assert alone.trainer_imports() == ("keras", "numpy.linalg")
+
+
+def test_logged_requests_of_a_warehouse_of_their_own_are_compared_once_there_are_any(folder):
+    (folder / "requests.sql").write_text("SELECT 2")
+    where = "source={serving: requests.sql, serving_warehouse: 'parquet:///.flywheel/requests/**/*.parquet'}"
+    workspace = Workspace.open(folder, overrides=[where])
+    assert workspace.serving_query() == ""
+
+    file = workspace.requests / "flights" / "day=2013-06-01" / "part.parquet"
+    file.parent.mkdir(parents=True)
+    file.touch()
+
+    assert workspace.serving_query() == "SELECT 2"
+    compiled = workspace.compilable().source.serving_warehouse
+    assert glob.glob(compiled.removeprefix("parquet:///"), recursive=True) == [str(file)]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 
 from flywheel.artifacts.folder import Artifact, Draft, Manifest
 from flywheel.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 ROW_GROUP = 128 * 1024
+IMAGES_GROUP = 2 * 1024
+"""Rows of a row group with bytes, such as images, in it."""
 VALIDATION = "flywheel_validation"
 """Column that `source.split` adds: whether a row is held back for validation. Only who asks for it by name gets it."""
 WEIGHT = "flywheel_weight"
@@ -112,7 +115,8 @@ class Examples(Artifact):
         for span, shard in self.shards(spans):
             self.check(shard)
             with pq.ParquetFile(shard) as file:
-                for batch in file.iter_batches(rows, columns=list(self.columns if columns is None else columns)):
+                names = list(self.columns if columns is None else columns)
+                for batch in file.iter_batches(min(rows, batch_rows(file.schema_arrow)), columns=names):
                     yield span, batch
 
     def table(self, spans: Iterable[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
@@ -121,6 +125,59 @@ class Examples(Artifact):
 
         schema = pa.schema([self.schema.field(name) for name in (self.columns if columns is None else columns)])
         return pa.Table.from_batches([batch for _, batch in self.batches(spans, columns)], schema)
+
+
+class ShardWriter:
+    """Writes record batches, however they are cut, as one Parquet file of equal row groups; no rows, no file.
+
+    Args:
+        opened: Gives the file, or its path, when the first rows are written.
+        schema: Of the batches.
+    """
+
+    def __init__(self, opened: Callable[[], str | IO[bytes]], schema: pa.Schema) -> None:
+        self._opened, self._schema = opened, schema
+        self._held: list[pa.RecordBatch] = []
+        self._waiting = 0
+        self._writer: pq.ParquetWriter | None = None
+        self._file: IO[bytes] | None = None
+        self._group = IMAGES_GROUP if _has_bytes(schema) else ROW_GROUP
+        self.rows = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take the rows of `batch`."""
+        self._held.append(batch)
+        self._waiting += batch.num_rows
+        self.rows += batch.num_rows
+        while self._waiting >= self._group:
+            self._flush(self._group)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None and self._waiting:
+                self._flush(self._waiting)
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+            if self._file is not None:
+                self._file.close()
+
+    def _flush(self, rows: int) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._writer is None:
+            target = self._opened()
+            self._file = None if isinstance(target, str) else target
+            self._writer = pq.ParquetWriter(
+                target, self._schema, compression="zstd", use_dictionary=_texts(self._schema)
+            )
+        table = pa.Table.from_batches(self._held)
+        self._writer.write_table(table.slice(0, rows), rows)
+        self._held, self._waiting = table.slice(rows).to_batches(), self._waiting - rows
 
 
 class ExamplesWriter:
@@ -132,23 +189,17 @@ class ExamplesWriter:
 
     def write(self, span: str, batches: Iterable[pa.RecordBatch], part: int = 0) -> int:
         """Write `batches` as one shard of `span` and return how many rows they had; no rows, no file."""
-        import pyarrow.parquet as pq
+        file = self._draft.path / f"span={span}" / f"part-{part:05d}.parquet"
 
-        file, writer, rows = self._draft.path / f"span={span}" / f"part-{part:05d}.parquet", None, 0
-        try:
-            for group in _groups(batches):
-                if writer is None:
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    writer = pq.ParquetWriter(
-                        file, self._schema, compression="zstd", use_dictionary=_texts(self._schema)
-                    )
-                writer.write_table(group, ROW_GROUP)
-                rows += group.num_rows
-        finally:
-            if writer is not None:
-                writer.close()
-        self._rows[span, part] = rows
-        return rows
+        def opened() -> str:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return str(file)
+
+        with ShardWriter(opened, self._schema) as shard:
+            for batch in batches:
+                shard.write(batch)
+        self._rows[span, part] = shard.rows
+        return shard.rows
 
     def drop(self, span: str) -> None:
         """Take back what was written of `span`."""
@@ -168,21 +219,9 @@ class ExamplesWriter:
         self._draft.facts |= {"rows": rows, "schema": self._schema.serialize().to_pybytes().hex()}
 
 
-def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield the rows of `batches`, however they are cut, as tables of `ROW_GROUP` rows; the last one has fewer."""
-    import pyarrow as pa
-
-    held: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        held.append(batch)
-        rows += batch.num_rows
-        while rows >= ROW_GROUP:
-            table = pa.Table.from_batches(held)
-            yield table.slice(0, ROW_GROUP)
-            held, rows = table.slice(ROW_GROUP).to_batches(), rows - ROW_GROUP
-    if rows:
-        yield pa.Table.from_batches(held)
+def batch_rows(schema: pa.Schema) -> int:
+    """Return how many rows fit in memory at a time, bytes such as images taken to be large."""
+    return IMAGES_GROUP if _has_bytes(schema) else 64 * 1024
 
 
 def _texts(schema: pa.Schema) -> list[str]:
@@ -190,6 +229,12 @@ def _texts(schema: pa.Schema) -> list[str]:
     import pyarrow as pa
 
     return [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
+
+
+def _has_bytes(schema: pa.Schema) -> bool:
+    import pyarrow as pa
+
+    return any(pa.types.is_binary(field.type) for field in schema)
 
 
 def _short(names: Sequence[str]) -> str:

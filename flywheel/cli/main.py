@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli import by_hand, cache, compile, run, schema, serve, show, status, waive
+from flywheel.cli import by_hand, cache, compile, run, schema, serve, show, status, transform, waive
 from flywheel.errors import FlywheelError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("freeze")(by_hand.freeze)
 app.command("unfreeze")(by_hand.unfreeze)
 app.command("compile")(compile.compile)
 app.add_typer(schema.app, name="schema")
+app.add_typer(transform.app, name="transform")
 app.add_typer(cache.app, name="cache")
 
 

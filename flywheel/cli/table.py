@@ -24,14 +24,17 @@ def outcomes(rows: Iterable[Row]) -> Table:
     """Return one line a run: what was decided, and on what."""
     from rich.table import Table
 
+    rows = list(rows)
+    metric = next((row.metric for row in reversed(rows) if row.metric), "figure")
+    compared = [name for name in ("champion", "baseline") if any(row.figures[name] is not None for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in [
         ("span", "left"),
         ("rows", "right"),
         ("data", "left"),
         ("model", "left"),
-        ("auc", "right"),
-        ("champion", "right"),
+        (metric, "right"),
+        *((name, "right") for name in compared),
         ("outcome", "left"),
         ("seconds", "right"),
     ]:
@@ -45,8 +48,7 @@ def outcomes(rows: Iterable[Row]) -> Table:
             f"{rows_read:,}" if isinstance(rows_read, int) else "",
             _said(row, "data"),
             _said(row, "model"),
-            _figure(row.auc),
-            _figure(row.champion_auc),
+            *(_figure(row.figures[name]) for name in ("candidate", *compared)),
             f"[{colour}]{outcome}[/]" + (f" v{row.version}" if row.version else ""),
             "" if row.seconds is None else f"{row.seconds:.1f}",
         )
@@ -69,4 +71,4 @@ def _said(row: Row, gate: str) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+    return "" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"

@@ -1,19 +1,27 @@
 """What a user writes in `flywheel.yaml`, as pydantic models, and how the file is read."""
 
 from flywheel.config.deploy import Canary, Deploy, KServe, Local, OnDevice, TFServing, Triton, target_of
-from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
-from flywheel.config.project import (
+from flywheel.config.features import (
     Bucket,
     Category,
-    Checkpoint,
+    Cross,
+    Embedding,
     Feature,
-    Ledger,
+    Hash,
+    Image,
+    List,
+    MultiHot,
+    Ngrams,
     Numeric,
-    Project,
-    Train,
+    Text,
+    Timestamp,
+    Transform,
 )
+from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
+from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
+from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
 from flywheel.config.tune import Range, Tune
 
@@ -25,28 +33,41 @@ __all__ = [
     "Category",
     "Checkpoint",
     "ColumnGate",
+    "Cross",
     "DataGate",
     "Deploy",
+    "Embedding",
     "Feature",
     "Fresh",
     "Gates",
+    "Hash",
+    "Image",
     "KServe",
     "Ledger",
+    "List",
     "Local",
     "ModelGate",
+    "MultiHot",
+    "Ngrams",
     "Numeric",
     "OnDevice",
     "Project",
     "Range",
+    "RequestLog",
     "Resources",
     "Sample",
+    "ServingGate",
+    "Shadow",
     "Source",
     "Split",
     "Spot",
     "Statistics",
     "TFServing",
+    "Text",
+    "Timestamp",
     "Toleration",
     "Train",
+    "Transform",
     "Triton",
     "Tune",
     "Volume",

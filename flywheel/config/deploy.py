@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
+from flywheel.config.serving import RequestLog
 from flywheel.config.strict import Duration, Strict
 
 SERVING = ".flywheel/serving"
@@ -33,6 +34,7 @@ class Local(_Target):
 
     target: Literal["local"] = "local"
     folder: str = Field(SERVING, description="The folder, or its file:// URI.")
+    log: RequestLog | None = Field(None, description="What `flywheel serve` keeps of requests; none by default.")
 
     def text(self) -> str:
         """Return the folder: that alone says everything."""

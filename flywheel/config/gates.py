@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from flywheel.config import metrics
+from flywheel.config.serving import ServingGate
 from flywheel.config.strict import Duration, Strict
 
 
@@ -69,12 +71,16 @@ class DataGate(Strict):
 class ModelGate(Strict):
     """One bar that a candidate has to clear."""
 
-    metric: Literal["auc", "accuracy", "log_loss", "brier", "precision", "recall"] = Field(
-        description="What is measured."
+    metric: str = Field(
+        description="What is measured. Binary: auc, accuracy, log_loss, brier, precision, recall, calibration. "
+        "Multiclass: accuracy, macro_f1, weighted_f1, auc, log_loss, top_2, top_3, top_5, precision_<class>, "
+        "recall_<class>. Regression: mae, rmse, mse, mape, smape, r2, pinball, mase, bias, calibration."
     )
     at_least: float | None = Field(None, description="Absolute bar, higher is better.")
     at_most: float | None = Field(None, description="Absolute bar, lower is better.")
-    no_worse_than: Literal["champion"] | None = Field(None, description="Compare with the model in service.")
+    no_worse_than: Literal["champion", "baseline", "naive"] | None = Field(
+        None, description="Compare with the model in service, the baseline of `train.baseline`, or the column `naive`."
+    )
     margin: float = Field(0.0, ge=0, description="How much worse is still accepted, in the metric's unit.")
     slices: tuple[str, ...] = Field((), description="Columns; a group of rows shown to be worse blocks.")
     minimum_rows: int = Field(100, ge=1, description="With fewer rows a slice is not judged, and a bar is undecided.")
@@ -89,9 +95,18 @@ class ModelGate(Strict):
             raise ValueError("no_worse_than needs a margin above 0: how much worse is still accepted")
         return self
 
+    def fit(self, task: str) -> None:
+        """Raise a ValueError unless this gate judges what a model of `task` has."""
+        metrics.check(self.metric, task)
+        if self.no_worse_than and not metrics.better(self.metric, task):
+            raise ValueError(f"metric {self.metric} has no better or worse; give it at_least or at_most")
+        if self.no_worse_than == "naive" and self.metric == "mase":
+            raise ValueError("metric mase compares with naive already; give it at_most: 1")
+
 
 class Gates(Strict):
     """What keeps bad data and worse models out."""
 
     data: DataGate = Field(DataGate(), description="Bars for the data.")
     model: tuple[ModelGate, ...] = Field((), description="Bars for the model; none, and nothing is promoted.")
+    serving: ServingGate | None = Field(None, description="Bars for the packaged model; none, and it is not tried.")

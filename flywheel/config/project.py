@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.deploy import Deploy, Local
+from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
+from flywheel.config.metrics import check
 from flywheel.config.resources import Resources
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
@@ -17,33 +19,6 @@ from flywheel.config.tune import Tune
 
 _FUNCTION = r"^[\w.]+:\w+$"
 _BASELINE = "flywheel.trainers.boosting:train"
-_COLUMN = Field(description="A column that the query gives.")
-
-
-class Numeric(Strict):
-    """A number, scaled to mean 0 and deviation 1; missing values become the mean."""
-
-    column: str = _COLUMN
-    kind: Literal["numeric"] = Field(alias="as")
-
-
-class Category(Strict):
-    """A word, as the index of a vocabulary made from the training window."""
-
-    column: str = _COLUMN
-    kind: Literal["category"] = Field(alias="as")
-    top: int = Field(1000, ge=1, description="Keep this many of the most frequent values; the rest share an index.")
-
-
-class Bucket(Strict):
-    """A number, as the index of the quantile range that it falls in."""
-
-    column: str = _COLUMN
-    kind: Literal["bucket"] = Field(alias="as")
-    quantiles: int = Field(10, ge=2, description="How many ranges of about equally many rows.")
-
-
-Feature = Annotated[Numeric | Category | Bucket, Field(discriminator="kind")]
 
 
 class Checkpoint(Strict):
@@ -84,12 +59,20 @@ class Train(Strict):
     )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
 
+    @model_validator(mode="after")
+    def _one_search_on_one_machine(self) -> Train:
+        if self.tune and self.resources.nodes:
+            raise ValueError(
+                "tune and resources.nodes do not go together: search on one machine, then train on several"
+            )
+        return self
+
     def for_baseline(self) -> Train | None:
         """Return how the baseline is trained, in the form of any other model; None when there is to be none."""
         if self.baseline is False:
             return None
         trainer = _BASELINE if self.baseline is True else self.baseline
-        resources = self.resources.model_copy(update={"gpu": 0})
+        resources = Resources(cpu=self.resources.cpu, memory=self.resources.memory)
         return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False, resources=resources)
 
 
@@ -119,8 +102,12 @@ class Project(Strict):
     task: Literal["binary", "multiclass", "regression"] = Field(
         "binary", description="What the label is: 0 or 1; one of several classes, text or integer; a number."
     )
+    naive: str | None = Field(
+        None, description="Column with a forecast that costs nothing, as the value a week ago; for regression."
+    )
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
+    transform: Transform = Field(Transform(), description="How the training window is transformed.")
     train: Train = Field(Train(), description="How a model is made.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
     approval: Literal["none", "required"] = Field(
@@ -140,17 +127,35 @@ class Project(Strict):
         gate, source = self.gates.data, self.source
         asked = [*gate.columns, *gate.drift, *gate.skew, *gate.key, *self.statistics.slices]
         asked += [column for choice in (source.sample, source.split) if choice for column in choice.key]
-        asked += [
-            column for column in (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight) if column
-        ]
-        return tuple(dict.fromkeys([self.label, *(feature.column for feature in self.features), *self.slices, *asked]))
+        given = (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight, self.naive)
+        asked += [column for column in given if column]
+        sources = [column for feature in self.features for column in feature.sources]
+        return tuple(dict.fromkeys([self.label, *sources, *self.slices, *asked]))
 
     @model_validator(mode="after")
     def _features_are_distinct(self) -> Project:
-        columns = [feature.column for feature in self.features]
-        twice = sorted({column for column in columns if columns.count(column) > 1})
+        names = [name for feature in self.features for name in feature.inputs]
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"column {twice[0]!r} stands twice in features")
-        if self.label in columns:
+            raise ValueError(f"column {twice[0]!r} stands twice in features: give one of them another `name`")
+        if self.label in names or any(self.label in feature.sources for feature in self.features):
             raise ValueError(f"the label {self.label!r} stands in features too: the model would know the answer")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_task(self) -> Project:
+        if self.naive and self.task != "regression":
+            raise ValueError(f"naive is a forecast of a number, and task is {self.task!r}")
+        if self.train.tune and self.train.tune.metric:
+            try:
+                check(self.train.tune.metric, self.task)
+            except ValueError as error:
+                raise ValueError(f"train.tune: {error}") from None
+        for number, gate in enumerate(self.gates.model):
+            try:
+                gate.fit(self.task)
+            except ValueError as error:
+                raise ValueError(f"gates.model.{number}: {error}") from None
+            if not self.naive and (gate.no_worse_than == "naive" or gate.metric == "mase"):
+                raise ValueError(f"gates.model.{number}: needs `naive`, the column with a naive forecast")
         return self

@@ -81,7 +81,10 @@ def _parse_override(text: str) -> dict[str, Any]:
 
 def _explain(fault: Mapping[str, Any], values: dict[str, Any]) -> str:
     """Say in one line which key is wrong and what to write instead."""
-    where, found = _locate(fault["loc"], values)
+    loc = fault["loc"]
+    if fault["type"] == "value_error" and loc and isinstance(around := _locate(loc[:-1], values)[1], dict):
+        loc = loc if loc[-1] in around else loc[:-1]  # what is wrong is a whole model, named by its union tag
+    where, found = _locate(loc, values)
     key = ".".join(str(part) for part in where)
     if fault["type"] == "extra_forbidden":
         known = sorted(_known_keys(fault["loc"][:-1], values))
@@ -90,7 +93,7 @@ def _explain(fault: Mapping[str, Any], values: dict[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{key}: is missing; add it."
     message = fault["msg"].removeprefix("Value error, ")
-    secret = key == "ledger.tracking_uri"
+    secret = key in ("ledger.tracking_uri", "train.tune.storage")
     return f"{key or FILE}: {message}" + ("" if secret or isinstance(found, dict | list) else f"; found {found!r}")
 
 
@@ -119,7 +122,7 @@ def _known_keys(loc: tuple[Any, ...], values: dict[str, Any]) -> set[str]:
             ]
             models = [model for field in fields for model in _models_in(field.annotation)]
     if loc and len(models) > 1:
-        models = [model for model in models if str(loc[-1]) == model.__name__.lower()] or models
+        models = [model for model in models if str(loc[-1]).replace("_", "") == model.__name__.lower()] or models
     return {field.alias or name for model in models for name, field in model.model_fields.items()}
 
 

@@ -91,6 +91,9 @@ Label = Annotated[str, AfterValidator(_label)]
 Kind = Annotated[str, AfterValidator(_kind)]
 Selector = Annotated[dict[str, str], AfterValidator(_selector)]
 
+GPUS = "FLYWHEEL_GPUS"
+"""Variable of the environment that tells a step how many GPUs were asked for."""
+
 
 class Spot(Strict):
     """Nodes that cost less and may be taken away at any time."""
@@ -105,6 +108,15 @@ class Spot(Strict):
         "cloud.google.com/gke-spot=true",
         description="What spot nodes are labelled with; a taint of the same name is tolerated.",
     )
+
+
+def _spot(value: Any) -> Any:
+    """Take `true` for all defaults and `false` for none of it."""
+    if isinstance(value, bool):
+        return {} if value else None
+    if isinstance(value, dict | Spot | None):
+        return value
+    raise ValueError("write true, or {retries: 3, fallback: on_demand}")
 
 
 class Toleration(Strict):
@@ -132,7 +144,7 @@ class Volume(Strict):
 
 
 class Resources(Strict):
-    """What the training step asks the cluster for; on one machine only `cpu` and `gpu` count."""
+    """What the training step asks the cluster for; on one machine `cpu`, `gpu` and `timeout` count."""
 
     cpu: Cores | None = Field(None, description="Cores: 2, 0.5 or 500m; of each node, with `nodes`.")
     memory: Bytes | None = Field(None, description="As 16Gi; of each node, with `nodes`.")
@@ -141,7 +153,11 @@ class Resources(Strict):
         None, description="Which GPU, as nvidia-l4, or a label of its nodes, as nvidia.com/gpu.product=Tesla-T4."
     )
     gpu_resource: str = Field("nvidia.com/gpu", description="Kubernetes' name of the GPU resource.")
-    spot: bool | Spot = Field(False, description="Train on spot nodes: true, or how.")
+    spot: Annotated[Spot | None, BeforeValidator(_spot)] = Field(
+        None,
+        description="Train on spot nodes: true, or how.",
+        json_schema_extra={"anyOf": [{"type": "boolean"}, {"$ref": "#/$defs/Spot"}]},
+    )
     shared_memory: Bytes | None = Field(None, description="Size of /dev/shm, which the workers of a DataLoader share.")
     node_selector: Selector = Field({}, description="Labels that nodes must have.")
     tolerations: tuple[Toleration, ...] = Field((), description="Taints of nodes that are put up with.")
@@ -172,11 +188,6 @@ class Resources(Strict):
             return dict(self.node_selector)
         name, equals, value = self.gpu_kind.partition("=")
         return {**self.node_selector, **({name: value} if equals else {GKE: KINDS[self.gpu_kind]})}
-
-    @property
-    def spots(self) -> Spot | None:
-        """How spot nodes are used; None when they are not."""
-        return self.spot if isinstance(self.spot, Spot) else Spot() if self.spot else None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Resources:

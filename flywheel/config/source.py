@@ -55,5 +55,6 @@ class Source(Strict):
     sample: Sample | None = Field(None, description="Take a share of the rows.")
     split: Split | None = Field(None, description="Choose validation rows by a key; by default they are whole spans.")
     serving: str | None = Field(None, description="SQL file that gives logged requests, to compare with training data.")
+    serving_warehouse: str | None = Field(None, description="Where those are, if not in `warehouse`.")
     maximum_bytes_billed: ByteSize | None = Field(None, description="A query that would read more is refused.")
     bigquery: BigQuery = Field(BigQuery(), description="How BigQuery is asked.")

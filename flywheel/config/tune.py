@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -51,9 +52,19 @@ class Tune(Strict):
     prune: bool = Field(True, description="Stop trials early that are worse than the median of those before them.")
     storage: str | None = Field(
         None,
-        description="Study that several processes share: a journal file as journal:///path, or a database's URL; by "
+        description="Study that several processes share: a journal file as journal:////path, or a database's URL; by "
         "default a file of the step's own, from which a retried step goes on.",
     )
+
+    @field_validator("storage")
+    @classmethod
+    def _no_secrets(cls, url: str | None) -> str | None:
+        """Refuse a password here: what stands in this file goes into compiled pipelines and logs."""
+        if url and "@" in urlsplit(url).netloc:
+            raise ValueError(
+                "a user or password does not belong here; the database's client has a file for them, as .pgpass"
+            )
+        return url
 
     @field_validator("parameters")
     @classmethod

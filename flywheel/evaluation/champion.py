@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import DataError, LedgerError
-from flywheel.evaluation.metrics import Groups, auc
+from flywheel.evaluation.gates import figure
 from flywheel.evaluation.predictions import CHAMPION, PredictionError, Predictions, write
 from flywheel.say import say
 
@@ -38,10 +39,16 @@ def load(uri: str, ledger: str) -> Any:
         ) from error
 
 
-def scorer(uri: str, ledger: str, examples: Examples, label: str, after: str) -> Callable[[str], float | None]:
-    """Return what gives the champion's AUC on a span of `examples`; None for one on which it cannot be measured.
+_QUALITY = {"binary": "auc", "multiclass": "accuracy", "regression": "r2"}
+"""More is better in each, and none depends on the label's unit: bars of history are drawn on them."""
 
-    The model is loaded when it is first asked.
+
+def scorer(
+    uri: str, ledger: str, examples: Examples, label: str, after: str, task: str = "binary"
+) -> Callable[[str], float | None]:
+    """Return what gives the champion's quality on a span of `examples`; None where it cannot be measured.
+
+    It is the AUC, the accuracy or the share of variance explained, by task. The model is loaded when it is first asked.
 
     Args:
         uri: The champion's.
@@ -49,6 +56,7 @@ def scorer(uri: str, ledger: str, examples: Examples, label: str, after: str) ->
         examples: Raw rows by span.
         label: Column with the truth.
         after: The last span that it was trained on, empty when that is not known: up to there it is not asked.
+        task: `binary`, `multiclass` or `regression`.
     """
     loaded: list[Any] = []
 
@@ -60,12 +68,12 @@ def scorer(uri: str, ledger: str, examples: Examples, label: str, after: str) ->
                 loaded.append(load(uri, ledger))
             file = Path(folder, "predictions.parquet")
             try:
-                write(examples, [span], label, [], {CHAMPION: loaded[0]}, file)
+                write(examples, [span], label, [], {CHAMPION: loaded[0]}, file, task)
             except (DataError, PredictionError) as error:  # what is wrong with the span, its other checks say
                 say(f"the champion is not measured on {span}: {error.message}")
                 return None
-            found = Predictions.read(file)
-            return float(auc(found.labels, found.scores[CHAMPION], Groups.whole(len(found)))[0])
+            quality = figure(Predictions.read(file), _QUALITY[task], CHAMPION).value
+            return quality if math.isfinite(quality) else None
 
     return score
 

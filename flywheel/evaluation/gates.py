@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Check
-from flywheel.evaluation import paired
-from flywheel.evaluation.metrics import METRICS
+from flywheel.config.metrics import HEADLINE, better
+from flywheel.evaluation import metrics, paired
 from flywheel.evaluation.paired import ALPHA, Estimate
-from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
+from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, NAIVE, Predictions
 
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
@@ -31,7 +31,10 @@ NO_GATES = Check(
 _UNDEFINED = {
     "precision": "no row is predicted positive",
     "log_loss": "some predictions are exactly 0 or 1",
+    "mape": "every label is 0",
+    "r2": "the label does not vary",
 }
+_THEIRS = {CHAMPION: "the champion's", BASELINE: "the baseline's", NAIVE: "the naive forecast's"}
 _MANY = 365
 
 
@@ -41,7 +44,7 @@ class Trial:
 
     Attributes:
         gate: The gate.
-        estimate: What it looks at: the candidate's figure, or its difference to the champion's (more is better).
+        estimate: What it looks at: the candidate's figure, or what it gains over the other (more is better).
         rows: How many rows that rests on.
         slice: Which rows, as `carrier=HA`; empty for all.
         values: The metric's value by model.
@@ -57,7 +60,7 @@ class Trial:
     def name(self) -> str:
         """What is checked, in words."""
         if self.gate.no_worse_than:
-            return f"{self.gate.metric} no worse than champion, margin {self.gate.margin:g}"
+            return f"{self.gate.metric} no worse than {self.gate.no_worse_than}, margin {self.gate.margin:g}"
         return f"{self.gate.metric} at {'least' if self.gate.at_most is None else 'most'} {self.bound:g}"
 
     @property
@@ -66,6 +69,12 @@ class Trial:
         if self.gate.no_worse_than:
             return -self.gate.margin
         return float(self.gate.at_least if self.gate.at_least is not None else self.gate.at_most or 0.0)
+
+    @property
+    def theirs(self) -> str:
+        """The figure that the candidate's is compared with, in words."""
+        assert self.gate.no_worse_than
+        return f"{_THEIRS[self.gate.no_worse_than]} {self.values[self.gate.no_worse_than]:.4g}"
 
     @property
     def p_worse(self) -> float:
@@ -93,30 +102,57 @@ def judge(found: Predictions, gates: Sequence[ModelGate]) -> tuple[Check, ...]:
     """Return what each of `gates` says, overall and by slice.
 
     Args:
-        found: Predictions of the candidate, and of the champion when there is one.
+        found: Predictions of the candidate, and of what it is compared with; a champion may be missing.
         gates: Bars to clear; with none of them nothing passes.
     """
     if not gates:
         return (NO_GATES,)
     checks: list[Check] = []
     trials: list[Trial] = []
-    alone = CHAMPION not in found.scores
     for gate in gates:
-        if gate.no_worse_than and alone:
+        if gate.no_worse_than and gate.no_worse_than not in found.scores:
             checks.append(_unopposed(gate, gates))
             continue
         whole = trial(found, gate)
-        checks.append(_against_champion(whole, len(found.spans.keys)) if gate.no_worse_than else _against_bar(whole))
+        checks.append(_against_other(whole, len(found.spans.keys)) if gate.no_worse_than else _against_bar(whole))
         trials += _by_slice(found, gate)
     return tuple(checks + _slices(trials))
 
 
 def trial(found: Predictions, gate: ModelGate, slice: str = "") -> Trial:
     """Return `gate` held against the rows of `found`."""
-    sign = METRICS[gate.metric].better if gate.no_worse_than else 1
-    estimate = difference(found, gate.metric, sign) if gate.no_worse_than else figure(found, gate.metric, CANDIDATE)
-    values = {name: figure(found, gate.metric, name).value for name in found.scores}
+    other = gate.no_worse_than
+    estimate = difference(found, gate.metric, other) if other else figure(found, gate.metric, CANDIDATE)
+    compared = [CANDIDATE, other] if other else [CANDIDATE]
+    values = {name: figure(found, gate.metric, name).value for name in compared}
     return Trial(gate, estimate, len(found), slice, values)
+
+
+def beats_baseline(found: Predictions) -> tuple[Check, ...]:
+    """Return whether the candidate is shown to be better than the baseline; a warning where it is not, never more."""
+    if BASELINE not in found.scores:
+        return ()
+    metric = HEADLINE[found.task]
+    gained = difference(found, metric, BASELINE)
+    ours, theirs = (figure(found, metric, name).value for name in (CANDIDATE, BASELINE))
+    says = f"{metric} {ours:.4g} against the baseline's {theirs:.4g}"
+    shown = gained.sound and gained.lower() > 0
+    if shown:
+        says += f"; with 95% confidence better by {gained.lower():.2g} or more"
+    else:
+        says += ": not shown to be better than a model that costs nothing to make"
+    return (
+        Check(
+            f"{metric} better than baseline",
+            "pass" if shown else "warn",
+            observed=gained.value if math.isfinite(gained.value) else None,
+            bound=0.0,
+            reason=says,
+            remedy="" if shown else "is the trainer worth its cost? Look at its features, its size and its training.",
+            interval=gained.interval(),
+            rows=len(found),
+        ),
+    )
 
 
 def figure(found: Predictions, metric: str, model: str) -> Estimate:
@@ -124,19 +160,23 @@ def figure(found: Predictions, metric: str, model: str) -> Estimate:
     return paired.estimate([_statistic(found, metric, model)])
 
 
-def difference(found: Predictions, metric: str, sign: float = 1) -> Estimate:
-    """Return candidate minus champion in `metric` on the same rows, times `sign`, with its error over spans."""
-    return paired.estimate([_statistic(found, metric, name) for name in (CANDIDATE, CHAMPION)], (sign, -sign))
+def difference(found: Predictions, metric: str, other: str = CHAMPION) -> Estimate:
+    """Return how much better the candidate's `metric` is than another's on the same rows, with its error over spans.
+
+    Where neither more nor less is better it is candidate minus the other.
+    """
+    sign = better(metric, found.task) or 1
+    return paired.estimate([_statistic(found, metric, name) for name in (CANDIDATE, other)], (sign, -sign))
 
 
 def _statistic(found: Predictions, metric: str, model: str) -> paired.Statistic:
-    return paired.statistic(metric, found.labels, found.scores[model], found.spans.codes, len(found.spans.keys))
+    return metrics.of(found)[metric].statistic(found, model)
 
 
 def _unopposed(gate: ModelGate, gates: Sequence[ModelGate]) -> Check:
     """Return the check of a champion gate while there is no champion: absolute bars decide, and there has to be one."""
     name = f"{gate.metric} no worse than champion, margin {gate.margin:g}"
-    if any(other.no_worse_than is None for other in gates):
+    if any(other.no_worse_than != CHAMPION for other in gates):
         return Check(name, "pass", reason="not judged: there is no champion yet, so the absolute bars alone decide")
     return Check(
         name,
@@ -166,8 +206,8 @@ def _against_bar(tried: Trial) -> Check:
     )
 
 
-def _against_champion(tried: Trial, spans: int) -> Check:
-    """Return whether the candidate is shown to be no worse than the champion by the margin."""
+def _against_other(tried: Trial, spans: int) -> Check:
+    """Return whether the candidate is shown to be no worse than another by the margin."""
     found, gate = tried.estimate, tried.gate
     if not math.isfinite(found.value):
         return _undefined(tried)
@@ -186,8 +226,8 @@ def _against_champion(tried: Trial, spans: int) -> Check:
         return tried.check(
             "fail",
             f"shown to be worse: {said}",
-            "keep the champion and look for what changed (features, trainer, `source.window`); if so much loss is "
-            "acceptable, raise `margin`.",
+            "look for what changed (features, trainer, `source.window`); if so much loss is acceptable, raise "
+            "`margin`.",
         )
     if found.error > found.widest_error(gate.margin):
         return tried.check("undecided", f"not enough data: {said}", _more_data(tried, spans))
@@ -200,9 +240,9 @@ def _against_champion(tried: Trial, spans: int) -> Check:
 
 def _difference_in_words(tried: Trial) -> str:
     """Say both figures, and how far apart they surely are, or may be."""
-    ours, theirs = tried.values[CANDIDATE], tried.values[CHAMPION]
+    ours, theirs = tried.values[CANDIDATE], tried.theirs
     low, high = tried.estimate.lower(), tried.estimate.upper()
-    says = f"{tried.gate.metric} {ours:.4g} against the champion's {theirs:.4g}; with 95% confidence "
+    says = f"{tried.gate.metric} {ours:.4g} against {theirs}; with 95% confidence "
     if low > 0:
         return says + f"better by {low:.2g} or more"
     if high < tried.bound:
@@ -280,5 +320,5 @@ def _slice(tried: Trial, adjusted: float, family: int) -> Check:
 def _slice_in_words(tried: Trial) -> str:
     ours = f"on {tried.slice} {tried.gate.metric} {tried.values[CANDIDATE]:.4g} is shown to be "
     if tried.gate.no_worse_than:
-        return ours + f"worse than the champion's {tried.values[CHAMPION]:.4g} by more than {tried.gate.margin:g}"
+        return ours + f"worse than {tried.theirs} by more than {tried.gate.margin:g}"
     return ours + f"{'below' if tried.gate.at_most is None else 'above'} the bar of {tried.bound:g}"

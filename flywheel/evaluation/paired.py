@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from flywheel.evaluation.metrics import Floats, Ints
+    from flywheel.evaluation.groups import Floats, Ints
 
     Bools = npt.NDArray[np.bool_]
 
@@ -36,33 +36,6 @@ class Statistic(Protocol):
 
     def at(self, weights: Floats) -> Floats:
         """Return the metric for each row of `weights`, an array of (replicates, clusters); NaN where undefined."""
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A metric that is a ratio of sums: accuracy, precision, recall, the mean of a loss.
-
-    Attributes:
-        numerators: Sum of each cluster.
-        denominators: Sum of each cluster.
-    """
-
-    numerators: Floats
-    denominators: Floats
-
-    @property
-    def sizes(self) -> Floats:
-        """Share that each cluster has in the denominator."""
-        shares: Floats = self.denominators / max(self.denominators.sum(), 1)
-        return shares
-
-    def at(self, weights: Floats) -> Floats:
-        """Return the ratio for each row of `weights`."""
-        import numpy as np
-
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio: Floats = (weights @ self.numerators) / (weights @ self.denominators)
-        return ratio
 
 
 @dataclass(frozen=True)
@@ -110,34 +83,6 @@ class Wins:
             won = ((weights @ self.wins) * weights).sum(axis=1)
             area: Floats = won / ((weights @ self.positives) * (weights @ self.negatives))
         return area
-
-
-def statistic(metric: str, labels: Ints, scores: Floats, clusters: Ints, count: int) -> Statistic:
-    """Return `metric` of these rows by cluster.
-
-    Args:
-        metric: One of auc, accuracy, log_loss, brier, precision, recall.
-        labels: 0 or 1 for each row.
-        scores: Predicted probabilities.
-        clusters: Cluster of each row, from 0.
-        count: How many clusters there are.
-    """
-    import numpy as np
-
-    from flywheel.evaluation.metrics import THRESHOLD, log_losses
-
-    if metric == "auc":
-        return Wins.count(labels, scores, clusters, count)
-    y, hit, every = labels.astype(float), scores > THRESHOLD, np.ones_like(scores)
-    tops, bottoms = {
-        "accuracy": (hit == (labels == 1), every),
-        "log_loss": (log_losses(y, scores), every),
-        "brier": ((y - scores) ** 2, every),
-        "precision": (hit * y, hit),
-        "recall": (hit * y, y),
-    }[metric]
-    sums = (np.bincount(clusters, part, count).astype(float) for part in (tops, bottoms))
-    return Ratio(*sums)
 
 
 @dataclass(frozen=True)

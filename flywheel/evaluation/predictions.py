@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import ConfigError, DataError, FlywheelError
-from flywheel.evaluation.metrics import Groups
+from flywheel.errors import ConfigError, DataError
+from flywheel.evaluation.answers import PredictionError, answer, asked_columns, classes_of
+from flywheel.evaluation.groups import Groups
+from flywheel.evaluation.labels import check, classes_in, encoded, sorted_classes
+from flywheel.evaluation.regression import NAIVE
 from flywheel.transform import raw
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from flywheel.artifacts import Examples
-    from flywheel.evaluation.metrics import Floats, Ints
+    from flywheel.evaluation.groups import Floats
+
+__all__ = ["BASELINE", "CANDIDATE", "CHAMPION", "FILE", "NAIVE", "PredictionError", "Predictions", "write"]
 
 FILE = "predictions.parquet"
-CANDIDATE, CHAMPION = "candidate", "champion"
-_RESERVED = ("span", "label", CANDIDATE, CHAMPION)
-
-
-class PredictionError(FlywheelError):
-    """A model's answer cannot be judged: it fails on the rows, or gives no probability for each of them."""
+CANDIDATE, CHAMPION, BASELINE = "candidate", "champion", "baseline"
+MODELS = (CANDIDATE, CHAMPION, BASELINE)
+_RESERVED = ("span", "label", *MODELS, NAIVE)
+_ABOUT, _BINARY = b"flywheel", b'{"task": "binary", "classes": []}'
 
 
 @dataclass(frozen=True)
@@ -31,95 +36,153 @@ class Predictions:
     """Labels and predictions of the judge's rows, as columns.
 
     Attributes:
-        labels: 0 or 1 for each row.
-        scores: Predicted probabilities by model: `candidate`, and `champion` when there is one.
+        labels: For each row 0 or 1, the index of its class, or a number.
+        scores: What each model predicts: `candidate`, and `champion` and `baseline` when there are such; `naive` is the
+            forecast that a column of the examples gives. A number for each row, or (rows, classes) probabilities.
         spans: The rows of each span.
         slices: The rows of each value, by slice column.
+        task: `binary`, `multiclass` or `regression`.
+        classes: What the indices of classes mean, as text; only when there are several.
     """
 
-    labels: Ints
+    labels: NDArray[Any]
     scores: dict[str, Floats]
     spans: Groups
     slices: dict[str, Groups] = field(default_factory=dict)
+    task: str = "binary"
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those whose predictions there are."""
+        return tuple(name for name in MODELS if name in self.scores)
+
+    @property
+    def naive(self) -> bool:
+        """Whether a column gives a naive forecast."""
+        return NAIVE in self.scores
+
     @classmethod
     def read(cls, file: Path) -> Predictions:
         """Return what `write` wrote to `file`."""
-        import numpy as np
         import pyarrow.parquet as pq
 
         table = pq.read_table(file)
-        models = [name for name in (CANDIDATE, CHAMPION) if name in table.column_names]
+        about = json.loads((table.schema.metadata or {}).get(_ABOUT, _BINARY))
+        labels = table["label"].to_numpy()
+        scores = [name for name in (*MODELS, NAIVE) if name in table.column_names]
         slices = [name for name in table.column_names if name not in _RESERVED]
         return cls(
-            labels=table["label"].to_numpy().astype(np.int64),
-            scores={name: table[name].to_numpy() for name in models},
+            labels=labels if about["task"] == "regression" else labels.astype("int64"),
+            scores={name: _scores(table[name], len(about["classes"])) for name in scores},
             spans=_groups(table["span"]),
             slices={name: _groups(table[name]) for name in slices},
+            task=about["task"],
+            classes=tuple(about["classes"]),
         )
+
+    @classmethod
+    def described(cls, file: Path) -> Predictions:
+        """Return what `file` is about, without its rows: they may not fit in memory."""
+        import numpy as np
+        import pyarrow.parquet as pq
+
+        schema = pq.read_schema(file)
+        about = json.loads((schema.metadata or {}).get(_ABOUT, _BINARY))
+        scores = {name: np.empty(0) for name in (*MODELS, NAIVE) if name in schema.names}
+        return cls(np.empty(0), scores, Groups.whole(0), {}, about["task"], tuple(about["classes"]))
 
     def select(self, rows: Any) -> Predictions:
         """Return the rows that a boolean mask or an index array chooses; slices are left out."""
         scores = {name: values[rows] for name, values in self.scores.items()}
-        return Predictions(self.labels[rows], scores, Groups(self.spans.keys, self.spans.codes[rows]))
+        spans = Groups(self.spans.keys, self.spans.codes[rows])
+        return replace(self, labels=self.labels[rows], scores=scores, spans=spans, slices={})
 
 
 def write(
-    examples: Examples, spans: Sequence[str], label: str, slices: Sequence[str], models: Mapping[str, Any], file: Path
+    examples: Examples,
+    spans: Sequence[str],
+    label: str,
+    slices: Sequence[str],
+    models: Mapping[str, Any],
+    file: Path,
+    task: str = "binary",
+    naive: str = "",
 ) -> int:
     """Write label, slice columns and every model's prediction of each row of `spans` to `file`; return the rows.
 
-    Rows go through batch by batch, so memory stays flat. Slice columns are written as integers or as text.
+    Rows go through batch by batch, so memory stays flat. Slice columns are written as integers or as text;
+    probabilities of several classes as a list a row, in the order of the classes that the file's metadata name.
 
     Args:
         examples: Raw rows.
         spans: Which of them.
-        label: Column with the truth, 0 or 1.
+        label: Column with the truth.
         slices: Columns to slice by.
         models: MLflow pyfunc models by name.
         file: Where to.
+        task: `binary`, `multiclass` or `regression`.
+        naive: Column with a naive forecast; empty for none.
 
     Raises:
-        ConfigError: The label or a slice column is not in the examples, or has a name that this file needs.
-        DataError: A model needs a column that is not there; a label is neither 0 nor 1, or all are the same.
-        PredictionError: A model fails, or does not answer every row with a probability.
+        ConfigError: The label, a slice column or the naive forecast is not in the examples, or has a name that this
+            file needs.
+        DataError: A model needs a column that is not there; a label or naive forecast is none; all labels are the same.
+        PredictionError: A model fails, or does not answer every row as its task wants.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     schema = examples.schema
-    _check_columns(schema.names, label, slices)
-    inputs = {name: _inputs(name, model, schema.names, label) for name, model in models.items()}
-    wanted = [column for column in schema.names if column in {label, *slices}.union(*inputs.values())]
-    target = pa.schema(
-        [("span", pa.string()), ("label", pa.int8())]
-        + [(name, _sliceable(schema.field(name).type)) for name in slices]
-        + [(name, pa.float64()) for name in models]
-    )
-    rows, seen = 0, set[int]()
+    _check_columns(schema.names, label, slices, naive)
+    inputs = {name: asked_columns(name, model, schema.names, label) for name, model in models.items()}
+    wanted = [column for column in schema.names if column in {label, naive, *slices}.union(*inputs.values())]
+    classes: tuple[str, ...] = ()
+    if task == "multiclass":
+        told = [value for name, model in models.items() for value in classes_of(name, model)]
+        classes = sorted_classes({*told, *classes_in(examples, spans, label)})
+    target = _schema(schema, slices, models, task, classes, naive)
+    rows, seen = 0, set[Any]()
     with pq.ParquetWriter(file, target, compression="zstd") as writer:
         for span, batch in examples.batches(spans, wanted):
             if batch.num_rows == 0:
                 continue
-            labels = _labels(batch.column(wanted.index(label)), label, span)
-            seen.update(labels.unique().to_pylist())
+            labels = encoded(batch.column(wanted.index(label)), task, classes, label, span)
+            if len(seen) < 2:
+                seen.update(pc.unique(labels)[:2].to_pylist())
             frame = raw.frame(batch)
-            answers = [_answer(name, model, frame[inputs[name]]) for name, model in models.items()]
-            groups = [batch.column(wanted.index(name)).cast(target.field(name).type) for name in slices]
-            names = pa.array([span] * batch.num_rows, pa.string())
-            writer.write_batch(pa.RecordBatch.from_arrays([names, labels, *groups, *answers], schema=target))
+            columns = [pa.array([span] * batch.num_rows, pa.string()), labels]
+            columns += [batch.column(wanted.index(name)).cast(target.field(name).type) for name in slices]
+            columns += [answer(name, model, frame[inputs[name]], task, classes) for name, model in models.items()]
+            if naive:
+                columns.append(_forecast(batch.column(wanted.index(naive)), naive, span))
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=target))
             rows += batch.num_rows
-    _check_classes(seen, label, spans)
+    check({classes[index] for index in seen} if classes else seen, task, label, spans)
     return rows
 
 
-def _check_columns(names: Sequence[str], label: str, slices: Sequence[str]) -> None:
-    for column in (label, *slices):
+def _schema(
+    given: pa.Schema, slices: Sequence[str], models: Mapping[str, Any], task: str, classes: Sequence[str], naive: str
+) -> pa.Schema:
+    import pyarrow as pa
+
+    labels = {"binary": pa.int8(), "multiclass": pa.int64(), "regression": pa.float64()}
+    score = pa.list_(pa.float64(), len(classes)) if task == "multiclass" else pa.float64()
+    fields = [("span", pa.string()), ("label", labels[task])]
+    fields += [(name, _sliceable(given.field(name).type)) for name in slices]
+    fields += [(name, score) for name in models] + [(NAIVE, pa.float64())] * bool(naive)
+    return pa.schema(fields, {_ABOUT: json.dumps({"task": task, "classes": list(classes)}).encode()})
+
+
+def _check_columns(names: Sequence[str], label: str, slices: Sequence[str], naive: str) -> None:
+    asked = [(label, "label"), *((column, "slice column") for column in slices), (naive, "naive forecast")]
+    for column, what in asked if naive else asked[:-1]:
         if column not in names:
-            what = "label" if column == label else "slice column"
             raise ConfigError(
                 f"the {what} {column!r} is not in the examples, only {', '.join(names)}",
                 "let the query give that column, or name another one.",
@@ -132,20 +195,6 @@ def _check_columns(names: Sequence[str], label: str, slices: Sequence[str]) -> N
             )
 
 
-def _inputs(name: str, model: Any, columns: Sequence[str], label: str) -> list[str]:
-    """Return the columns that a model is asked with: those of its signature, else all but the label."""
-    schema = model.metadata.get_input_schema()
-    if schema is None or not schema.has_input_names():
-        return [column for column in columns if column != label]
-    missing = [column for column in schema.required_input_names() if column not in columns]
-    if missing:
-        raise DataError(
-            f"the {name} needs the column {missing[0]!r}, the examples have only {', '.join(columns)}",
-            "let the query give that column for as long as this model is in use.",
-        )
-    return [column for column in schema.input_names() if column in columns]
-
-
 def _sliceable(kind: pa.DataType) -> pa.DataType:
     """Return the type that values of a slice column are written as: TFMA's slice keys are integers or text."""
     import pyarrow as pa
@@ -153,93 +202,27 @@ def _sliceable(kind: pa.DataType) -> pa.DataType:
     return pa.int64() if pa.types.is_integer(kind) else pa.string()
 
 
-def _labels(column: pa.Array, label: str, span: str) -> pa.Array:
-    """Return the labels as 0 and 1.
-
-    Raises:
-        DataError: One is missing, or is something else.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if column.null_count:
-        raise DataError(
-            f"the label {label!r} is missing in {column.null_count} rows of span {span}",
-            "leave those rows out in the query, or wait until their labels have arrived.",
-        )
-    numeric = pa.types.is_boolean(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    found = pc.unique(column).to_pylist()
-    wrong = [value for value in found if not numeric or value not in (0, 1)]
-    if wrong:
-        raise DataError(
-            f"the label {label!r} is {wrong[0]!r} in span {span}", "give it as 0 or 1 in the query, with IF or CAST."
-        )
-    return column.cast(pa.int8())
-
-
-def _check_classes(seen: set[int], label: str, spans: Sequence[str]) -> None:
-    where = f"the spans {spans[0]} to {spans[-1]} that judge" if spans else "no spans at all"
-    if not seen:
-        raise DataError(f"there are no rows in {where}", "judge on more spans (`source.judge`), or check the query.")
-    if len(seen) == 1:
-        raise DataError(
-            f"the label {label!r} is {seen.pop()} in all rows of {where}",
-            "judge on more spans (`source.judge`), or check how the query makes the label.",
-        )
-
-
-def _answer(name: str, model: Any, frame: Any) -> pa.Array:
-    """Return the model's probability for each row of `frame`.
-
-    Raises:
-        PredictionError: It fails, or gives something else.
-    """
+def _forecast(column: pa.Array, naive: str, span: str) -> pa.Array:
     import numpy as np
     import pyarrow as pa
 
-    try:
-        answer = model.predict(frame)
-    except Exception as error:
-        raise PredictionError(
-            f"the {name} fails on the judge's rows: {type(error).__name__}: {error}",
-            "call it with `mlflow.pyfunc.load_model(...).predict(rows)` to see where; raw columns go in, as extracted.",
-        ) from error
-    values = _one_column(name, answer)
-    if len(values) != len(frame):
-        raise PredictionError(
-            f"the {name} answers {len(frame)} rows with {len(values)} predictions",
-            "return one prediction for each row, in the order of the rows.",
-        )
-    wrong = ~np.isfinite(values) | (values < 0) | (values > 1)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise PredictionError(
-            f"the {name} gives {int(wrong.sum())} of {len(values)} rows no probability, as {float(values[row])!r}",
-            "return numbers between 0 and 1; look for missing values in the features, and for a missing sigmoid.",
+    values = raw.numbers(column)
+    if not np.isfinite(values).all():
+        raise DataError(
+            f"the naive forecast {naive!r} is missing in {int((~np.isfinite(values)).sum())} rows of span {span}",
+            "COALESCE it with another forecast in the query, or leave those rows out.",
         )
     return pa.array(values)
 
 
-def _one_column(name: str, answer: Any) -> Floats:
+def _scores(column: pa.ChunkedArray, classes: int) -> Floats:
     import numpy as np
 
-    columns = list(getattr(answer, "columns", ()))
-    if "prediction" in columns:
-        answer = answer["prediction"]
-    try:
-        values: Floats = np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise PredictionError(
-            f"the {name} predicts something that is no number: {type(answer).__name__}", "return probabilities."
-        ) from None
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        raise PredictionError(
-            f"the {name} gives predictions of shape {values.shape}, not one a row",
-            "return the probability of the positive class alone, as one column `prediction`.",
-        )
-    return values
+    if not classes:
+        scores: Floats = column.to_numpy()
+        return scores
+    parts = [chunk.flatten().to_numpy().reshape(-1, classes) for chunk in column.chunks]
+    return np.concatenate(parts) if parts else np.empty((0, classes))
 
 
 def _groups(column: pa.ChunkedArray) -> Groups:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Check, Evaluation, Verdict
-from flywheel.evaluation import metrics
+from flywheel.config.metrics import HEADLINE
+from flywheel.evaluation import metrics, pictures
+from flywheel.evaluation.gates import difference, figure
+from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
 from flywheel.reports import Card, Section, cards, charts, join, page, paragraph, table, verdict_table
 
@@ -15,7 +18,10 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _SHOWN_SLICES = 25
-_SIGNED = "Differences are candidate minus champion, signed so that more is better; lines are 90% intervals over spans."
+_SIGNED = (
+    "Differences are candidate minus the other, signed so that more is better; lines are 90% intervals over spans."
+)
+_SHOWN_METRICS = 40
 
 
 def render(verdict: Verdict, found: Predictions, evaluation: Evaluation) -> str:
@@ -30,16 +36,16 @@ def render(verdict: Verdict, found: Predictions, evaluation: Evaluation) -> str:
     champion = facts.get("champion") or "none yet"
     whole = [check for check in verdict.checks if not check.slice]
     parts = [check for check in verdict.checks if check.slice]
-    sections = [Section("Checks", join(_bars(whole), verdict_table(Verdict(verdict.gate, tuple(whole)))), _SIGNED)]
+    sections = [
+        Section("Checks", join(_bars(whole), verdict_table(Verdict(verdict.gate, tuple(whole)))), _SIGNED),
+        Section("Models", _models(found), "All on the same rows; what is gained has its 90% interval over spans."),
+    ]
     if parts:
         sections.append(Section("Slices, most harmed first", _slices(parts), _lead_of_slices(parts)))
         sections.append(Section("Every slice", _slice_table(parts), collapsed=True))
     sections += [
-        Section("ROC", _roc(found), "The further above the diagonal, the better a model ranks."),
-        Section(
-            "Calibration", _calibration(found), "In ten bins of equally many rows; on the diagonal a model is right."
-        ),
-        Section("Figures", _figures(found), "By TFMA's definitions; precision and recall at a threshold of 0.5."),
+        *pictures.sections(found),
+        Section("Figures", _figures(found), "By TFMA's definitions where it has them; see the stage's page."),
         Section("Spans", _spans(found), "The rows behind it, span by span."),
     ]
     return page(
@@ -54,9 +60,22 @@ def render(verdict: Verdict, found: Predictions, evaluation: Evaluation) -> str:
 
 def _headline(verdict: Verdict) -> dict[str, object]:
     facts = verdict.facts
-    shown = {"AUC of the candidate": facts["auc"], "AUC of the champion": facts["champion_auc"]}
+    shown = {f"{facts['metric']} of the {name}": facts.get(name) for name in ("candidate", "champion", "baseline")}
     shown |= {"difference": facts["delta"], "90% interval": facts["interval"], "rows": facts["rows"]}
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _models(found: Predictions) -> Markup:
+    """Return the headline figure of each model, and what the candidate gains over it."""
+    metric = HEADLINE[found.task]
+    rows: list[dict[str, object]] = []
+    for name in found.scores:
+        gained = difference(found, metric, name) if name != CANDIDATE else None
+        row: dict[str, object] = {"model": name, metric: figure(found, metric, name).value}
+        row |= {"gain of the candidate": gained.value if gained else 0.0}
+        row |= {"90% interval": gained and gained.interval()}
+        rows.append(row)
+    return table(rows)
 
 
 def _bars(checks: Sequence[Check]) -> Markup:
@@ -105,7 +124,7 @@ def _by_gate(checks: Sequence[Check]) -> list[tuple[str, list[Check]]]:
 
 
 def _row(check: Check) -> dict[str, object]:
-    what = "difference" if "champion" in check.name else "value"
+    what = "difference" if " no worse than " in check.name else "value"
     row: dict[str, object] = {
         "slice": check.slice,
         "rows": check.rows,
@@ -131,42 +150,28 @@ def _lead_of_slices(checks: Sequence[Check]) -> str:
     return f"{said} {skipped} of {len(checks)} are too small to be judged." if skipped else said
 
 
-def _roc(found: Predictions) -> Markup:
-    curves = {name: metrics.roc(found.labels, scores) for name, scores in found.scores.items()}
-    return _drawn(curves, 1.0, "false positive rate", "true positive rate")
-
-
-def _calibration(found: Predictions) -> Markup:
-    bins = {name: metrics.calibration(found.labels, scores) for name, scores in found.scores.items()}
-    top = max(value for points in bins.values() for point in points for value in point)
-    return _drawn(bins, top, "mean prediction", "share of positives")
-
-
-def _drawn(series: Mapping[str, Sequence[tuple[float, float]]], top: float, x: str, y: str) -> Markup:
-    """Return one line a model, and the diagonal up to `top`."""
-    lines = {**series, "diagonal": [(0.0, 0.0), (top, top)]}
-    return join(charts.legend(list(lines)), charts.lines(lines, f"{y} over {x}", x=x, y=y, width=420, height=300))
-
-
 def _figures(found: Predictions) -> Markup:
-    measured = {
-        name: metrics.by_group(found.labels, scores, metrics.Groups.whole(len(found)))
-        for name, scores in found.scores.items()
-    }
-    rows = [
-        {"metric": metric} | {name: float(values[metric][0]) for name, values in measured.items()}
-        for metric in metrics.METRICS
-    ]
-    return table(rows)
+    measured = {name: metrics.overall(found, name) for name in found.scores}
+    names = list(measured[CANDIDATE])
+    shown = [{"metric": metric} | {name: values[metric] for name, values in measured.items()} for metric in names]
+    return table(shown[:_SHOWN_METRICS])
 
 
 def _spans(found: Predictions) -> Markup:
-    counts = found.spans.rows()
-    aucs = {name: metrics.auc(found.labels, scores, found.spans) for name, scores in found.scores.items()}
-    rates = metrics.by_group(found.labels, found.scores[CANDIDATE], found.spans)["label_rate"]
+    metric, counts = HEADLINE[found.task], found.spans.rows()
+    known = metrics.of(found)[metric]
+    figures = {name: known.by_group(found, name, found.spans, {}) for name in found.scores}
     rows = [
-        {"span": key, "rows": int(counts[code]), "label rate": float(rates[code])}
-        | {f"AUC of the {name}": float(values[code]) for name, values in aucs.items()}
+        {"span": key, "rows": int(counts[code]), **_labels(found, found.spans, code)}
+        | {f"{metric} of the {name}": float(values[code]) for name, values in figures.items()}
         for code, key in enumerate(found.spans.keys)
     ]
     return table(rows)
+
+
+def _labels(found: Predictions, groups: Groups, code: int) -> dict[str, float]:
+    """Return what a group's labels are like: their mean, where they have one."""
+    if found.task == "multiclass":
+        return {}
+    labels = found.labels[groups.codes == code]
+    return {"label rate" if found.task == "binary" else "mean label": float(labels.mean()) if len(labels) else math.nan}

@@ -5,19 +5,23 @@ TFMA is imported here, so only what needs its files imports this module.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow_model_analysis import version
-from tensorflow_model_analysis.metrics.metric_types import MetricKey
+from tensorflow_model_analysis.metrics.metric_types import AggregationType, MetricKey, SubKey
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as tfma_writer
 
 from flywheel.evaluation import metrics
+from flywheel.evaluation.metric import Metric
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions, groupings
 
 if TYPE_CHECKING:
@@ -28,16 +32,28 @@ Result = dict[str, dict[SliceKey, dict[str, float]]]
 """Model, slice, metric: the figure."""
 
 
-def eval_config(models: Sequence[str], slices: Sequence[str]) -> config_pb2.EvalConfig:
-    """Return what is measured, in TFMA's words: our metrics by our names, the champion as baseline."""
-    names = _names(models)
+def eval_config(found: Predictions, slices: Sequence[str]) -> config_pb2.EvalConfig:
+    """Return what is measured, in TFMA's words: our metrics by our names, the champion as baseline.
+
+    Metrics that TFMA lacks are left out; they stand in the files of the engine in this process all the same.
+    """
+    names = _names(found.models)
     config = config_pb2.EvalConfig()
     for model, name in names.items():
         baseline = True if model == CHAMPION else None
         config.model_specs.add(name=name, prediction_key=model, label_key="label", is_baseline=baseline)
-    spec = config.metrics_specs.add(model_names=list(names.values()))
-    for name, metric in metrics.METRICS.items():
-        spec.metrics.add(class_name=metric.tfma, config=json.dumps({"name": name}))
+    whole = config.metrics_specs.add(model_names=list(names.values()))
+    by_class = config_pb2.MetricsSpec(model_names=list(names.values()))
+    by_class.binarize.class_ids.values.extend(range(len(found.classes)))
+    by_class.aggregate.macro_average = True
+    for index in range(len(found.classes)):
+        by_class.aggregate.class_weights[index] = 1.0
+    for name, metric in metrics.of(found).items():
+        if metric.tfma:
+            spec = by_class if metric.tfma.by_class else whole
+            spec.metrics.add(class_name=metric.tfma.name, config=json.dumps({"name": name, **metric.tfma.config}))
+    if by_class.metrics:
+        config.metrics_specs.append(by_class)
     config.slicing_specs.add()
     for column in slices:
         config.slicing_specs.add(feature_keys=[column])
@@ -47,34 +63,36 @@ def eval_config(models: Sequence[str], slices: Sequence[str]) -> config_pb2.Eval
 def measure(found: Predictions) -> Result:
     """Return every metric of every model, overall (the slice `()`) and by slice, computed in this process."""
     result: Result = {}
-    for model, scores in found.scores.items():
+    for model in found.models:
         result[model] = {}
         for column, groups in groupings(found):
-            for key, values in metrics.table(metrics.by_group(found.labels, scores, groups), groups.keys).items():
+            for key, values in metrics.table(metrics.by_group(found, model, groups), groups.keys).items():
                 result[model][((column, key),) if column else ()] = values
     return result
 
 
-def write(result: Result, slices: Sequence[str], folder: Path, source: str) -> None:
+def write(found: Predictions, result: Result, slices: Sequence[str], folder: Path, source: str) -> None:
     """Write what `measure` found as TFMA would.
 
     Args:
+        found: What was measured.
         result: Metrics by model and slice.
         slices: Columns that were sliced by.
         folder: Where to.
         source: Name of the predictions, for TFMA's readers to show.
     """
     models = list(result)
-    names = _names(models)
+    names, known = _names(models), metrics.of(found)
     with tf.io.TFRecordWriter(str(folder / "metrics-00000-of-00001.tfrecord")) as writer:
         for key in result[CANDIDATE]:
-            values = {MetricKey(n, names[m]): v for m in models for n, v in result[m][key].items()}
+            values = {_key(n, known[n], names[m]): v for m in models for n, v in result[m][key].items()}
             if CHAMPION in models:
-                for name, value in result[CANDIDATE][key].items():
-                    values[MetricKey(name, CANDIDATE, is_diff=True)] = value - result[CHAMPION][key][name]
+                for name, other in itertools.product(result[CANDIDATE][key], set(models) - {CHAMPION}):
+                    value = result[other][key][name] - result[CHAMPION][key][name]
+                    values[_key(name, known[name], other, is_diff=True)] = value
             writer.write(tfma_writer.convert_slice_metrics_to_proto((key, values), None).SerializeToString())
     run = config_pb2.EvalRun(
-        eval_config=eval_config(models, slices),
+        eval_config=eval_config(found, slices),
         version=version.VERSION,
         data_location=source,
         file_format="parquet",
@@ -83,18 +101,21 @@ def write(result: Result, slices: Sequence[str], folder: Path, source: str) -> N
     (folder / "eval_config.json").write_text(json_format.MessageToJson(run))
 
 
+def _key(name: str, metric: Metric, model: str, is_diff: bool = False) -> MetricKey:
+    """Return TFMA's key of a metric: of one class it has a sub-key, over classes it is an average."""
+    told = metric.tfma.config if metric.tfma else {}
+    sub_key = SubKey(class_id=told["class_id"], top_k=told["top_k"]) if "class_id" in told else None
+    average = AggregationType(macro_average=True) if metric.tfma and metric.tfma.by_class else None
+    return MetricKey(name, model, sub_key=sub_key, aggregation_type=average, is_diff=is_diff)
+
+
 def measure_on_beam(
-    predictions: Path,
-    models: Sequence[str],
-    slices: Sequence[str],
-    folder: Path,
-    options: PipelineOptions | None = None,
+    predictions: Path, slices: Sequence[str], folder: Path, options: PipelineOptions | None = None
 ) -> Result:
     """Let TFMA measure the predictions in a Beam pipeline and write its files; return what it found.
 
     Args:
         predictions: Parquet file, read row group by row group.
-        models: Columns that hold predictions.
         slices: Columns to slice by.
         folder: Where to.
         options: Of the pipeline, to choose a runner; the direct runner by default.
@@ -102,6 +123,7 @@ def measure_on_beam(
     import apache_beam as beam
     from tensorflow_model_analysis.api import model_eval_lib
 
+    found = Predictions.described(predictions)
     with beam.Pipeline(options=options) as pipeline:
         batches = (
             pipeline
@@ -109,12 +131,12 @@ def measure_on_beam(
             | "Canonicalize" >> beam.FlatMap(_canonical)
         )
         _ = batches | "Evaluate" >> model_eval_lib.ExtractEvaluateAndWriteResults(
-            eval_config=eval_config(models, slices),
+            eval_config=eval_config(found, slices),
             output_path=str(folder),
             display_only_data_location=predictions.name,
             display_only_file_format="parquet",
         )
-    return read(folder, models)
+    return read(folder, found.models)
 
 
 def read(folder: Path, models: Sequence[str]) -> Result:
@@ -125,7 +147,9 @@ def read(folder: Path, models: Sequence[str]) -> Result:
     for record in tfma_writer.load_and_deserialize_metrics(str(folder)):
         key = slicer_lib.deserialize_slice_key(record.slice_key)
         for pair in record.metric_keys_and_values:
-            if not pair.key.is_diff:
+            # What an average over classes is made of has a sub-key as well as the average's name
+            part = pair.key.HasField("sub_key") and not pair.key.sub_key.HasField("top_k")
+            if not pair.key.is_diff and not part:
                 model = pair.key.model_name or CANDIDATE
                 result[model].setdefault(tuple(key), {})[pair.key.name] = pair.value.double_value.value
     return result
@@ -141,4 +165,13 @@ def _canonical(table: Any) -> Iterator[Any]:
     from tfx_bsl.arrow import table_util
 
     for batch in table.combine_chunks().to_batches():
-        yield table_util.CanonicalizeRecordBatch(batch)
+        columns = [_listed(column) for column in batch.columns]
+        yield table_util.CanonicalizeRecordBatch(pa.RecordBatch.from_arrays(columns, batch.schema.names))
+
+
+def _listed(column: pa.Array) -> pa.Array:
+    """Return lists of one length as the lists that TFMA knows."""
+    if not pa.types.is_fixed_size_list(column.type):
+        return column
+    offsets = np.arange(len(column) + 1, dtype=np.int32) * column.type.list_size
+    return pa.ListArray.from_arrays(pa.array(offsets), column.flatten())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from flywheel.config import Resources, Spot
+from flywheel.config.resources import GPUS
 from flywheel.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def resources(task: PipelineTask, asked: Resources | None = None, **keys: Any) -
         )
     _container(task, wanted)
     _placement(task, wanted)
-    if wanted.spots:
-        _spot(task, wanted.spots)
+    if wanted.spot:
+        _spot(task, wanted.spot)
     return task
 
 
@@ -65,6 +66,7 @@ def _container(task: PipelineTask, wanted: Resources) -> None:
         task.set_memory_request(wanted.memory).set_memory_limit(wanted.memory)
     if wanted.gpu:
         task.set_accelerator_type(wanted.gpu_resource).set_accelerator_limit(wanted.gpu)
+        task.set_env_variable(GPUS, str(wanted.gpu))  # the step has to know, and no cache should see it
         # Google's clusters tolerate the taint of GPU nodes by themselves, others do not.
         kubernetes.add_toleration(task, key=wanted.gpu_resource, operator="Exists", effect="NoSchedule")
     if wanted.shared_memory:

@@ -20,7 +20,7 @@ KIND, JOB, SPAN = "flywheel.kind", "flywheel.job", "flywheel.span"
 OUTCOME, WHY, UNFINISHED = "flywheel.outcome", "flywheel.why", "flywheel.unfinished"
 VERSION, ENDPOINT = "flywheel.version", "flywheel.endpoint"
 VERDICT = "flywheel.verdict."
-KEPT_BACK_BY: dict[str, Outcome] = {"data": "data-rejected", "model": "kept-champion"}
+KEPT_BACK_BY: dict[str, Outcome] = {"data": "data-rejected", "model": "kept-champion", "serving": "kept-champion"}
 _TAG = 5000  # characters that every MLflow store takes in a tag
 
 
@@ -133,19 +133,18 @@ class Row:
         return cls(**values | {"decisions": decisions, "started": datetime.fromisoformat(values["started"])})
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """Figures of all gates, as `auc` and `champion_auc`."""
-        return {key: value for decision in self.decisions.values() for key, value in decision.facts.items()}
+    def metric(self) -> str:
+        """What the figures of the models are, as `auc`; empty while none was judged."""
+        return str(self._judged.get("metric", ""))
 
     @property
-    def auc(self) -> float | None:
-        """The candidate's, if it came to be judged."""
-        return self.facts.get("auc")
+    def figures(self) -> dict[str, float | None]:
+        """That metric of `candidate`, `champion` and `baseline` on the same rows; None where there was none."""
+        return {name: self._judged.get(name) for name in ("candidate", "champion", "baseline")}
 
     @property
-    def champion_auc(self) -> float | None:
-        """The champion's on the same rows, if there was one."""
-        return self.facts.get("champion_auc")
+    def _judged(self) -> dict[str, Any]:
+        return self.decisions["model"].facts if "model" in self.decisions else {}
 
     @property
     def failed(self) -> bool:

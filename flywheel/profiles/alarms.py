@@ -83,7 +83,7 @@ def measure(
     """Return how far a span is from `references`, and its last spans together from those before."""
     before = history.before(span)
     known = [entry.profile for entry in references if entry.profile is not None]
-    found = measures(profile, known, before.profile if before else None, history.known, settings.label)
+    found = measures(profile, known, before.profile if before else None, history.known, settings.rated)
     newest, earlier = history.lately(span)
     return found | (drifts([*newest, profile], earlier) if earlier else {})
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from flywheel.profiles.profile import Column, Floats, Profile
+from flywheel.profiles.distances import (
+    CLOCKS,
+    commonest,
+    deviation,
+    distance,
+    divergence,
+    later,
+    nearest,
+    pool,
+    shift,
+    size,
+)
+from flywheel.profiles.known import Known
+from flywheel.profiles.profile import Column, Profile
 
 UPWARDS = frozenset(
     (
@@ -19,20 +31,28 @@ UPWARDS = frozenset(
         "repeated rows",
         "rows seen before",
         "drift",
+        "null drift",
+        "row drift",
         "pairs",
         "odd",
         "word",
         "against",
+        "between",
+        "fraction",
+        "common",
+        "digits",
+        "still",
+        "stuck",
+        "line",
+        "agree",
+        "again",
     )
 )
 """Measures that are only strange when they are large; of the others, both sides are."""
 
-_BINS = 20
 _LINKED = 0.15
-_MOST_KNOWN = 20_000
 _LEAST_SHARE = 0.005
-_ENOUGH_NUMBERS = 28
-_CLOCKS = (0.0, -3600.0, 3600.0)
+_MOSTLY_ZERO = 0.25
 
 
 @dataclass(frozen=True)
@@ -96,8 +116,9 @@ def measures(
             if name == label:  # its rate, which says the rest, has a measure of its own
                 told = {check: value for check, value in told.items() if check in ("nulls", "word", "length")}
             found |= {f"{check} of {name}": value for check, value in told.items()}
-            if (unseen := known.unseen(name, column)) is not None:
-                found[f"unseen of {name}"] = share_change(unseen, 0.0)
+            new = {"unseen": known.unseen, "between": known.between, "fraction": known.odd_fraction}
+            shares = {check: share(name, column) for check, share in new.items()}
+            found |= {f"{check} of {name}": share_change(s, 0.0) for check, s in shares.items() if s is not None}
     return found | _of_links(profile, references, label)
 
 
@@ -106,146 +127,27 @@ def _repeated(references: Sequence[Profile]) -> float:
 
 
 def drifts(newest: Sequence[Profile], earlier: Sequence[Profile]) -> dict[str, Measure]:
-    """Return how far the newest spans together are from earlier ones, `drift of <column>`: a slow change adds up."""
-    found = {}
+    """Return how far the newest spans together are from earlier ones: a slow change adds up.
+
+    `drift of <column>` is the distance of its values, `null drift of <column>` and `row drift` the change in how many
+    there are.
+    """
+    new, old = (float(np.mean([each.rows for each in spans])) for spans in (newest, earlier))
+    found = {"row drift": _either_way(_log_ratio(new, old))}
     for name, column in newest[-1].columns.items():
         if column.distinct <= 1:  # a weekday does not drift, and a week with a holiday has fewer of them
             continue
         sides = []
+        missing = []
         for spans in (newest, earlier):
             having = [each for each in spans if name in each.columns and each.columns[name].kind == column.kind]
             sides.append(pool([each.columns[name] for each in having], [float(each.rows) for each in having]))
+            missing.append(float(np.mean([each.columns[name].nulls for each in having] or [0.0])))
+        found[f"null drift of {name}"] = _either_way(share_change(*missing))
         left, right = sides
         if left is not None and right is not None and column.kind != "time":  # whose clock may have changed between
             found[f"drift of {name}"] = _root(distance(left, right))
     return found
-
-
-class Known:
-    """All values that words and whole-numbered codes had in usual spans, and how far numbers reached."""
-
-    def __init__(self, profiles: Iterable[Profile] = ()) -> None:
-        self.words: dict[str, set[str]] = {}
-        self.numbers: dict[str, Floats | None] = {}
-        self._moments: dict[str, tuple[float, float, float]] = {}
-        for profile in profiles:
-            self.add(profile)
-
-    def add(self, profile: Profile) -> None:
-        """Take in a usual span."""
-        for name, column in profile.columns.items():
-            if column.kind == "word":
-                words = self.words.setdefault(name, set())
-                words.update(column.values if len(words) < _MOST_KNOWN else ())
-            elif column.kind == "number":
-                before = self.numbers.get(name, np.empty(0))
-                few = before is not None and column.distinct == len(column.points) and len(before) < _MOST_KNOWN
-                self.numbers[name] = np.union1d(before, column.points) if few else None  # type: ignore[arg-type]
-                if len(column.points):
-                    mean = float(np.average(column.points, weights=column.masses))
-                    moments = (1.0, mean, _deviation(column) ** 2 + mean**2)
-                    earlier = self._moments.get(name, (0.0, 0.0, 0.0))
-                    self._moments[name] = tuple(a + b for a, b in zip(earlier, moments, strict=True))  # type: ignore[assignment]
-
-    def spread(self, name: str) -> float:
-        """Return the standard deviation of a number over all usual spans, each weighing the same; 0 if not known."""
-        count, first, second = self._moments.get(name, (0.0, 0.0, 0.0))
-        return float(np.sqrt(max(second / count - (first / count) ** 2, 0.0))) if count else 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        numbers = {name: None if points is None else points.tolist() for name, points in self.numbers.items()}
-        words = {name: sorted(words) for name, words in self.words.items()}
-        return {"words": words, "numbers": numbers, "moments": self._moments}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Known:
-        """Return what `to_json` gave."""
-        known = cls()
-        known.words = {name: set(words) for name, words in values["words"].items()}
-        known.numbers = {
-            name: None if points is None else np.asarray(points, float) for name, points in values["numbers"].items()
-        }
-        known._moments = {name: tuple(moments) for name, moments in values["moments"].items()}
-        return known
-
-    def unseen(self, name: str, column: Column) -> float | None:
-        """Return the share of values that were never there before; None where that cannot be told."""
-        if column.kind == "word" and name in self.words:
-            return sum(share for word, share in column.values.items() if word not in self.words[name])
-        points = self.numbers.get(name)
-        if self._moments.get(name, (0.0,))[0] < _ENOUGH_NUMBERS:
-            return None
-        if column.kind == "number" and points is not None and column.distinct == len(column.points):
-            return float(column.masses[~np.isin(column.points, points)].sum())
-        return None
-
-
-def pool(columns: Sequence[Column], weights: Sequence[float]) -> Column | None:
-    """Return the distribution of several spans together, each by its weight; None when none has values."""
-    filled = [(column, weight * (1 - column.nulls)) for column, weight in zip(columns, weights, strict=True)]
-    total = sum(weight for _, weight in filled)
-    if not total:
-        return None
-    kind = columns[0].kind
-    if kind == "word":
-        shares: dict[str, float] = {}
-        for column, weight in filled:
-            for word, share in column.values.items():
-                shares[word] = shares.get(word, 0.0) + share * weight / total
-        return Column("word", 0.0, values=shares)
-    points = np.concatenate([column.points for column, _ in filled])
-    masses = np.concatenate([column.masses * weight / total for column, weight in filled])
-    order = np.argsort(points, kind="stable")
-    return Column(kind, 0.0, points=points[order], masses=masses[order])
-
-
-def distance(left: Column, right: Column) -> float:
-    """Return the Jensen-Shannon divergence of two distributions, 0 (same) to 1; numbers in bins of `right`'s quantiles.
-
-    Lin 1991, logarithms to base 2, as TFDV has it.
-    """
-    if right.kind == "word":
-        words = list({**left.values, **right.values})
-        p, q = (np.array([side.values.get(word, 0.0) for word in words]) for side in (left, right))
-        p, q = (np.append(shares, max(0.0, 1 - shares.sum())) for shares in (p, q))
-    else:
-        edges = _edges(right)
-        p, q = (_masses(side, edges) for side in (left, right))
-    middle = (p + q) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = [np.where(side > 0, side * np.log2(side / middle), 0.0).sum() for side in (p, q)]
-    return float(np.clip(sum(terms) / 2, 0.0, 1.0))
-
-
-def _nearest(column: Column, usual: Column) -> float:
-    """Return the distance of times, their clock an hour on or back where that is nearer: it changes twice a year."""
-    return min(distance(_later(column, seconds), usual) for seconds in _CLOCKS)
-
-
-def _later(column: Column, seconds: float) -> Column:
-    return replace(column, points=column.points + seconds) if seconds else column
-
-
-def shift(left: Column, right: Column) -> float:
-    """Return the chance that a number of `left` is above one of `right`, less a half: Mann and Whitney's U."""
-    below = np.searchsorted(right.points, left.points, "left")
-    upto = np.searchsorted(right.points, left.points, "right")
-    risen = np.append(0.0, np.cumsum(right.masses))
-    return float((left.masses * (risen[below] + risen[upto]) / 2).sum() / (left.masses.sum() * risen[-1]) - 0.5)
-
-
-def _edges(column: Column) -> Floats:
-    risen = np.cumsum(column.masses)
-    at = np.searchsorted(risen, np.arange(1, _BINS) / _BINS * risen[-1])
-    return np.asarray(np.unique(column.points[np.minimum(at, len(column.points) - 1)]))
-
-
-def _masses(column: Column, edges: Floats) -> Floats:
-    """Return the share of values up to each edge and above the last, atoms on an edge apart from what is between."""
-    places = np.searchsorted(edges, column.points, "left") + np.searchsorted(edges, column.points, "right")
-    counted = np.bincount(places, column.masses, minlength=2 * len(edges) + 1)
-    return np.asarray(counted / counted.sum())
 
 
 def _since(profile: Profile, before: Profile, known: Known, label: str) -> dict[str, Measure]:
@@ -271,11 +173,6 @@ def _level(column: Column, other: Column, spread: float) -> Measure:
     return Measure((mean - usual) / spread, mean, usual, "level", spread)
 
 
-def _deviation(column: Column) -> float:
-    mean = np.average(column.points, weights=column.masses)
-    return float(np.sqrt(np.average((column.points - mean) ** 2, weights=column.masses)))
-
-
 def _of_column(column: Column, others: Sequence[Column], weights: Sequence[float], spread: float) -> dict[str, Measure]:
     found = {"nulls": share_change(column.nulls, _mean(others, weights, "nulls"))}
     pooled = pool(others, weights)
@@ -285,18 +182,24 @@ def _of_column(column: Column, others: Sequence[Column], weights: Sequence[float
         for share in ("zeros", "whole"):
             found[share] = share_change(getattr(column, share), _mean(others, weights, share))
     found["distinct"] = _log_ratio(column.distinct, float(np.mean([each.distinct for each in others])))
-    found["distance"] = _root(_nearest(column, pooled) if column.kind == "time" else distance(column, pooled))
+    found["distance"] = _root(nearest(column, pooled) if column.kind == "time" else distance(column, pooled))
     if column.kind == "word":
         found["word"] = _word(column, pooled)
         found["length"] = _log_ratio(column.length, _mean(others, weights, "length"))
     else:
-        clocks = _CLOCKS if column.kind == "time" else (0.0,)
-        moved = min((shift(_later(column, seconds), pooled) for seconds in clocks), key=abs)
+        clocks = CLOCKS if column.kind == "time" else (0.0,)
+        moved = min((shift(later(column, seconds), pooled) for seconds in clocks), key=abs)
         found["shift"] = Measure(moved, moved, 0.0, "plain")
+    if column.kind == "number" and len(column.points):
+        found["common"] = share_change(commonest(column), float(np.mean([commonest(each) for each in others])))
+        if _mean(others, weights, "zeros") > _MOSTLY_ZERO and (far := size(column)) is not None:
+            found["size"] = Measure(far, far, 0.0, "plain")  # the others may have nothing but zeros
+        if len(column.digits) and (ends := [each.digits for each in others if len(each.digits)]):
+            found["digits"] = _root(divergence(column.digits, np.mean(ends, 0)))
     if column.kind == "number" and spread:
         found["level"] = _level(column, pooled, spread)
-        usual = float(np.mean([_deviation(each) for each in others if len(each.points)]))
-        found["spread"] = _log_ratio(_deviation(column) / spread, usual / spread, least=0.1)
+        usual = float(np.mean([deviation(each) for each in others if len(each.points)]))
+        found["spread"] = _log_ratio(deviation(column) / spread, usual / spread, least=0.1)
     return found
 
 
@@ -348,6 +251,10 @@ def share_change(share: float, usual: float) -> Measure:
 
 def _angle(share: float) -> float:
     return float(np.arcsin(np.sqrt(_LEAST_SHARE + (1 - 2 * _LEAST_SHARE) * np.clip(share, 0.0, 1.0))))
+
+
+def _either_way(change: Measure) -> Measure:
+    return replace(change, value=abs(change.value))
 
 
 def _log_ratio(value: float, usual: float, least: float = 0.5) -> Measure:

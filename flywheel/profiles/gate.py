@@ -13,7 +13,7 @@ from flywheel.profiles.bars import column_of
 from flywheel.profiles.compare import Measure
 from flywheel.profiles.history import Entry, History
 from flywheel.profiles.measure import Rows, profile_of
-from flywheel.profiles.profile import Profile
+from flywheel.profiles.profile import Column, Profile
 from flywheel.profiles.relations import Relations
 from flywheel.profiles.settings import Settings
 from flywheel.spans import Span
@@ -24,9 +24,17 @@ if TYPE_CHECKING:
 
 _WINDOW = 28
 _LEAST_SPANS = 14
-_LABEL_REMEDY = (
-    "have the query give 0 or 1 for every row, as by IF(condition, 1, 0); leave out rows without a label yet."
-)
+_FITS: dict[str, Callable[[Column], bool]] = {
+    "binary": lambda column: column.kind == "number" and set(column.points.tolist()) <= {0.0, 1.0},
+    "multiclass": lambda column: column.kind == "word" or (column.kind == "number" and column.whole == 1.0),
+    "regression": lambda column: column.kind == "number",
+}
+_LEAVE_OUT = "leave out rows without a label yet."
+_LABEL_REMEDIES = {
+    "binary": f"have the query give 0 or 1 for every row, as by IF(condition, 1, 0); {_LEAVE_OUT}",
+    "multiclass": f"have the query give text or an integer for every row, as by CAST(label AS STRING); {_LEAVE_OUT}",
+    "regression": f"have the query give a number for every row, as by CAST(label AS FLOAT64); {_LEAVE_OUT}",
+}
 
 
 @dataclass(frozen=True)
@@ -88,8 +96,8 @@ class SpanGate:
             statistics: TFDV's statistics of them, if they were made already.
         """
         start = Span.parse(span, self._settings.every).start
-        profile, rows = profile_of(batches, start, self._settings.label, self._settings.leave_out)
-        checks = [*_label_checks(span, profile, self._settings.label)]
+        profile, rows = profile_of(batches, start, self._settings.rated, self._settings.leave_out)
+        checks = [*_label_checks(span, profile, self._settings.label, self._settings.task)]
         if profile.rows:
             checks += [_invariant_check(span, found) for found in self._known.violations(batches)]
             checks += self._schema_checks(span, batches, statistics)
@@ -129,7 +137,7 @@ class SpanGate:
         if waived and not entry.reference:  # a person looked at it after it was judged
             self.history.add(replace(entry, reference=span not in self._settings.calendar))
         start = Span.parse(span, self._settings.every).start
-        _, rows = profile_of(batches, start, self._settings.label, self._settings.leave_out)
+        _, rows = profile_of(batches, start, self._settings.rated, self._settings.leave_out)
         self.learn(span, rows, batches)
 
     def _related(self, span: str, rows: Rows) -> dict[str, Measure]:
@@ -145,7 +153,7 @@ class SpanGate:
         if self._learnt is None or self._learnt[0] != week:
             chosen = sorted(self._rows)[-_WINDOW:]
             self._rows = {each: self._rows[each] for each in chosen}
-            self._learnt = week, Relations([self._rows[each] for each in chosen], self._settings.label)
+            self._learnt = week, Relations([self._rows[each] for each in chosen], self._settings.rated)
         return self._learnt[1]
 
     def _schema_checks(self, span: str, batches: Iterable[pa.RecordBatch], counted: Any) -> list[Check]:
@@ -158,7 +166,7 @@ class SpanGate:
         return schema_checks(found, statistics.for_one_span(self._schema), span)
 
 
-def _label_checks(span: str, profile: Profile, label: str) -> list[Check]:
+def _label_checks(span: str, profile: Profile, label: str, task: str) -> list[Check]:
     """Return whether the label is one that a model can be trained on."""
     column = profile.columns.get(label)
     if column is None:
@@ -166,7 +174,7 @@ def _label_checks(span: str, profile: Profile, label: str) -> list[Check]:
     wrong = ""
     if column.nulls:
         wrong = f"the label {label} is null in {column.nulls:.2%} of the rows of {span}"
-    elif column.kind != "number" or not set(column.points.tolist()) <= {0.0, 1.0}:
+    elif not _FITS[task](column):
         values = list(column.values) or column.points.tolist()
         wrong = f"the label {label} has values such as {', '.join(map(repr, values[:5]))}"
     return [
@@ -177,7 +185,7 @@ def _label_checks(span: str, profile: Profile, label: str) -> list[Check]:
             span=span,
             rows=profile.rows,
             reason=wrong,
-            remedy=_LABEL_REMEDY * bool(wrong),
+            remedy=_LABEL_REMEDIES[task] * bool(wrong),
         )
     ]
 

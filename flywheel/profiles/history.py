@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import ArtifactError
-from flywheel.profiles.compare import Known
+from flywheel.profiles.known import Known
 from flywheel.profiles.profile import Profile
 from flywheel.spans import Every, Span
 

@@ -16,6 +16,7 @@ class Settings:
 
     Attributes:
         label: Column to predict; empty for none.
+        task: `binary`, `multiclass` or `regression`: what the label may be.
         every: How long a span is.
         false_alarms: How often a normal span may be called unusual.
         columns: Column: `severity`, `nulls_at_most` and `distance_at_most`, each where it was given.
@@ -26,6 +27,7 @@ class Settings:
     """
 
     label: str = ""
+    task: str = "binary"
     every: Every = "day"
     false_alarms: float = 0.01
     columns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -36,7 +38,7 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
-        """Return what the settings of the component say: `label`, `every`, and `gate` as `gates.data` of flywheel.yaml.
+        """Return what the settings of the component say: `label`, `task`, `every`, `gate` as in flywheel.yaml.
 
         Raises:
             ConfigError: The calendar names something that is no span.
@@ -45,6 +47,7 @@ class Settings:
         every: Every = values.get("every", "day")
         return cls(
             label=values.get("label", ""),
+            task=values.get("task", cls.task),
             every=every,
             false_alarms=gate.get("false_alarms", cls.false_alarms),
             columns=gate.get("columns", {}),
@@ -53,6 +56,11 @@ class Settings:
             fresh=gate.get("fresh") or {},
             leave_out=tuple(values.get("leave_out", ())),
         )
+
+    @property
+    def rated(self) -> str:
+        """The label where its rate says all of it, so where it is 0 or 1; any other one is a column like the rest."""
+        return self.label if self.task == "binary" else ""
 
     def severity(self, column: str) -> str:
         """Return what an alarm of `column` does: `block`, `warn` or `off`."""

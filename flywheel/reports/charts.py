@@ -200,6 +200,37 @@ def lines(
     return render({"data": {"values": values}, "mark": mark, "encoding": encoding} | size | spec, alt)
 
 
+def matrix(
+    cells: Mapping[tuple[str, str], float], alt: str, *, rows: str = "", columns: str = "", **spec: Any
+) -> Markup:
+    """Return shares as squares, the darker the larger, each with its figure.
+
+    Args:
+        cells: Share by (row, column), in the order in which they are drawn.
+        alt: What is to be seen, in words.
+        rows: Title of the vertical axis.
+        columns: Title of the horizontal axis.
+        **spec: Further Vega-Lite settings.
+    """
+    labels = _distinct_labels([name for pair in cells for name in pair])
+    values = [
+        {"row": labels[row], "column": labels[column], "share": share, "text": f"{share:.0%}" if share >= 0.005 else ""}
+        for (row, column), share in cells.items()
+    ]
+    axis = {"type": "nominal", "sort": list(labels.values())}
+    place = {
+        "y": axis | {"field": "row", "axis": {"title": rows or None}},
+        "x": axis | {"field": "column", "axis": {"title": columns or None, "labelAngle": -45}},
+    }
+    shade = {"field": "share", "type": "quantitative", "scale": {"domain": [0, 1], "range": [0.04, 0.75]}}
+    layers = [
+        {"mark": {"type": "rect", "color": PALETTE[0]}, "encoding": place | {"opacity": shade}},
+        {"mark": {"type": "text", "fontSize": 10}, "encoding": place | {"text": {"field": "text"}}},
+    ]
+    size = {"width": {"step": 34}, "height": {"step": 24}, "autosize": "pad"}
+    return render({"data": {"values": values}, "layer": layers} | size | spec, alt)
+
+
 def _outlined(bins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the corners of the outlines of bins, down to 0 where a series ends."""
     corners = []

@@ -10,7 +10,8 @@ import numpy as np
 
 from flywheel.artifacts import Check
 from flywheel.profiles import Column, Entry, History, Profile
-from flywheel.profiles.compare import Measure, pool
+from flywheel.profiles.compare import Measure
+from flywheel.profiles.distances import pool
 from flywheel.spans import Every, Span
 
 SHOWN: Mapping[Every, int] = {"hour": 72, "day": 28, "week": 26, "month": 24}

@@ -57,7 +57,8 @@ def is_satisfied(requirement: str) -> bool:
 def make(venv: dict[str, Any]) -> Path:
     """Make an environment unless it is there, and return its Python; processes that want the same one wait.
 
-    It sees the packages installed here, as kfp's own `use_venv` has it, with its own before them.
+    It sees the packages installed here, as kfp's own `use_venv` has it, with its own before them; one that is `alone`
+    sees none but its own.
 
     Raises:
         EnvironmentFailed: With the last line of what pip said; all of it is in the log.
@@ -71,11 +72,23 @@ def make(venv: dict[str, Any]) -> Path:
             return python
         shutil.rmtree(path, ignore_errors=True)
         _run([sys.executable, "-m", "venv", "--without-pip", str(path)])
-        _show_parent(path)
+        if not venv.get("alone"):
+            _show_parent(path)
         if venv["packages"]:
-            _run([str(python), *_pip(), "install", "--quiet", *venv["options"], *venv["packages"]])
+            _run([*_installer(python, bool(venv.get("alone"))), *venv["options"], *venv["packages"]])
         (path / _READY).touch()
     return python
+
+
+def _installer(python: Path, alone: bool) -> list[str]:
+    """Return the command that installs packages for `python`: uv's where it is at hand and nothing else is seen."""
+    uv = shutil.which("uv") if alone else None
+    if uv:
+        return [uv, "pip", "install", "--quiet", "--python", str(python)]
+    pip = _pip()
+    if alone and pip == ["-m", "pip"]:
+        return [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    return [str(python), *pip, "install", "--quiet"]
 
 
 def _pip() -> list[str]:

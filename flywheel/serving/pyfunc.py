@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from flywheel.errors import ArtifactError
 from flywheel.training import frameworks
 from flywheel.transform import raw
@@ -16,8 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = 1
-PREDICTION = "prediction"
-PAYLOAD, STATE, ABOUT = "flywheel", "state.json", "model.json"
+PREDICTION, PROBABILITY = "prediction", "probability_"
+PAYLOAD, STATE, ABOUT, CODE = "flywheel", "state.json", "model.json", "code.zip"
 
 
 class Predictor:
@@ -33,20 +36,51 @@ class Predictor:
         self.state, self.model, self.framework = state, model, framework
 
     def predict(self, rows: pd.DataFrame | pa.RecordBatch, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return one column `prediction`, the chance of label 1, for raw rows; a row's own does not depend on others.
+        """Return the prediction for raw rows; a row's own does not depend on others.
+
+        It is one column `prediction`: the chance of label 1, or the number. Of several classes it is the likeliest one,
+        and a column `probability_<class>` for each follows.
 
         Args:
             rows: Raw columns, of any order; those that are no feature are left aside.
             params: MLflow passes this; there are none.
 
         Raises:
-            DataError: A column is missing, or holds another kind of value than in training.
+            DataError: A column is missing or holds another kind of value than in training; a row cannot be transformed.
         """
         import pandas as pd
 
+        outputs = self.outputs(rows)
+        if self.state.task != "multiclass":
+            return pd.DataFrame({PREDICTION: outputs})
+        values = np.array(self.state.classes, dtype=object if isinstance(self.state.classes[0], str) else "int64")
+        chosen = {PREDICTION: values[outputs.argmax(axis=1)]}
+        return pd.DataFrame(chosen | dict(zip(probabilities(self.state), outputs.T, strict=True)))
+
+    def outputs(self, rows: pd.DataFrame | pa.RecordBatch) -> NDArray[np.float64]:
+        """Return what the model gives, as float64: a number for each row, or a probability for each row and class."""
+        import pandas as pd
+
         inputs = self.state.apply_frame(rows if isinstance(rows, pd.DataFrame) else raw.frame(rows))
-        outputs = frameworks.get(self.framework).predict(self.model, inputs)
-        return pd.DataFrame({PREDICTION: outputs.reshape(-1).astype("float64")})
+        given = frameworks.get(self.framework).predict(self.model, inputs)
+        shaped = by_class(given, len(self.state.classes)) if self.state.task == "multiclass" else np.reshape(given, -1)
+        return np.asarray(shaped, np.float64)
+
+
+def by_class(outputs: NDArray[Any], classes: int) -> NDArray[Any]:
+    """Return outputs with one column a class; of two classes a model may give the chance of the second alone."""
+    outputs = np.asarray(outputs)
+    if not len(outputs):
+        return np.empty((0, classes))
+    if classes == 2 and outputs.size == len(outputs):
+        second = outputs.reshape(-1)
+        return np.stack([1 - second, second], axis=1)
+    return outputs
+
+
+def probabilities(state: State) -> list[str]:
+    """Return the columns that hold the probability of each class; none where there is but one."""
+    return [f"{PROBABILITY}{value}" for value in state.classes] if state.task == "multiclass" else []
 
 
 def load(folder: Path) -> Predictor:
@@ -68,4 +102,5 @@ def _load_pyfunc(data_path: str) -> Predictor:
             "install the ai-flywheel of the model's requirements.txt.",
         )
     model = frameworks.get(about["framework"]).load(folder)
-    return Predictor(State.read(folder / STATE), model, about["framework"])
+    code = folder / CODE
+    return Predictor(State.read(folder / STATE, code if code.is_file() else None), model, about["framework"])

@@ -1,4 +1,4 @@
-"""Analyze: how good are candidate and champion on the same fresh rows?"""
+"""Analyze: how good are candidate, champion and baseline on the same fresh rows?"""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from typing import Any, Literal
 
 from flywheel.artifacts import Evaluation, Examples, Model
 from flywheel.evaluation import champion as champions
-from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, FILE, PredictionError, Predictions, write
+from flywheel.evaluation.predictions import (
+    BASELINE,
+    CANDIDATE,
+    CHAMPION,
+    FILE,
+    PredictionError,
+    Predictions,
+    write,
+)
 
 PRELOAD = ("mlflow.pyfunc", "pandas", "pyarrow.parquet", "tensorflow_model_analysis")
 LOCAL_ROWS = 10_000_000
-"""Up to here the predictions fit in this process: about 100 bytes a row while they are measured."""
+"""Up to here the predictions fit in this process: about 100 bytes a row, and class, while they are measured."""
 
 
 def analyze(
@@ -24,8 +32,9 @@ def analyze(
     ledger: str,
     path: Path,
     engine: Literal["auto", "local", "beam"] = "auto",
+    baseline: Model | None = None,
 ) -> Evaluation:
-    """Return predictions and metrics of candidate and champion on the rows of the judge's spans.
+    """Return predictions and metrics of candidate, champion and baseline on the rows of the judge's spans.
 
     The folder holds `predictions.parquet` and TFMA's own files; both engines give the same numbers.
 
@@ -34,51 +43,57 @@ def analyze(
         model: The candidate, an MLflow folder.
         champion: MLflow URI of the model in service; empty when there is none.
         judge: Spans to judge on, oldest first, none of which either model was trained on.
-        settings: `label`, and the columns to slice by, `slices`.
+        settings: `label`, the columns to slice by, `slices`, and `task` and `naive` as in flywheel.yaml.
         ledger: MLflow tracking URI, whose registry holds the champion.
         path: Where the evaluation goes.
         engine: `local` measures in this process, `beam` lets TFMA do it; `auto` takes the former while it fits.
+        baseline: A simple model of the same window, an MLflow folder, that the candidate ought to beat.
 
     Raises:
         ConfigError: The label or a slice column is not in the examples.
-        DataError: The label has nulls, values other than 0 and 1, or one class; there are no rows.
+        DataError: The label has nulls, values that are none of the task's, or one class; there are no rows.
         LedgerError: The champion cannot be loaded.
-        PredictionError: A model cannot be loaded, fails, or does not answer every row with a probability.
+        PredictionError: A model cannot be loaded, fails, or does not answer every row as its task wants.
     """
     label, slices = str(settings["label"]), list(dict.fromkeys(settings.get("slices", ())))
+    task, naive = settings.get("task", "binary"), settings.get("naive") or ""
     with champions.quiet_mlflow():
-        models = {CANDIDATE: _load_candidate(model)}
+        models = {CANDIDATE: _load(model, CANDIDATE)}
         if champion:
             models[CHAMPION] = champions.load(champion, ledger)
+        if baseline:
+            models[BASELINE] = _load(baseline, BASELINE)
         with Evaluation.create(path, producer="analyze", spans=judge) as draft:
-            rows = write(examples, judge, label, slices, models, draft.path / FILE)
-            overall = _measure(draft.path, list(models), slices, rows, engine)
+            rows = write(examples, judge, label, slices, models, draft.path / FILE, task, naive)
+            overall = _measure(draft.path, slices, rows, engine)
             draft.counts["rows"] = rows
-            draft.facts |= {"label": label, "slices": slices, "champion": champion, "judge": list(judge)}
-            draft.facts["overall"] = {CANDIDATE: overall[CANDIDATE], CHAMPION: overall.get(CHAMPION)}
+            draft.facts |= {"label": label, "task": task, "slices": slices, "champion": champion, "judge": list(judge)}
+            draft.facts["overall"] = {name: overall.get(name) for name in (CANDIDATE, CHAMPION, BASELINE)}
     return Evaluation.open(path)
 
 
-def _measure(folder: Path, models: list[str], slices: list[str], rows: int, engine: str) -> dict[str, dict[str, float]]:
+def _measure(folder: Path, slices: list[str], rows: int, engine: str) -> dict[str, dict[str, float]]:
     """Write TFMA's files beside the predictions and return the overall figures of each model."""
     from flywheel.evaluation import tfma_files
     from flywheel.evaluation.metrics import finite
 
-    if engine == "beam" or (engine == "auto" and rows > LOCAL_ROWS):
-        result = tfma_files.measure_on_beam(folder / FILE, models, slices, folder)
+    cells = rows * max(1, len(Predictions.described(folder / FILE).classes))
+    if engine == "beam" or (engine == "auto" and cells > LOCAL_ROWS):
+        result = tfma_files.measure_on_beam(folder / FILE, slices, folder)
     else:
-        result = tfma_files.measure(Predictions.read(folder / FILE))
-        tfma_files.write(result, slices, folder, FILE)
+        found = Predictions.read(folder / FILE)
+        result = tfma_files.measure(found)
+        tfma_files.write(found, result, slices, folder, FILE)
     return {name: finite(found[()]) for name, found in result.items()}
 
 
-def _load_candidate(model: Model) -> Any:
+def _load(model: Model, name: str) -> Any:
     import mlflow
 
     try:
         return mlflow.pyfunc.load_model(str(model.path), suppress_warnings=True)
     except Exception as error:
         raise PredictionError(
-            f"the candidate in {model.path} does not load: {type(error).__name__}: {error}",
+            f"the {name} in {model.path} does not load: {type(error).__name__}: {error}",
             "what its trainer imports must be importable here too.",
         ) from error

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Evaluation, Verdict
+from flywheel.config.metrics import HEADLINE
 from flywheel.errors import ConfigError
-from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, FILE, Predictions
+from flywheel.evaluation.predictions import BASELINE, CHAMPION, FILE, Predictions
 
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
@@ -23,52 +24,74 @@ def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path
     champion, gates that compare with it are said and do not block. With no gates at all the verdict is not ok.
 
     Args:
-        evaluation: What `analyze` found, candidate and champion on the same rows.
+        evaluation: What `analyze` found, all models on the same rows.
         gates: Bars to clear, as in `gates.model` of flywheel.yaml.
         report: Where the HTML goes.
 
     Raises:
-        ConfigError: A gate is none, or asks for a slice that was not evaluated.
+        ConfigError: A gate is none, or asks for a metric, a slice or a comparison that was not evaluated.
     """
     from flywheel.evaluation import gates as model_gates
     from flywheel.evaluation.report import render
 
-    bars = _parse(gates)
     found = Predictions.read(evaluation.path / FILE)
+    bars = _parse(gates, found)
     _check_slices(bars, found)
-    verdict = Verdict("model", model_gates.judge(found, bars), _facts(found))
+    checks = (*model_gates.judge(found, bars), *model_gates.beats_baseline(found))
+    verdict = Verdict("model", checks, _facts(found))
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(render(verdict, found, evaluation), encoding="utf-8")
     return verdict
 
 
 def _facts(found: Predictions) -> dict[str, Any]:
-    """Return the exact overall AUC of both models and their difference, whatever the gates look at."""
+    """Return the headline figure of all models and what the candidate gains by it, whatever the gates look at.
+
+    Those of the baseline are left out where there is none.
+    """
     from flywheel.evaluation import gates as model_gates
 
-    facts: dict[str, Any] = {"rows": len(found), "champion_auc": None, "delta": None, "interval": None}
-    facts["auc"] = model_gates.figure(found, "auc", CANDIDATE).value
-    if CHAMPION in found.scores:
-        difference = model_gates.difference(found, "auc")
-        interval = difference.interval()
-        facts["champion_auc"] = model_gates.figure(found, "auc", CHAMPION).value
-        facts |= {"delta": difference.value, "interval": list(interval) if interval else None}
+    metric = HEADLINE[found.task]
+    facts: dict[str, Any] = {"rows": len(found), "metric": metric, "champion": None, "delta": None, "interval": None}
+    facts |= {name: model_gates.figure(found, metric, name).value for name in found.models}
+    for other, suffix in ((CHAMPION, ""), (BASELINE, "_baseline")):
+        if other in found.models:
+            gained = model_gates.difference(found, metric, other)
+            interval = gained.interval()
+            facts |= {f"delta{suffix}": gained.value, f"interval{suffix}": list(interval) if interval else None}
     return facts
 
 
-def _parse(gates: Sequence[dict[str, Any]]) -> list[ModelGate]:
+def _parse(gates: Sequence[dict[str, Any]], found: Predictions) -> list[ModelGate]:
     from pydantic import ValidationError
 
     from flywheel.config import ModelGate
+    from flywheel.evaluation import metrics
 
     try:
-        return [ModelGate.model_validate(gate) for gate in gates]
+        bars = [ModelGate.model_validate(gate) for gate in gates]
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "a gate"
         raise ConfigError(
             f"gates.model is wrong: {where}: {fault['msg']}", "write a gate as `{metric: auc, at_least: 0.6}`."
         ) from None
+    for bar in bars:
+        try:
+            bar.fit(found.task)
+        except ValueError as error:
+            raise ConfigError(f"gates.model is wrong: {error}", "name one of those, or mend `task`.") from None
+        if bar.metric not in metrics.of(found):
+            raise ConfigError(
+                f"gates.model is wrong: there is no {bar.metric!r} here, only {', '.join(metrics.of(found))}",
+                "name one of those; `mase` needs `naive`.",
+            )
+        if bar.no_worse_than not in (None, CHAMPION) and bar.no_worse_than not in found.scores:
+            raise ConfigError(
+                f"a gate compares with {bar.no_worse_than!r}, evaluated were {', '.join(found.scores)}",
+                "set `train.baseline: true`, or `naive` to a column with a forecast.",
+            )
+    return bars
 
 
 def _check_slices(gates: Sequence[ModelGate], found: Predictions) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -20,10 +19,10 @@ from flywheel.config import Resources
 from flywheel.errors import FlywheelError
 from flywheel.say import say
 from flywheel.steps import train as step
+from flywheel.training.distributed import Nodes
 from flywheel.trainjob.cluster import Cluster, Outage
 from flywheel.trainjob.follow import Followed
 from flywheel.trainjob.manifest import Plan, name_of
-from flywheel.trainjob.nodes import Nodes
 from flywheel.trainjob.own import Own
 from flywheel.trainjob.shared import Shared, read
 
@@ -60,7 +59,7 @@ def train_on_nodes(
         raise failure
     if not shared.model.exists():
         inputs = {"examples": examples.path, "transformed": transformed.path, "state": state.path, "code": code}
-        told = {key: value for key, value in settings.items() if key != "resources"}
+        told = {key: value for key, value in settings.items() if key != "resources"} | {"gpus": asked.gpu}
         told = _with_checkpoints(told, shared)
         shared.put(inputs, {"settings": told, "champion": champion, "ledger": ledger})
         _follow(cluster or Cluster.here(), name, asked, shared)
@@ -127,7 +126,6 @@ def _terminable() -> Iterator[None]:
 def train_here(spec: Path) -> None:
     """Do what one node of a TrainJob has to: the first packages and logs, the others only train with it."""
     told, nodes = read(spec), Nodes.here()
-    os.environ.update(nodes.environment())
     transformed, state = Examples.open(told["transformed"]), TransformState.open(told["state"])
     rest = (Path(told["code"]), told["settings"], told["champion"], told["ledger"])
     say(f"node {nodes.rank} of {nodes.count}, the first is {nodes.address}:{nodes.port}")

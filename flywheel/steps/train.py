@@ -7,7 +7,10 @@ import json
 import random
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +20,12 @@ from flywheel.errors import TrainerError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from flywheel.serving.pyfunc import Predictor
     from flywheel.training.checkpoints import Checkpoints
     from flywheel.training.context import FeatureSpec, TrainContext
     from flywheel.training.tracking import Tracker
+    from flywheel.training.tuning import Found
+    from flywheel.training.warm_start import Decision
     from flywheel.transform.state import State
 
 PRELOAD = ("flywheel.ledger.requirements", "mlflow.pyfunc", "pandas", "pyarrow.parquet", "pyarrow.compute")
@@ -69,13 +75,17 @@ def train(
         "flywheel.kind": "training",
         "flywheel.span": examples.spans[-1],
         "flywheel.role": settings.get("role", "candidate"),
+        "flywheel.data": transformed.digest,
+        "flywheel.state": state.digest,
+        "flywheel.code": hashlib.sha256(code.read_bytes()).hexdigest(),
     }
     with training_run(ledger, settings["name"], tags) as tracker:
         job = _Job(transformed, state, code, settings, champion, ledger, tracker.run, time.time() + _budget(settings))
         with trainer(code, settings["trainer"]) as call:
-            context = job.context(tracker)
+            context = job.context(lambda: tracker)
             tracker.parameters(_parameters(context, settings, champion))
-            made = _called(job, call, context)
+            found = _searched(job, call, tracker) if settings.get("tune") else None
+            made = found.model if found else _called(job, call, context)
         framework, metrics = _measured(made, context, settings["trainer"])
         tracker.metrics({f"validation_{name}": value for name, value in metrics.items()})
         with Model.create(model, producer="train", spans=spans) as draft:
@@ -88,29 +98,33 @@ def train(
                 "trainer": settings["trainer"],
                 "framework": framework,
                 "metrics": metrics,
+                "warm_start": tracker.tags().get("flywheel.warm_start", "cold: the trainer did not ask"),
                 "rows": len(context.train),
                 "seconds": round(time.monotonic() - began, 3),
-            }
+            } | ({"tuned": found.facts} if found else {})
         tracker.metrics({"rows": draft.facts["rows"], "seconds": draft.facts["seconds"]})
     context.checkpoints.clear()
+    if found and found.study:
+        found.study.unlink(missing_ok=True)
     return Model.open(model)
 
 
 def assist(
     transformed: Examples, state: TransformState, code: Path, settings: dict[str, Any], champion: str, ledger: str
 ) -> None:
-    """Run the trainer beside that of another machine, which logs and packages what they make together.
+    """Train on one of several machines, of which another logs and packages what they make together.
 
     The arguments are those of `train`.
 
     Raises:
         TrainerError: The trainer cannot be imported, or fails.
     """
-    import os
+    from flywheel.training.watchdog import watched
 
     settings = _whole(settings)
     job = _Job(transformed, state, code, settings, champion, ledger, "", time.time() + _budget(settings))
-    _train_together(job, int(os.environ.get("RANK", 1)), int(os.environ.get("WORLD_SIZE", 2)))
+    with watched(settings.get("time_budget"), settings["trainer"]):
+        _launched(job)
 
 
 @dataclass(frozen=True)
@@ -123,22 +137,22 @@ class _Job:
     settings: dict[str, Any]
     champion: str
     ledger: str
-    run: str
+    run: str  # in MLflow; empty on machines that log nothing
     ends: float  # when the time budget is over, in seconds since 1970: processes share no other clock
 
     @property
     def learned(self) -> State:
         from flywheel.transform.state import State
 
-        return State.read(self.state.file)
+        found = State.read(self.state.file)
+        return replace(found, code=self.code) if any(each.function for each in found.features) else found
 
     @property
     def processes(self) -> int:
         """How many train together on this machine."""
-        return self.settings.get("gpus", 0) or self.settings.get("processes", 1)
+        return int(self.settings.get("gpus", 0) or self.settings.get("processes", 1))
 
-    def context(self, tracker: Tracker, rank: int = 0, world: int = 1) -> TrainContext:
-        from flywheel.serving import pyfunc
+    def context(self, tracker: Callable[[], Tracker], rank: int = 0, world: int = 1) -> TrainContext:
         from flywheel.training import device
         from flywheel.training.context import TrainContext
         from flywheel.training.rows import Share, split
@@ -158,26 +172,46 @@ class _Job:
             name=settings["name"],
             checkpoints=_checkpoints(self),
             deadline=time.monotonic() + self.ends - time.time(),
-            device=device.choose(settings.get("gpus", 0), rank),
+            device=device.choose(settings.get("gpus", 0), rank % self.processes),
             rank=rank,
             world=world,
-            load_champion=lambda: pyfunc.load(tracker.client.download(self.champion)).model if self.champion else None,
-            record=tracker.metrics,
+            load_champion=lambda: self.predictor(tracker()).model if self.champion else None,
+            start=partial(_start, self, tracker, rank),
+            record=lambda metrics, step: tracker().metrics(metrics, step),
         )
+
+    def predictor(self, tracker: Tracker) -> Predictor:
+        """Return the model in service with its transform."""
+        from flywheel.serving import pyfunc
+
+        return pyfunc.load(tracker.client.download(self.champion))
+
+
+def _start(job: _Job, tracker: Callable[[], Tracker], rank: int, model: Any) -> Decision:
+    """Copy what fits of the model in service into `model`, if that is asked for, and keep what was decided."""
+    from flywheel.training import frameworks, warm_start
+
+    decision = warm_start.OFF
+    if job.settings.get("warm_start"):
+        decision = warm_start.NO_CHAMPION
+        if job.champion:
+            framework = frameworks.name_of(model, job.settings["trainer"])
+            decision = warm_start.decide(model, framework, job.learned, job.predictor(tracker()))
+    if rank == 0:
+        tracker().tag("flywheel.warm_start", str(decision))
+    return decision
 
 
 def _called(job: _Job, call: Any, context: TrainContext) -> Any:
     """Return what the trainer makes, in this process or in several that train together."""
-    from flywheel.training import memory
+    from flywheel.training import distributed, memory
     from flywheel.training.watchdog import watched
 
     name = job.settings["trainer"]
     try:
         with watched(job.settings.get("time_budget"), name):
-            if job.processes > 1:
-                from flywheel.training import distributed
-
-                return distributed.launch(_train_together, job, job.processes, gpus=bool(job.settings.get("gpus")))
+            if job.processes > 1 or distributed.Nodes.here().count > 1:
+                return _launched(job)
             _seed(job.settings["seed"])
             return call(context)
     except TrainerError as error:
@@ -186,25 +220,62 @@ def _called(job: _Job, call: Any, context: TrainContext) -> Any:
         raise
 
 
+def _launched(job: _Job) -> Any:
+    """Return what the trainer makes in several processes, on this machine and on others; None on all but the first."""
+    from flywheel.training import distributed
+
+    gpus, nodes = bool(job.settings.get("gpus")), distributed.Nodes.here()
+    return distributed.launch(_train_together, job, job.processes, gpus=gpus, nodes=nodes)
+
+
+def _searched(job: _Job, call: Any, tracker: Tracker) -> Found:
+    """Return the best model of those that the trainer makes with other parameters."""
+    from flywheel.training.tuning import Search
+
+    def attempt(parameters: dict[str, Any], run: Tracker, passing: Any) -> tuple[Any, dict[str, float]]:
+        trial = replace(job, settings=job.settings | {"parameters": parameters}, run=run.run)
+        context = trial.context(run)
+        context.record = passing(context.record)
+        made = _called(trial, call, context)
+        context.checkpoints.clear()
+        return made, _measured(made, context, job.settings["trainer"])[1]
+
+    folder = job.settings.get("checkpoint", {}).get("folder", "")
+    search = Search(
+        asked=job.settings["tune"],
+        parameters=job.settings["parameters"],
+        identity=_identity(job, but=("tune", "parameters")),
+        task=job.learned.task,
+        seed=job.settings["seed"],
+        folder=Path(folder) if folder and "://" not in folder else None,
+    )
+    found = search.run(attempt, tracker)
+    tracker.parameters({f"tuned.{name}": value for name, value in found.facts["parameters"].items()})
+    return found
+
+
 def _train_together(job: _Job, rank: int, world: int) -> Any:
     """Return what the trainer makes in one of several processes."""
     from flywheel.ledger import Ledger
     from flywheel.training.tracking import Tracker
     from flywheel.training.user_code import trainer
 
-    with trainer(job.code, job.settings["trainer"]) as call:
-        context = job.context(Tracker(Ledger(job.ledger).client, job.run, time.time), rank, world)
+    with ExitStack() as stack, trainer(job.code, job.settings["trainer"]) as call:
+
+        @cache  # opened by who logs: MLflow takes seconds
+        def tracker() -> Tracker:
+            return stack.enter_context(Tracker(Ledger(job.ledger).client, job.run))
+
+        context = job.context(tracker, rank, world)
         _seed(job.settings["seed"])
         return call(context)
 
 
 def _features(learned: State) -> tuple[FeatureSpec, ...]:
     """Return the model's inputs."""
-    import numpy as np
-
     from flywheel.training.context import FeatureSpec
 
-    return tuple(FeatureSpec(f.column, f.kind, f.cardinality, (), np.dtype(f.dtype).name) for f in learned.features)
+    return tuple(FeatureSpec(i.name, i.kind, i.cardinality, i.shape, i.dtype) for i in learned.inputs)
 
 
 def _checkpoints(job: _Job) -> Checkpoints:
@@ -214,17 +285,26 @@ def _checkpoints(job: _Job) -> Checkpoints:
     asked = job.settings.get("checkpoint")
     if not asked:
         return Checkpoints()
-    settings = {k: v for k, v in job.settings.items() if k not in ("checkpoint", "time_budget", "processes", "gpus")}
+    return Checkpoints(f"{asked['folder'].rstrip('/')}/{_identity(job)}", asked["every"], asked.get("steps"))
+
+
+def _identity(job: _Job, but: tuple[str, ...] = ()) -> str:
+    """Return what is the same for equal data, code and settings, those in `but` left aside."""
+    left = ("checkpoint", "time_budget", "processes", "gpus", *but)
+    settings = {key: value for key, value in job.settings.items() if key not in left}
     code = hashlib.sha256(job.code.read_bytes()).hexdigest()
     trained = [job.transformed.digest, job.state.digest, code, job.champion, settings]
-    name = hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:16]
-    return Checkpoints(f"{asked['folder'].rstrip('/')}/{name}", asked["every"], asked.get("steps"))
+    return hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _whole(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings with counts as integers: Kubeflow's numbers in a dict are all floating-point."""
+    import os
+
+    from flywheel.config.resources import GPUS
+
     counts = {key: int(settings[key]) for key in ("seed", "gpus", "processes") if key in settings}
-    return settings | counts
+    return {"gpus": int(os.environ.get(GPUS, 0))} | settings | counts
 
 
 def _budget(settings: dict[str, Any]) -> float:
@@ -263,14 +343,22 @@ def _measured(made: Any, context: TrainContext, trainer: str) -> tuple[str, dict
     import numpy as np
 
     from flywheel.evaluation import metrics
+    from flywheel.evaluation.groups import Groups
+    from flywheel.evaluation.predictions import CANDIDATE, Predictions
     from flywheel.training import frameworks, package
 
     framework = frameworks.name_of(made, trainer)
-    inputs, truth = context.validation.arrays()
-    labels = truth.astype(np.int64)
-    predictions = package.check_outputs(frameworks.get(framework).predict(made, inputs), len(labels), trainer)
-    found = metrics.by_group(labels, predictions.astype(np.float64), metrics.Groups.whole(len(labels)))
-    return framework, metrics.finite({name: values[0] for name, values in found.items()})
+    inputs, labels = context.validation.arrays()
+    given = frameworks.get(framework).predict(made, inputs)
+    scores = package.check_outputs(given, len(labels), trainer, context.task, len(context.classes))
+    found = Predictions(
+        labels if context.task == "regression" else labels.astype(np.int64),
+        {CANDIDATE: scores.astype(np.float64)},
+        Groups.whole(len(labels)),
+        task=context.task,
+        classes=tuple(map(str, context.classes)) if context.task == "multiclass" else (),
+    )
+    return framework, metrics.finite(metrics.overall(found, CANDIDATE))
 
 
 def _example(examples: Examples, spans: tuple[str, ...]) -> pa.RecordBatch:

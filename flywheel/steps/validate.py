@@ -106,7 +106,9 @@ def gate(
             waivers=book.waivers(name),
             serving=serving,
             trained_on=trained_on,
-            score=scorer(champion.uri, ledger, examples, settings["label"], last) if champion else None,
+            score=scorer(champion.uri, ledger, examples, settings["label"], last, settings.get("task", "binary"))
+            if champion
+            else None,
         )
     book.keep(run, Path(paths[0]) / HISTORY)
     book.record(run, verdict)
@@ -142,8 +144,8 @@ def validate(
     Args:
         examples: Rows of training window and judge, the newest span last.
         code: The project's archive with schema.pbtxt, inferred when it has none, and invariants.yaml, if any.
-        settings: `label`, `every`, and `gate` and `statistics` as in flywheel.yaml; `window` and `judge`, the spans to
-            train and to judge on.
+        settings: `label`, `task`, `every`, and `gate` and `statistics` as in flywheel.yaml; `window` and `judge`,
+            the spans to train and to judge on.
         paths: Where to write.
         history: What earlier runs learnt; None when there is none.
         waivers: What people waived, by span.
@@ -287,16 +289,20 @@ def _span_checks(examples: Examples) -> list[Check]:
 
 
 def _classes(statistics: Any, label: str) -> list[Check]:
-    """Return whether both classes are there."""
+    """Return whether the label is not the same in all rows."""
     found = next(feature for feature in stats.features(statistics) if feature.path.step[0] == label)
-    if found.WhichOneof("stats") != "num_stats" or found.num_stats.min != found.num_stats.max:
+    if found.WhichOneof("stats") == "num_stats" and found.num_stats.min == found.num_stats.max:
+        value = f"{found.num_stats.min:g}"
+    elif found.WhichOneof("stats") == "string_stats" and found.string_stats.unique == 1:
+        value = repr(found.string_stats.top_values[0].value)
+    else:
         return []
     return [
         Check(
             "classes",
             "fail",
             column=label,
-            reason=f"the label {label} is {found.num_stats.min:g} in all rows: there is nothing to learn",
+            reason=f"the label {label} is {value} in all rows: there is nothing to learn",
             remedy="mend its definition in the query, or take a longer window.",
         )
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +147,34 @@ class Checkpoints:
     @property
     def _is_local(self) -> bool:
         return "://" not in self.folder or self.folder.startswith("file://")
+
+
+class Preemption:
+    """While its block runs, SIGTERM no longer ends this process: it asks for it, and training ends between two steps.
+
+    A second SIGTERM ends the process as ever. Outside the main thread nothing changes.
+
+    Attributes:
+        asked: Whether the process was asked to end.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._former: Any = None
+        self._is_main = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> Preemption:
+        if self._is_main:
+            self._former = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_main:
+            signal.signal(signal.SIGTERM, self._former)
+
+    def _ask(self, _number: int, _frame: object) -> None:
+        self.asked = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def best_interval(write: float, failure: float) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from flywheel.say import say
 from flywheel.training.checkpoints import Checkpoints
 from flywheel.training.rows import Rows
+from flywheel.training.warm_start import OFF, Decision
 
 _PROGRESS_SECONDS = 5.0
 
@@ -61,6 +62,7 @@ class TrainContext:
         rank: Number of this process among those that train together; 0 logs and writes checkpoints.
         world: How many processes train together. Each is given its share of every batch.
         load_champion: Loads the model in service; `champion` calls it.
+        start: Copies what fits of the model in service into another one; `warm_start` calls it.
         record: Called with metrics and a step; `log` calls it.
         clock: Gives seconds that only grow.
     """
@@ -80,6 +82,7 @@ class TrainContext:
     rank: int = 0
     world: int = 1
     load_champion: Callable[[], Any] = lambda: None
+    start: Callable[[Any], Decision] = lambda model: OFF
     record: Callable[[dict[str, float], int], None] = _no_log
     clock: Callable[[], float] = time.monotonic
     _told: float = field(default=-math.inf, init=False, repr=False)
@@ -91,6 +94,16 @@ class TrainContext:
         It is loaded when it is first asked for. Its inputs are those of *its* training window: vocabularies may differ.
         """
         return self.load_champion()
+
+    def warm_start(self, model: Any) -> Decision:
+        """Copy what fits of the model in service into `model`, freshly built, and return the decision.
+
+        Nothing is copied unless `train.warm_start` is set. The decision is in the log, in MLflow and with the model.
+        """
+        decision = self.start(model)
+        if self.rank == 0:
+            say(str(decision))
+        return decision
 
     @cached_property
     def class_weights(self) -> dict[int, float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -35,12 +37,15 @@ def save(model: keras.Model, folder: Path, example: dict[str, NDArray[Any]]) -> 
     """
     model.save(folder / FILE)
     with zipfile.ZipFile(folder / FILE) as archive:
-        own = sorted(set(_own_classes(json.loads(archive.read("config.json")))))
+        content = {name: archive.read(name) for name in archive.namelist()}
+    own = sorted(set(_own_classes(json.loads(content["config.json"]))))
     if own:
         raise TrainerError(
             f"the model has a part of your own, {own[0]!r}, which serving could not load",
             "build it of Keras's own layers, with keras.Model(inputs, outputs).",
         )
+
+    _write_timeless(folder / FILE, content)
 
 
 def load(folder: Path) -> keras.Model:
@@ -74,8 +79,22 @@ def requirements() -> tuple[str, ...]:
     return ("keras", "tensorflow" if backend == "tensorflow" else backend)
 
 
+def backup(context: TrainContext) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that let a retry of `fit` go on after the last whole epoch: weights, optimiser, epoch.
+
+    What another callback counts, as the patience of EarlyStopping, begins anew. The model must have been built.
+
+    Args:
+        context: Knows where checkpoints are.
+    """
+    if not context.checkpoints:
+        return []
+    folder = f"{context.checkpoints.folder}/keras"
+    return [keras.callbacks.BackupAndRestore(folder, double_checkpoint=True)]
+
+
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """Logs every epoch's metrics, and prints them in one line.
+    """Logs every epoch's metrics, prints them in one line, and keeps to the time budget.
 
     Args:
         context: Where they are logged to.
@@ -85,19 +104,49 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._context = context
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Look at the clock."""
+        self._began = self._context.time_left()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Log what Keras measured."""
+        """Log what Keras measured, and end when no time is left for another epoch.
+
+        Raises:
+            TrainerError: The loss is no number any more.
+        """
         values = {name: float(value) for name, value in (logs or {}).items()}
+        if not math.isfinite(values.get("loss", 0.0)):
+            raise TrainerError(
+                f"the loss is {values['loss']} in epoch {epoch + 1}",
+                "lower the learning rate, or look for inputs that are far from 0.",
+            )
         self._context.log_all(values, epoch)
         sys.stdout.write(f"epoch {epoch + 1}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items()) + "\n")
         sys.stdout.flush()
+        left = self._context.time_left()
+        if left < self._began - left:
+            self.model.stop_training = True
 
 
 def _arranged(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | NDArray[Any]:
     names = [tensor.name for tensor in model.inputs]
     if set(names) <= set(inputs):
         return {name: inputs[name] for name in names}
-    return np.stack([values.astype(np.float32) for values in inputs.values()], axis=1)
+    return np.concatenate([values.reshape(len(values), -1).astype(np.float32) for values in inputs.values()], axis=1)
+
+
+def _write_timeless(file: Path, content: dict[str, bytes]) -> None:
+    """Write a `.keras` file that says nothing of when and where in memory it was made: equal models are equal files."""
+    content["metadata.json"] = json.dumps(json.loads(content["metadata.json"]) | {"date_saved": ""}).encode()
+    numbers: dict[str, int] = {}  # what is shared is known by its address
+    content["config.json"] = re.sub(
+        rb'("shared_object_id": )(\d+)',
+        lambda found: found[1] + str(numbers.setdefault(found[2].decode(), len(numbers))).encode(),
+        content["config.json"],
+    )
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(content):
+            archive.writestr(zipfile.ZipInfo(name), content[name])
 
 
 def _own_classes(config: Any) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,8 @@ from flywheel.transform.state import State
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_SUM = 1e-3  # what float32 outputs of a thousand classes may be off
+_NO_TIME = "1980-01-01 00:00:00"
 _OWN_CODE = "build it of the framework's own parts; serving has none of your code."
 
 
@@ -27,67 +31,95 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
     """Write `model` with its transform to `folder`, as an MLflow model with signature, example and requirements.
 
     Numbers are `double` in the signature, integers too: an integer column with a missing value is no integer column in
-    a DataFrame, and MLflow would refuse it.
+    a DataFrame, and MLflow would refuse it. Times and lists are texts (ISO 8601, JSON), which any server can carry.
 
     Args:
         folder: Where to; empty.
         model: What the trainer returned.
         framework: Name of the framework it is of.
-        state: The transform.
+        state: The transform; the archive with its feature functions goes with it.
         example: A few raw rows.
 
     Raises:
         TrainerError: It cannot be saved.
     """
     import mlflow.pyfunc
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    columns: list[Any] = [
-        ColSpec("string" if feature.type == "string" else "double", feature.column) for feature in state.features
-    ]
+    columns: list[Any] = [ColSpec(raw.mlflow_type(type), name) for name, type in state.types.items()]
     with tempfile.TemporaryDirectory(prefix="flywheel-model-") as name:
         payload = Path(name, pyfunc.PAYLOAD)
         payload.mkdir()
         state.write(payload / pyfunc.STATE)
+        if state.code is not None:
+            shutil.copyfile(state.code, payload / pyfunc.CODE)
         (payload / pyfunc.ABOUT).write_text(json.dumps({"version": pyfunc.VERSION, "framework": framework}))
         _save(model, framework, payload, state.apply_batch(example))
         mlflow.pyfunc.save_model(
             path=folder,
+            # Named by what it holds, and of no time: equal trainings give equal folders.
+            mlflow_model=Model(model_uuid=_digest(payload), utc_time_created=_NO_TIME),
             loader_module=pyfunc.__name__,
             data_path=payload,
-            signature=ModelSignature(Schema(columns), Schema([ColSpec("double", pyfunc.PREDICTION)])),
+            signature=ModelSignature(Schema(columns), Schema(_outputs(state))),
             input_example=raw.frame(example)[list(state.columns)],
-            pip_requirements=_requirements(framework),
+            pip_requirements=_requirements(framework, state),
         )
 
 
-def check_outputs(predictions: NDArray[Any], rows: int, trainer: str) -> NDArray[Any]:
-    """Return predictions for `rows` rows as one column.
+def check_outputs(
+    predictions: NDArray[Any], rows: int, trainer: str, task: str = "binary", classes: int = 2
+) -> NDArray[Any]:
+    """Return predictions for `rows` rows in the shape of the task: (rows,), or (rows, classes) when there are several.
 
     Raises:
-        TrainerError: They are not one probability a row.
+        TrainerError: They are not one number a row, or not one probability a row and class.
     """
-    outputs = np.asarray(predictions)
-    if outputs.size != rows or outputs.shape[0] != rows:
+    outputs = pyfunc.by_class(predictions, classes) if task == "multiclass" else np.asarray(predictions)
+    shape = (rows, classes) if task == "multiclass" else (rows,)
+    if outputs.shape != shape and outputs.shape != (rows, *shape[1:], 1):
         raise TrainerError(
-            f"the model of {trainer!r} gives outputs of shape {outputs.shape!r} for {rows} rows",
-            "end it with one unit and a sigmoid, so that it gives one probability a row.",
+            f"the model of {trainer!r} gives outputs of shape {outputs.shape!r} for {rows} rows", _shape(task, classes)
         )
-    outputs = outputs.reshape(rows)
+    outputs = outputs.reshape(shape)
     if not np.isfinite(outputs).all():
+        wrong = ~np.isfinite(outputs)
         raise TrainerError(
-            f"the model of {trainer!r} gives {outputs[~np.isfinite(outputs)][0]!s} for "
-            f"{int((~np.isfinite(outputs)).sum())} of {rows} rows",
+            f"the model of {trainer!r} gives {outputs[wrong][0]!s} for "
+            f"{int(wrong.reshape(rows, -1).any(axis=1).sum())} of {rows} rows",
             "lower the learning rate or clip gradients; its loss has overflowed.",
         )
+    if task != "regression":
+        _check_probabilities(outputs, trainer, task)
+    return outputs
+
+
+def _shape(task: str, classes: int) -> str:
+    if task == "multiclass":
+        return f"end it with {classes} units and a softmax, so that it gives one probability a class."
+    if task == "regression":
+        return "end it with one unit and no activation, so that it gives one number a row."
+    return (
+        "end it with one unit and a sigmoid, so that it gives one probability a row; for several classes set "
+        "`task: multiclass`."
+    )
+
+
+def _check_probabilities(outputs: NDArray[Any], trainer: str, task: str) -> None:
+    end = "a sigmoid; outputs are the chance of label 1" if task == "binary" else "a softmax; outputs are chances"
     wrong = outputs[(outputs < 0) | (outputs > 1)]
     if len(wrong):
         raise TrainerError(
-            f"the model of {trainer!r} gives {wrong[0]!s}, which is no probability",
-            "end it with a sigmoid; outputs are the chance of label 1, from 0 to 1.",
+            f"the model of {trainer!r} gives {wrong[0]!s}, which is no probability", f"end it with {end}, from 0 to 1."
         )
-    return outputs
+    sums = outputs.sum(axis=1) if task == "multiclass" else np.ones(1)
+    off = sums[np.abs(sums - 1) > _SUM]
+    if len(off):
+        raise TrainerError(
+            f"the model of {trainer!r} gives probabilities that sum to {off[0]!s} in a row, not to 1",
+            "end it with a softmax over the classes.",
+        )
 
 
 def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: str) -> None:
@@ -98,19 +130,31 @@ def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: st
     """
     try:
         packaged = pyfunc.load(folder)
-        found = packaged.predict(raw.frame(example))[pyfunc.PREDICTION].to_numpy()
+        found = packaged.outputs(raw.frame(example))
+        packaged.predict(raw.frame(example))
     except Exception as error:
         raise TrainerError(
             f"the model of {trainer!r} cannot be used once it is saved: {type(error).__name__}: {error}",
             _OWN_CODE,
         ) from error
     inputs = packaged.state.apply_batch(example)
-    expected = np.asarray(frameworks.get(packaged.framework).predict(model, inputs)).reshape(-1)
+    given = frameworks.get(packaged.framework).predict(model, inputs)
+    expected = (pyfunc.by_class(given, found.shape[1]) if found.ndim == 2 else np.asarray(given)).reshape(found.shape)
     if not np.allclose(found, expected, rtol=1e-4, atol=1e-5):
         raise TrainerError(
-            f"the model of {trainer!r} predicts {found[0]!s} once it is saved, {expected[0]!s} before",
+            f"the model of {trainer!r} predicts {found.flat[0]!s} once it is saved, {expected.flat[0]!s} before",
             "does it keep something that saving loses, or draw at random when it predicts?",
         )
+
+
+def _outputs(state: State) -> list[Any]:
+    """Return the columns of the answer: the prediction, and of several classes the probability of each."""
+    from mlflow.types import ColSpec
+
+    kind = "double"
+    if state.task == "multiclass":
+        kind = "string" if isinstance(state.classes[0], str) else "long"
+    return [ColSpec(kind, pyfunc.PREDICTION), *(ColSpec("double", name) for name in pyfunc.probabilities(state))]
 
 
 def _save(model: Any, framework: str, payload: Path, inputs: dict[str, NDArray[Any]]) -> None:
@@ -122,6 +166,17 @@ def _save(model: Any, framework: str, payload: Path, inputs: dict[str, NDArray[A
         raise TrainerError(f"the model cannot be saved: {type(error).__name__}: {error}", _OWN_CODE) from error
 
 
-def _requirements(framework: str) -> list[str]:
-    names = ("ai-flywheel", "mlflow", "numpy", "pandas", "pyarrow", *frameworks.get(framework).requirements())
+def _digest(folder: Path) -> str:
+    """Return 32 hexadecimal digits that stand for the files in `folder`."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _requirements(framework: str, state: State) -> list[str]:
+    images = ("pillow",) if any(input.kind == "image" for input in state.inputs) else ()
+    names = ("ai-flywheel", "mlflow", "numpy", "pandas", "pyarrow", *images, *frameworks.get(framework).requirements())
     return [f"{name}=={importlib.metadata.version(name)}" for name in names]

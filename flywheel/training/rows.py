@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from flywheel.artifacts import WEIGHT, Examples
 from flywheel.errors import DataError
 from flywheel.training.reader import Reader
-from flywheel.transform.tensors import Input, tensor
+from flywheel.transform.inputs import Input
+from flywheel.transform.tensors import inputs_of, tensor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,10 +44,10 @@ class Share:
     worker: int = 0
     workers: int = 1
 
-    def of_rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return this process's part of the rows of a batch."""
-        first, last = (len(rows) * rank // self.world for rank in (self.rank, self.rank + 1))
-        return rows[first:last]
+    def of_rows(self, first: int, last: int) -> tuple[int, int]:
+        """Return where this process's part of a batch of rows `first` to `last` begins and ends."""
+        rows = last - first
+        return first + rows * self.rank // self.world, first + rows * (self.rank + 1) // self.world
 
 
 class Rows:
@@ -77,7 +78,8 @@ class Rows:
         share: Share = Share(),
     ) -> None:
         self.spans, self._label, self._seed = tuple(spans), label, seed
-        self._inputs, self._share = dict(inputs or {}), share
+        self._inputs = dict(inputs or {name: each for name, each in inputs_of(examples).items() if name != label})
+        self._share = share
         self._weighted = WEIGHT in examples.schema.names
         self._schema = pa.schema([examples.schema.field(name) for name in examples.columns])
         self._reader = Reader(examples, self.spans, start, stop, held)
@@ -113,7 +115,8 @@ class Rows:
         if not self._weighted:
             return None
         parts = [_weights(batch.column(0)) for batch in self._reader.batches([WEIGHT])]
-        return np.concatenate([np.empty(0, np.float32), *parts])
+        weights: NDArray[Any] = np.concatenate([np.empty(0, np.float32), *parts])
+        return weights
 
     def counts(self, classes: int) -> list[int]:
         """Return how many rows each class has, by its index."""
@@ -121,6 +124,17 @@ class Rows:
         for batch in self._reader.batches([self._label]):
             found += np.bincount(batch.column(0).to_numpy(zero_copy_only=False).astype(np.int64), minlength=classes)
         return [int(count) for count in found]
+
+    def moments(self) -> tuple[float, float]:
+        """Return mean and standard deviation (of the population) of the label."""
+        count, mean, squares = 0, 0.0, 0.0
+        for batch in self._reader.batches([self._label]):
+            labels = batch.column(0).to_numpy(zero_copy_only=False).astype(np.float64)
+            shift = labels.mean() - mean
+            squares += labels.var() * len(labels) + shift**2 * count * len(labels) / (count + len(labels))
+            count += len(labels)
+            mean += shift * len(labels) / count
+        return mean, float(np.sqrt(squares / max(count, 1)))
 
     def steps(self, size: int) -> int:
         """Return how many minibatches of `size` rows there are in an epoch."""
@@ -181,12 +195,14 @@ class Rows:
             workers: Processes that load; 0 loads in this one.
             pin_memory: Whether tensors go to memory from which a GPU copies faster.
         """
+        import torch
         from torch.utils.data import DataLoader
 
-        from flywheel.training.stream import Stream
+        from flywheel.training.stream import Stream, as_it_is
 
         stream = Stream(partial(self._minibatches, size, shuffle, epoch, buffer, skip), self._share)
-        return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin_memory)
+        own = torch.Generator()  # else every loader would draw from the one that training draws from
+        return DataLoader(stream, None, num_workers=workers, pin_memory=pin_memory, collate_fn=as_it_is, generator=own)
 
     def _minibatches(
         self, size: int, shuffle: bool, epoch: int, buffer: int, skip: int, share: Share
@@ -198,26 +214,26 @@ class Rows:
             order = np.arange(table.num_rows)
             if shuffle:
                 np.random.default_rng((self._seed, epoch, index)).shuffle(order)
-            held = self._held(table)
+            held = self._held(table, order)
             for start in range((number - index * batches) * size, len(order), size):
                 number += 1
                 if (number - 1 - skip) % share.workers == share.worker:
-                    yield self._taken(held, share.of_rows(order[start : start + size]))
+                    yield self._taken(held, order, *share.of_rows(start, min(start + size, len(order))))
 
-    def _held(self, table: pa.Table) -> dict[str, Any]:
-        """Return columns as arrays; those of bytes as they are, since decoded they would not fit in memory."""
+    def _held(self, table: pa.Table, order: NDArray[np.int64]) -> dict[str, Any]:
+        """Return columns as arrays in this order; those of bytes as they are, since decoded they would not fit."""
         return {
             name: table.column(name).combine_chunks()
             if _is_bytes(table.schema.field(name).type)
-            else self._array(name, table)
+            else self._array(name, table).take(order, axis=0)
             for name in table.schema.names
         }
 
-    def _taken(self, held: dict[str, Any], rows: NDArray[np.int64]) -> tuple[Any, ...]:
+    def _taken(self, held: dict[str, Any], order: NDArray[np.int64], first: int, last: int) -> tuple[Any, ...]:
         columns = {
-            name: values[rows]
+            name: values[first:last]
             if isinstance(values, np.ndarray)
-            else tensor(values.take(pa.array(rows)), self._inputs[name])
+            else tensor(values.take(pa.array(order[first:last])), self._inputs[name])
             for name, values in held.items()
         }
         label = columns.pop(self._label)

@@ -6,6 +6,7 @@ for.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -64,4 +65,7 @@ def requirements() -> tuple[str, ...]:
 
 def matrix(inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
     """Return transformed columns side by side, as float64; those of several values a row take a column for each."""
-    return np.concatenate([values.reshape(len(values), -1).astype(np.float64) for values in inputs.values()], axis=1)
+    return np.concatenate(
+        [values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64) for values in inputs.values()],
+        axis=1,
+    )

@@ -49,7 +49,7 @@ class Followed:
             TrainerError: The trainer failed; the error shows the end of its log. The TrainJob stays, to be looked at.
             ClusterError: It never started, lost its nodes too often, or was deleted by somebody; it is deleted then.
         """
-        job = self._newest() or self._start(0, 0, spot=bool(self.plan.resources.spots))
+        job = self._newest() or self._start(0, 0, spot=bool(self.plan.resources.spot))
         while (following := self._followed(job)) is not None:
             job = following
 
@@ -129,7 +129,7 @@ class Followed:
 
     def _has_to_move(self, job: Mapping[str, Any], preemptions: int) -> bool:
         """Return whether it has lost spot nodes more often than it may."""
-        spot = self.plan.resources.spots
+        spot = self.plan.resources.spot
         return bool(spot and _annotation(job, SPOT) == "true" and preemptions > spot.retries)
 
     def _next(self, job: dict[str, Any], seen: Look, preemptions: int) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Followed:
             TrainerError: It failed by its own fault.
             ClusterError: It may not be tried again.
         """
-        spot, name = self.plan.resources.spots, job["metadata"]["name"]
+        spot, name = self.plan.resources.spot, job["metadata"]["name"]
         if not _annotation(job, LOST):
             raise self._fault(name, seen)
         stayed = _annotation(job, SPOT) != "true"
@@ -152,7 +152,7 @@ class Followed:
         return self._replaced(job, preemptions)
 
     def _replaced(self, job: dict[str, Any], preemptions: int) -> dict[str, Any]:
-        spot = self.plan.resources.spots
+        spot = self.plan.resources.spot
         self.cluster.delete(job["metadata"]["name"])
         again = spot is not None and preemptions <= spot.retries
         return self._start(int(_annotation(job, ATTEMPT)) + 1, preemptions, spot=again)
@@ -172,7 +172,7 @@ class Followed:
         if "OOMKilled" in how:
             remedy = "raise train.resources.memory, or give the trainer smaller batches."
         return TrainerError(
-            f"{what}\n  node {number(pod)} ({pod['metadata']['name']}) ended first: {how}{tail}", remedy
+            f"{what}\n  node {number(pod)} (pod {pod['metadata']['name']}) ended first: {how}{tail}", remedy
         )
 
     def _never_started(self, job: dict[str, Any], seen: Look) -> ClusterError:

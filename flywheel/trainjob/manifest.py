@@ -75,7 +75,7 @@ def body(plan: Plan, attempt: int, preemptions: int, *, spot: bool) -> dict[str,
         "labels": {"app.kubernetes.io/managed-by": "ai-flywheel", JOB: plan.name},
         "annotations": {
             ATTEMPT: str(attempt),
-            SPOT: str(spot and asked.spots is not None).lower(),
+            SPOT: str(spot and asked.spot is not None).lower(),
             PREEMPTIONS: str(preemptions),
             LOST: "",
         },
@@ -122,8 +122,8 @@ def _patch(plan: Plan, spot: bool) -> dict[str, Any]:
     if asked.gpu:
         tolerations.append({"key": asked.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
     selector = asked.selector
-    if spot and asked.spots:
-        name, _, value = asked.spots.label.partition("=")
+    if spot and asked.spot:
+        name, _, value = asked.spot.label.partition("=")
         selector[name] = value
         tolerations.append({"key": name, "operator": "Equal", "value": value, "effect": "NoSchedule"})
     volumes, mounts = _storage(asked)

@@ -1,158 +1,27 @@
-"""What is learned from the training window: summaries that take Arrow columns, merge, and end as features.
-
-Every summary comes out the same in whatever order its rows and parts were taken, so a state is reproducible on any
-runner: counts are exact, and means are kept to nine digits, far above what the order of additions changes.
-"""
+"""What is learned from the training window: one summary a feature, and one of the label, that merge."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
+from flywheel import config
 from flywheel.errors import DataError
-from flywheel.transform import raw
-from flywheel.transform.features import Bucket, Category, Feature, Numeric
+from flywheel.transform import raw, summaries
+from flywheel.transform.bad_rows import BadRows
+from flywheel.transform.code import Code
+from flywheel.transform.feature import Feature
+from flywheel.transform.features import KINDS
+from flywheel.transform.functions import FeatureFunction
 from flywheel.transform.state import State
+from flywheel.transform.summaries import Moments
 from flywheel.transform.target import MOST_CLASSES, Target
-
-BINS = 2**16
-
-
-@dataclass
-class Moments:
-    """Count, mean, squared deviations and range of a column of numbers.
-
-    Merged by the pairwise update of Chan, Golub and LeVeque (1979), which does not cancel as sums of squares do.
-    """
-
-    rows: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-    minimum: float = np.inf
-    maximum: float = -np.inf
-    missing: int = 0
-
-    def add(self, column: pa.Array) -> None:
-        """Take the rows of `column`."""
-        found = raw.numbers(column)
-        values = found[~np.isnan(found)]
-        other = Moments(missing=len(found) - len(values))
-        if len(values):
-            mean = float(values.mean())
-            squares = float(np.square(values - mean).sum())
-            other = Moments(len(values), mean, squares, float(values.min()), float(values.max()), other.missing)
-        self.merge(other)
-
-    def merge(self, other: Moments) -> None:
-        """Take the rows of another summary."""
-        rows = self.rows + other.rows
-        if other.rows:
-            apart = other.mean - self.mean
-            self.squares += other.squares + apart**2 * self.rows * other.rows / rows
-            self.mean += apart * other.rows / rows
-        self.rows, self.missing = rows, self.missing + other.missing
-        self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
-
-    def finish(self, spec: dict[str, Any], type: str) -> Numeric:
-        """Return the feature."""
-        varies = self.minimum < self.maximum
-        return Numeric(
-            column=spec["column"],
-            type=type,
-            mean=_nine_digits(self.mean),
-            deviation=_nine_digits((self.squares / self.rows) ** 0.5) if varies else 0.0,
-            minimum=self.minimum if self.rows else None,
-            maximum=self.maximum if self.rows else None,
-            missing=self.missing,
-        )
-
-
-@dataclass
-class Counts:
-    """How often each value of a column occurs, exactly; memory grows with the number of distinct values."""
-
-    counts: Counter[Any] = field(default_factory=Counter)
-
-    def add(self, column: pa.Array) -> None:
-        """Take the rows of `column`."""
-        values = pa.array(raw.numbers(column), from_pandas=True) if raw.is_number(column.type) else raw.texts(column)
-        found = values.value_counts()
-        self.counts.update(dict(zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True)))
-
-    def merge(self, other: Counts) -> None:
-        """Take the rows of another summary."""
-        self.counts.update(other.counts)
-
-    def finish(self, spec: dict[str, Any], type: str) -> Category:
-        """Return the feature."""
-        counts = {value: count for value, count in self.counts.items() if value is not None}
-        ranked = sorted(counts, key=lambda value: (-counts[value], value))
-        top = ranked[: spec["top"]]
-        return Category(
-            column=spec["column"],
-            type=type,
-            top=spec["top"],
-            vocabulary=tuple(int(value) if isinstance(value, float) and value.is_integer() else value for value in top),
-            unknown=sum(counts[value] for value in ranked[spec["top"] :]),
-            missing=self.counts.get(None, 0),
-        )
-
-
-@dataclass
-class Histogram:
-    """How many rows fall in each bin of the number line: exact while there are at most `bins` distinct values.
-
-    A float64's bits, read as an integer, sort as the number does. When more than `bins` different ones were seen, the
-    lowest bit is dropped, of all of them, until they fit. How many bits go depends on the set of values only and never
-    on the order in which they came, so unlike a randomised sketch (KLL) this one is mergeable *and* reproducible.
-
-    Attributes:
-        bins: Most bins that are kept, 16 bytes each.
-        dropped: How many low bits are dropped.
-        keys: The bins that have rows, ascending.
-        counts: How many rows each has.
-        missing: Rows without a value.
-    """
-
-    bins: int = BINS
-    dropped: int = 0
-    keys: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int64))
-    counts: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int64))
-    missing: int = 0
-
-    def add(self, column: pa.Array) -> None:
-        """Take the rows of `column`."""
-        found = raw.numbers(column)
-        values = found[~np.isnan(found)]
-        keys, counts = np.unique(_key(values), return_counts=True)
-        self.merge(Histogram(self.bins, 0, keys, counts, len(found) - len(values)))
-
-    def merge(self, other: Histogram) -> None:
-        """Take the rows of another summary."""
-        self.missing += other.missing
-        dropped = max(self.dropped, other.dropped)
-        mine, others = self.keys >> (dropped - self.dropped), other.keys >> (dropped - other.dropped)
-        keys, counts = np.concatenate([mine, others]), np.concatenate([self.counts, other.counts])
-        keys, counts = _grouped(keys, counts)
-        while len(keys) > self.bins:
-            dropped += 1
-            keys, counts = _grouped(keys >> 1, counts)
-        self.dropped, self.keys, self.counts = dropped, keys, counts
-
-    def finish(self, spec: dict[str, Any], type: str) -> Bucket:
-        """Return the feature; its boundaries cut the rows into `quantiles` ranges as equal as its bins allow."""
-        quantiles, boundaries = spec["quantiles"], np.empty(0)
-        if len(self.keys):
-            below = np.cumsum(self.counts)
-            ranks = np.arange(1, quantiles) * int(below[-1]) // quantiles
-            cuts = np.unique(np.searchsorted(below, ranks, side="right"))
-            boundaries = _value(self.keys[cuts[cuts > 0]] << self.dropped)
-        return Bucket(spec["column"], type, quantiles, tuple(boundaries.tolist()), self.missing)
 
 
 @dataclass
@@ -174,7 +43,7 @@ class Labels:
     def add(self, column: pa.Array) -> None:
         """Take the rows of `column`."""
         if self.task == "regression":
-            self.moments.add(column)
+            self.moments.add([column])
             self.missing = self.moments.missing
             return
         if self.task == "binary":
@@ -230,15 +99,22 @@ class Labels:
         moments = self.moments
         if moments.minimum >= moments.maximum:
             raise _constant(label, moments.mean, moments.rows)
-        deviation = (moments.squares / moments.rows) ** 0.5
-        return Target(label, self.task, (), (), _nine_digits(moments.mean), _nine_digits(deviation))
+        found = moments.finish()
+        return Target(label, self.task, (), (), found["mean"], found["deviation"])
 
 
-SUMMARIES: dict[str, type[Moments] | type[Counts] | type[Histogram]] = {
-    "numeric": Moments,
-    "category": Counts,
-    "bucket": Histogram,
+SUMMARIES: dict[str, Callable[[Any], Any]] = {
+    "numeric": lambda spec: summaries.Moments(spec.clip),
+    "bucket": lambda spec: summaries.Missing() if spec.boundaries else summaries.Histogram(spec.quantiles),
+    "category": lambda spec: summaries.Counts(spec.top, spec.minimum),
+    "list": lambda spec: summaries.Elements(spec.top, spec.minimum, separator=spec.separator),
+    "multi_hot": lambda spec: summaries.Elements(spec.top, spec.minimum, separator=spec.separator),
+    "text": lambda spec: summaries.Elements(spec.top, spec.minimum, words=True),
+    "hash": lambda spec: summaries.Hashes(),
+    "cross": lambda spec: summaries.Hashes(),
+    "image": lambda spec: summaries.Nothing(),
 }
+_UNNAMED = {"name", "column", "columns", "function", "kind"}
 
 
 class Analysis:
@@ -252,14 +128,25 @@ class Analysis:
 
     def __init__(self, features: list[dict[str, Any]], label: str, task: str = "binary") -> None:
         self.features, self.label = features, label
-        self.summaries: list[Any] = [SUMMARIES[spec["as"]]() for spec in features]
+        self.specs = TypeAdapter(tuple[config.Feature, ...]).validate_python(features)
+        self.summaries = [SUMMARIES.get(spec.kind, lambda _: summaries.Missing())(spec) for spec in self.specs]
+        self.results = [""] * len(self.specs)
         self.labels, self.rows = Labels(task), 0
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Take the rows of `batch`."""
+    def add(self, batch: pa.RecordBatch, code: Path | None = None, *, check: bool = False) -> None:
+        """Take the rows of `batch`.
+
+        Args:
+            batch: Raw rows.
+            code: The project's archive, where feature functions are.
+            check: Whether feature functions are held to give each row its value by itself.
+        """
         self.rows += batch.num_rows
-        for spec, summary in zip(self.features, self.summaries, strict=True):
-            summary.add(batch.column(batch.schema.get_field_index(spec["column"])))
+        for index, (spec, summary) in enumerate(zip(self.specs, self.summaries, strict=True)):
+            columns = [batch.column(batch.schema.get_field_index(name)) for name in spec.sources]
+            if spec.function:
+                columns = [self._made(index, columns, code, check)]
+            summary.add(columns)
         self.labels.add(batch.column(batch.schema.get_field_index(self.label)))
 
     def merge(self, other: Analysis) -> None:
@@ -267,6 +154,7 @@ class Analysis:
         self.rows += other.rows
         for mine, others in zip(self.summaries, other.summaries, strict=True):
             mine.merge(others)
+        self.results = [self._agreed(*each) for each in enumerate(zip(self.results, other.results, strict=True))]
         self.labels.merge(other.labels)
 
     def finish(self, schema: pa.Schema) -> State:
@@ -278,11 +166,55 @@ class Analysis:
         if not self.rows:
             raise DataError("the training window has no rows", "widen source.window, or look at the query's WHERE.")
         target = self.labels.finish(self.label)
-        learned: list[Feature] = [
-            summary.finish(spec, raw.type_name(schema.field(spec["column"]).type))
-            for spec, summary in zip(self.features, self.summaries, strict=True)
-        ]
-        return State(target, self.rows, tuple(learned))
+        return State(target, self.rows, tuple(self._feature(index, schema) for index in range(len(self.specs))))
+
+    def _feature(self, index: int, schema: pa.Schema | None = None) -> Feature:
+        """Return a feature with what was learned for it; without a schema, one to call its function with."""
+        spec = self.specs[index]
+        settings = {name: getattr(spec, name) for name in type(spec).model_fields if name not in _UNNAMED}
+        if spec.kind == "numeric":
+            settings = {"scale": spec.scale, "clip": tuple(spec.clip), "fill": spec.missing}
+        types = tuple(raw.type_name(schema.field(name).type) for name in spec.sources) if schema else ()
+        kind, result = KINDS[spec.kind], self.results[index]
+        if spec.function and schema and not result:
+            result = _EMPTY[kind.forms[0]]
+        about: dict[str, Any] = {"name": spec.called, "columns": spec.sources, "types": types, "result": result}
+        found = self.summaries[index].finish() if schema else {}
+        return kind(**about, function=spec.function or "", **settings | found)
+
+    def _made(self, index: int, columns: list[pa.Array], code: Path | None, check: bool) -> pa.Array:
+        """Return what a feature's function makes of its columns, null where it cannot."""
+        feature = self._feature(index)
+        if code is None:
+            raise DataError(
+                f"the function of feature {feature.name!r} has no code to be found in", "hand the archive on."
+            )
+        function = FeatureFunction(feature, Code.of(code))
+        if check:
+            function.check(columns)
+        made = function(columns, BadRows(len(columns[0])))
+        if not pa.types.is_null(made.type):
+            if raw.form(made.type) not in feature.forms:
+                raise DataError(
+                    f"feature function {feature.function!r} gives {str(made.type)!r}, not for {feature.kind!r} to read",
+                    f"let it give a {' or a '.join(feature.forms)}, or choose another `as`.",
+                )
+            self.results[index] = self._agreed(index, (self.results[index], raw.type_name(made.type)))
+            return made
+        return pa.nulls(len(made), raw.arrow_type(self.results[index] or _EMPTY[feature.forms[0]]))
+
+    def _agreed(self, index: int, types: tuple[str, str]) -> str:
+        if all(types) and types[0] != types[1]:
+            name = self.specs[index].function
+            raise DataError(
+                f"feature function {name!r} gives {types[0]!r} for some rows and {types[1]!r} for others",
+                "return one type always: pa.array(values, pa.float64()).",
+            )
+        return types[0] or types[1]
+
+
+_EMPTY = {"number": "double", "text": "string", "time": raw.TIME, "list": "list<double>", "bytes": "binary"}
+"""What a function gives that gives nothing but nulls."""
 
 
 def _constant(label: str, value: Any, rows: int) -> DataError:
@@ -290,28 +222,3 @@ def _constant(label: str, value: Any, rows: int) -> DataError:
         f"label {label!r} is {value!r} in all {rows} rows of the training window: there is nothing to learn",
         "widen source.window, or mend the query's definition of the label.",
     )
-
-
-def _nine_digits(value: float) -> float:
-    return float(f"{value:.9g}")
-
-
-def _key(values: NDArray[Any]) -> NDArray[Any]:
-    """Return integers that sort as the numbers do: a negative number's other bits are turned round."""
-    bits = np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
-    keys: NDArray[Any] = bits ^ ((bits >> 63) & np.int64(0x7FFFFFFFFFFFFFFF))
-    return keys
-
-
-def _value(keys: NDArray[Any]) -> NDArray[Any]:
-    bits: NDArray[Any] = keys ^ ((keys >> 63) & np.int64(0x7FFFFFFFFFFFFFFF))
-    return bits.view(np.float64)
-
-
-def _grouped(keys: NDArray[Any], counts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    if not len(keys):
-        return keys, counts
-    order = np.argsort(keys, kind="stable")
-    keys, counts = keys[order], counts[order]
-    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
-    return keys[starts], np.add.reduceat(counts, starts)

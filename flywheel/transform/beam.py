@@ -1,153 +1,219 @@
-"""The transform as Beam pipelines: workers get paths and specifications, read shards themselves, and write shards."""
+"""The transform as Beam pipelines: workers get paths and specifications, read shards themselves, and write shards.
+
+What a worker has to say is small, and passes through files in a folder that workers and this process both see: not
+every runner gives results back. Each pipeline is one chain without branches, which even Dask's runner understands.
+"""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from flywheel.artifacts import ADDED, Draft, Examples, ExamplesWriter
+from flywheel.errors import FlywheelError
 from flywheel.transform.analysis import Analysis
+from flywheel.transform.shards import Shard, ShardResult, write_shard
 from flywheel.transform.state import State
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # By this name, not as DirectRunner: that one first tries Prism, a Go binary that it would have to download.
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
+@dataclass(frozen=True)
+class Job:
+    """Where a pipeline runs, and what its workers need.
+
+    Attributes:
+        options: Beam's pipeline options; without a runner among them it runs in this process.
+        scratch: Folder that workers and this process both see, for what workers have to say.
+        code: The project's archive as workers reach it; empty when no feature has a function.
+        remote: Whether workers may not see this machine's files, so that `scratch` is all that is shared.
+    """
+
+    options: tuple[str, ...]
+    scratch: str
+    code: str = ""
+    remote: bool = False
+
+    @property
+    def distributed(self) -> bool:
+        """Whether a runner is named."""
+        return any(flag == "--runner" or flag.startswith("--runner=") for flag in self.options)
+
+    def spread(self, shards: Sequence[Shard]) -> Any:
+        """Return a transform that gives the shards, each to whichever worker is free."""
+        # Runners fuse a source with what follows: without a shuffle between, one worker would take all.
+        return beam.Create(shards) | beam.Reshuffle() if self.distributed else beam.Create(shards)
+
+    def run(self, build: Any) -> list[Any]:
+        """Run the pipeline that `build` makes of a pipeline, and return what its workers had to say.
+
+        Raises:
+            FlywheelError: A worker found something wrong with its rows.
+        """
+        target = FileSystems.join(self.scratch, f"said-{uuid.uuid4().hex}")
+        FileSystems.mkdirs(target)
+        # These flags only, or Beam would read this process's own command line.
+        options = PipelineOptions(flags=list(self.options))
+        with beam.Pipeline(runner=None if self.distributed else RUNNER, options=options) as pipeline:
+            _ = build(pipeline) | "Say" >> beam.Map(_say, target)
+        found = list(_said(target))
+        for each in found:
+            if isinstance(each, FlywheelError):
+                raise each
+        return found
+
+
 def analyse(
-    examples: Path, spans: list[str], features: list[dict[str, Any]], label: str, scratch: Path, task: str = "binary"
+    shards: Sequence[Shard], features: list[dict[str, Any]], label: str, job: Job, task: str = "binary"
 ) -> Analysis:
-    """Return what the rows of `spans` hold, gathered by one Beam pipeline.
+    """Return what the rows of `shards` hold, gathered by one Beam pipeline.
 
     Args:
-        examples: Folder of the raw rows.
-        spans: Spans to read; each is one unit of work.
+        shards: What to read; each is one unit of work.
         features: As `features` in flywheel.yaml.
         label: Column to predict.
-        scratch: Folder that the pipeline and this process both see; the result passes through it.
+        job: Where it runs.
         task: `binary`, `multiclass` or `regression`.
+
+    Raises:
+        FlywheelError: A feature function is wrong, or a shard is damaged.
     """
-    result = scratch / "analysis.pickle"
-    columns = list(dict.fromkeys([*(spec["column"] for spec in features), label]))
-    with _pipeline() as pipeline:
-        (
+    if not shards:
+        return Analysis(features, label)
+    (found,) = job.run(
+        lambda pipeline: (
             pipeline
-            | "Spans" >> beam.Create(spans)
-            | "Read" >> beam.ParDo(ReadSpan(str(examples), columns))
-            | "Analyse" >> beam.CombineGlobally(Analyse(features, label, task))
-            | "Keep" >> beam.Map(_keep, str(result))
+            | "Shards" >> job.spread(shards)
+            | "Read" >> beam.ParDo(AnalyseShard(features, label, job.code, task))
+            | "Merge" >> beam.CombineGlobally(Merge(features, label, task)).without_defaults()
         )
-    found: Analysis = pickle.loads(result.read_bytes())
-    return found
+    )
+    merged: Analysis = found
+    return merged
 
 
-def apply(examples: Path, spans: list[str], state: Path, target: Path) -> None:
-    """Write the rows of `spans` to `target` as the model sees them, a shard a span, by one Beam pipeline.
+def apply(shards: Sequence[Shard], state: Path, target: str, added: Sequence[pa.Field], job: Job) -> list[ShardResult]:
+    """Write the rows of `shards` below `target` as the model sees them, shard by shard, by one Beam pipeline.
 
     Args:
-        examples: Folder of the raw rows.
-        spans: Spans to read; each is one unit of work.
+        shards: What to read; each is one unit of work.
         state: File with what was learned.
-        target: Folder of a draft of Examples.
+        target: Folder that workers write to.
+        added: What the rows say of how each is used, as columns that pass through.
+        job: Where it runs.
+
+    Raises:
+        FlywheelError: A feature function is wrong, or a shard is damaged.
     """
-    with _pipeline() as pipeline:
-        (
+    if not shards:
+        return []
+    return job.run(
+        lambda pipeline: (
             pipeline
-            | "Spans" >> beam.Create(spans)
-            | "Apply" >> beam.ParDo(ApplySpan(str(examples), str(state), str(target)))
+            | "Shards" >> job.spread(shards)
+            | "Apply" >> beam.ParDo(ApplyShard(state.read_text(encoding="utf-8"), target, added, job.code))
         )
+    )
 
 
-class ReadSpan(beam.DoFn):  # type: ignore[misc]
-    """The record batches of a span."""
+class AnalyseShard(beam.DoFn):  # type: ignore[misc]
+    """What the rows of a shard hold."""
 
-    def __init__(self, examples: str, columns: list[str]) -> None:
-        self._path, self._columns = examples, columns
+    def __init__(self, features: list[dict[str, Any]], label: str, code: str, task: str) -> None:
+        self._features, self._label, self._code, self._task = features, label, code, task
 
-    def setup(self) -> None:
-        """Open the examples, once a worker."""
-        self._examples = Examples.open(self._path)
+    def process(self, shard: Shard) -> Iterator[Analysis | FlywheelError]:
+        """Yield an analysis of `shard`, or what is wrong with its rows, for people to read."""
+        found = Analysis(self._features, self._label, self._task)
+        columns = list(dict.fromkeys([*(name for spec in found.specs for name in spec.sources), self._label]))
+        try:
+            for number, batch in enumerate(shard.batches(columns)):
+                found.add(batch, local_copy(self._code), check=number == 0)
+        except FlywheelError as error:
+            yield error
+            return
+        yield found
 
-    def process(self, span: str) -> Iterator[pa.RecordBatch]:
-        """Yield the batches of `span`."""
-        for _, batch in self._examples.batches([span], self._columns):
-            yield batch
 
-
-class Analyse(beam.CombineFn):  # type: ignore[misc]
-    """An Analysis of all record batches."""
+class Merge(beam.CombineFn):  # type: ignore[misc]
+    """Analyses of parts as one of the whole; the first thing that was found wrong takes its place."""
 
     def __init__(self, features: list[dict[str, Any]], label: str, task: str) -> None:
         self._features, self._label, self._task = features, label, task
 
-    def create_accumulator(self) -> Analysis:
+    def create_accumulator(self) -> Analysis | FlywheelError:
         """Return an analysis of no rows."""
         return Analysis(self._features, self._label, self._task)
 
-    def add_input(self, accumulator: Analysis, batch: pa.RecordBatch) -> Analysis:
-        """Take the rows of a batch."""
-        accumulator.add(batch)
-        return accumulator
+    def add_input(self, accumulator: Any, part: Any) -> Analysis | FlywheelError:
+        """Take what was found in a part."""
+        if isinstance(accumulator, FlywheelError) or isinstance(part, FlywheelError):
+            return accumulator if isinstance(accumulator, FlywheelError) else part
+        try:
+            accumulator.merge(part)
+        except FlywheelError as error:
+            return error
+        return accumulator  # type: ignore[no-any-return]
 
-    def merge_accumulators(self, accumulators: Iterable[Analysis]) -> Analysis:
+    def merge_accumulators(self, accumulators: Iterable[Any]) -> Analysis | FlywheelError:
         """Return one analysis of all rows."""
         merged = self.create_accumulator()
         for accumulator in accumulators:
-            merged.merge(accumulator)
+            merged = self.add_input(merged, accumulator)
         return merged
 
-    def extract_output(self, accumulator: Analysis) -> Analysis:
+    def extract_output(self, accumulator: Any) -> Analysis | FlywheelError:
         """Return the analysis as it is; whoever asked for it finishes it, and says what is wrong with the data."""
-        return accumulator
+        return accumulator  # type: ignore[no-any-return]
 
 
-class ApplySpan(beam.DoFn):  # type: ignore[misc]
-    """Writes a span as the model sees it."""
+class ApplyShard(beam.DoFn):  # type: ignore[misc]
+    """Writes a shard as the model sees it."""
 
-    def __init__(self, examples: str, state: str, target: str) -> None:
-        self._path, self._file, self._target = examples, state, target
+    def __init__(self, state: str, target: str, added: Sequence[pa.Field], code: str) -> None:
+        self._text, self._target, self._added, self._code = state, target, added, code
 
-    def setup(self) -> None:
-        """Open examples and state, once a worker."""
-        self._examples, self._state = Examples.open(self._path), State.read(Path(self._file))
-
-    def process(self, span: str) -> Iterator[int]:
-        """Write the shard of `span`; yield how many rows it has."""
-        schema = written(self._state, self._examples)
-        kept = [name for name in schema.names if name in ADDED]
-        raw = self._examples.batches([span], [*dict.fromkeys([*self._state.columns, self._state.label]), *kept])
-        batches = (transformed(batch, self._state, schema) for _, batch in raw)
-        yield ExamplesWriter(Draft(Path(self._target), [span]), schema).write(span, batches)
+    def process(self, shard: Shard) -> Iterator[ShardResult | FlywheelError]:
+        """Write the rows of `shard`; yield how many there were, or what is wrong with them."""
+        try:
+            state = State.parse(self._text, local_copy(self._code))
+            yield write_shard(shard, state, self._target, self._added)
+        except FlywheelError as error:
+            yield error
 
 
-def written(state: State, examples: Examples) -> pa.Schema:
-    """Return the columns of transformed rows: inputs, label, and what `examples` say of how each row is used."""
-    import pyarrow as pa
+def local_copy(code: str) -> Path | None:
+    """Return the archive at `code` as a file of this machine, fetched once a process."""
+    if not code or "://" not in code:
+        return Path(code) if code else None
+    if code not in _FETCHED:
+        import tempfile
 
-    return pa.schema([*state.schema, *(field for field in examples.schema if field.name in ADDED)])
-
-
-def transformed(batch: pa.RecordBatch, state: State, schema: pa.Schema) -> pa.RecordBatch:
-    """Return raw rows as the model sees them; after its inputs the label, and what else `schema` names, as it is."""
-    import pyarrow as pa
-
-    inputs = [pa.array(values) for values in state.apply_batch(batch).values()]
-    label = state.target.encode(batch.column(batch.schema.get_field_index(state.label)))
-    rest = [batch.column(batch.schema.get_field_index(name)) for name in schema.names[len(inputs) + 1 :]]
-    return pa.RecordBatch.from_arrays([*inputs, label, *rest], schema=schema)
+        with FileSystems.open(code) as source, tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as target:
+            target.write(source.read())
+        _FETCHED[code] = Path(target.name)
+    return _FETCHED[code]
 
 
-def _pipeline() -> beam.Pipeline:
-    # No flags, or Beam would read this process's own command line.
-    return beam.Pipeline(runner=RUNNER, options=PipelineOptions(flags=[]))
+_FETCHED: dict[str, Path] = {}
 
 
-def _keep(analysis: Analysis, file: str) -> None:
-    Path(file).write_bytes(pickle.dumps(analysis))
+def _say(found: Any, target: str) -> None:
+    with FileSystems.create(FileSystems.join(target, f"{uuid.uuid4().hex}.pickle")) as file:
+        file.write(pickle.dumps(found))
+
+
+def _said(target: str) -> Iterator[Any]:
+    files = sorted(each.path for each in FileSystems.match([FileSystems.join(target, "*.pickle")])[0].metadata_list)
+    for path in files:
+        with FileSystems.open(path) as file:
+            yield pickle.loads(file.read())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flywheel.errors import ArtifactError, DataError
-from flywheel.transform import raw, target
-from flywheel.transform.features import KINDS, Feature
+from flywheel.transform import raw, target, tensors
+from flywheel.transform.bad_rows import BadRows
+from flywheel.transform.feature import Feature, storage
+from flywheel.transform.features import from_json
+from flywheel.transform.inputs import Input
 from flywheel.transform.target import Target
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from flywheel.transform.functions import FeatureFunction
 
 VERSION = 2
 
@@ -30,36 +36,44 @@ class State:
         target: The label.
         rows: Rows of the training window.
         features: The features, in the order that they were declared.
+        code: The project's archive, when features have functions of the user's.
     """
 
     target: Target
     rows: int
     features: tuple[Feature, ...]
+    code: Path | None = field(default=None, compare=False)
 
     @classmethod
-    def read(cls, file: Path) -> State:
+    def read(cls, file: Path, code: Path | None = None) -> State:
         """Return the state in `file`.
+
+        Args:
+            file: What `write` wrote.
+            code: The project's archive, when features have functions of the user's.
 
         Raises:
             ArtifactError: It was written by a version of this library that this one does not understand.
         """
-        values = json.loads(file.read_text())
-        if values.get("version") == 1:  # it knew labels of 0 and 1 only
-            positive = values["positive"]
-            values["label"] = {"name": values["label"], "counts": [values["rows"] - positive, positive]}
-        elif values.get("version") != VERSION:
+        return cls.parse(file.read_text(encoding="utf-8"), code, str(file))
+
+    @classmethod
+    def parse(cls, text: str, code: Path | None = None, file: str = "the state") -> State:
+        """Return the state that `text` says; the rest as in `read`."""
+        values = json.loads(text)
+        if values.get("version") != VERSION:
             raise ArtifactError(
                 f"{file} is of version {values.get('version')!r}, this library reads {VERSION}",
                 "run `transform` again, or use the library that wrote it.",
             )
-        features = tuple(_feature(entry) for entry in values["features"])
-        return cls(target.read(values["label"]), values["rows"], features)
+        features = tuple(from_json(entry) for entry in values["features"])
+        return cls(target.read(values["label"]), values["rows"], features, code)
 
     def write(self, file: Path) -> None:
         """Write the state to `file`, one feature a line."""
         about = {"version": VERSION, "rows": self.rows, "label": asdict(self.target)}
         head = json.dumps(about, ensure_ascii=False, allow_nan=False)
-        entries = [{"column": f.column, "as": f.kind} | asdict(f) for f in self.features]
+        entries = [feature.to_json() for feature in self.features]
         lines = ",\n  ".join(json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in entries)
         file.write_text(f'{head[:-1]}, "features": [\n  {lines}\n]}}\n', encoding="utf-8")
 
@@ -78,30 +92,69 @@ class State:
         """Values of the label in the order of their index; none in a regression."""
         return self.target.classes
 
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """Types of the raw columns that it reads, each once, by their names."""
+        return {name: type for each in self.features for name, type in zip(each.columns, each.types, strict=True)}
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the raw columns that it reads."""
-        return tuple(feature.column for feature in self.features)
+        return tuple(self.types)
+
+    @cached_property
+    def inputs(self) -> tuple[Input, ...]:
+        """What the model gets, in the order of the features."""
+        return tuple(input for feature in self.features for input in feature.inputs)
 
     @property
     def schema(self) -> pa.Schema:
-        """Arrow schema of transformed rows: one column a feature, and the label."""
-        fields = [pa.field(feature.column, pa.from_numpy_dtype(feature.dtype)) for feature in self.features]
+        """Arrow schema of transformed rows: one column an input, and the label."""
+        fields = [pa.field(input.name, storage(input)) for input in self.inputs]
         return pa.schema([*fields, pa.field(self.label, self.target.type)])
 
-    def apply(self, columns: Mapping[str, pa.Array]) -> dict[str, NDArray[Any]]:
-        """Return the model inputs of raw columns, one array a feature, each value from its own row alone."""
-        return {feature.column: feature.apply(columns[feature.column]) for feature in self.features}
+    def apply(self, columns: Mapping[str, pa.Array], bad: BadRows | None = None) -> dict[str, pa.Array]:
+        """Return raw columns as transformed rows are stored, one column an input, each value from its own row alone.
+
+        Args:
+            columns: The raw columns by name, all of one length.
+            bad: Told of rows that cannot be transformed, for the caller to leave out.
+
+        Raises:
+            DataError: A row cannot be transformed and there is nobody to tell; or a feature function is wrong.
+        """
+        if bad is None:
+            bad = BadRows(len(next(iter(columns.values()))), refuse=True)
+        found: dict[str, pa.Array] = {}
+        for index, feature in enumerate(self.features):
+            given = [columns[name] for name in feature.columns]
+            if feature.function:
+                given = [self._functions[index](given, bad)]
+            found |= {i.name: made for i, made in zip(feature.inputs, feature.apply(given, bad), strict=True)}
+        return found
+
+    def tensors(self, columns: Mapping[str, pa.Array]) -> dict[str, NDArray[Any]]:
+        """Return the model inputs of raw columns, one array an input.
+
+        Raises:
+            DataError: A row cannot be transformed.
+        """
+        stored = self.apply(columns)
+        return {input.name: tensors.tensor(stored[input.name], input) for input in self.inputs}
 
     def apply_batch(self, batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
         """Return the model inputs of a batch of raw rows; columns that no feature reads are left aside."""
-        return self.apply({name: batch.column(batch.schema.get_field_index(name)) for name in self.columns})
+        return self.tensors(self.columns_of(batch))
+
+    def columns_of(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
+        """Return the columns of a batch of raw rows that features read."""
+        return {name: batch.column(batch.schema.get_field_index(name)) for name in self.columns}
 
     def apply_frame(self, frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
         """Return the model inputs of a DataFrame of raw rows; columns that no feature reads are left aside.
 
         Raises:
-            DataError: A column is missing, or holds another kind of value than in training.
+            DataError: A column is missing or holds another kind of value than in training; a row cannot be transformed.
         """
         absent = [name for name in self.columns if name not in frame.columns]
         if absent:
@@ -109,9 +162,16 @@ class State:
                 f"the rows have no column {', '.join(map(repr, absent))}",
                 f"send all of {', '.join(self.columns)}; null where a value is missing.",
             )
-        return self.apply({f.column: raw.from_series(frame[f.column], f.column, f.type) for f in self.features})
+        return self.tensors({name: raw.from_series(frame[name], name, type) for name, type in self.types.items()})
 
+    @cached_property
+    def _functions(self) -> dict[int, FeatureFunction]:
+        from flywheel.transform.code import Code
+        from flywheel.transform.functions import FeatureFunction
 
-def _feature(entry: dict[str, Any]) -> Feature:
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    return KINDS[values.pop("as")](**values)
+        asked = {index: each for index, each in enumerate(self.features) if each.function}
+        if asked and self.code is None:
+            name = next(iter(asked.values())).name
+            raise DataError(f"the function of feature {name!r} has no code to be found in", "hand the archive on.")
+        code = Code.of(self.code) if asked and self.code else None
+        return {index: FeatureFunction(each, code) for index, each in asked.items() if code}

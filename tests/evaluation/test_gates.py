@@ -6,7 +6,7 @@ from scipy.stats import binom
 
 from flywheel.config import ModelGate
 from flywheel.evaluation import gates
-from flywheel.evaluation.metrics import Groups
+from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import Predictions
 
 DAYS, SLICES = 14, 8

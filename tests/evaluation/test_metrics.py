@@ -7,8 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
-from flywheel.evaluation import metrics
-from flywheel.evaluation.metrics import Groups
+from flywheel.evaluation import metrics, ranking
+from flywheel.evaluation.groups import Groups
+from flywheel.evaluation.predictions import Predictions
+
+
+def binary(labels, scores):
+    return Predictions(labels, {"candidate": scores}, Groups.whole(len(labels)))
 
 
 @st.composite
@@ -27,7 +32,7 @@ def judged(draw):
 @settings(max_examples=200, deadline=None)
 def test_auc_is_that_of_scikit_learn_in_every_group(case):
     labels, scores, groups = case
-    found = metrics.auc(labels, scores, groups)
+    found = ranking.auc(labels, scores, groups)
     for code, value in enumerate(found):
         chosen = groups.codes == code
         if len(set(labels[chosen])) == 2:
@@ -40,7 +45,7 @@ def test_auc_is_that_of_scikit_learn_in_every_group(case):
 @settings(max_examples=200, deadline=None)
 def test_metrics_at_the_threshold_are_those_of_scikit_learn(case):
     labels, scores, groups = case
-    found = metrics.by_group(labels, scores, groups)
+    found = metrics.by_group(binary(labels, scores), "candidate", groups)
     for code in range(len(groups.keys)):
         chosen = groups.codes == code
         y, hit = labels[chosen], scores[chosen] > 0.5
@@ -64,7 +69,7 @@ def test_log_loss_is_that_of_scikit_learn():
     draw = np.random.default_rng(0)
     labels, scores = draw.integers(0, 2, 500), draw.uniform(0.01, 0.99, 500)
 
-    found = metrics.by_group(labels, scores, Groups.whole(500))
+    found = metrics.by_group(binary(labels, scores), "candidate", Groups.whole(500))
 
     assert found["log_loss"][0] == pytest.approx(sklearn.log_loss(labels, scores))
 
@@ -72,10 +77,10 @@ def test_log_loss_is_that_of_scikit_learn():
 def test_rounding_to_the_thresholds_of_tfma_keeps_order_and_moves_auc_little():
     draw = np.random.default_rng(0)
     labels, scores = draw.integers(0, 2, 5000), draw.random(5000)
-    rounded = metrics.quantised(scores)
+    rounded = ranking.quantised(scores)
 
     assert (np.diff(rounded[np.argsort(scores)]) >= 0).all()
-    exact, coarse = (metrics.auc(labels, values, Groups.whole(5000))[0] for values in (scores, rounded))
+    exact, coarse = (ranking.auc(labels, values, Groups.whole(5000))[0] for values in (scores, rounded))
     assert 0 < abs(exact - coarse) < 1e-4
 
 
@@ -84,7 +89,7 @@ def test_the_roc_curve_keeps_its_area_when_thinned():
     labels = draw.integers(0, 2, 20_000)
     scores = np.clip(draw.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
 
-    x, y = np.array(metrics.roc(labels, scores)).T
+    x, y = np.array(ranking.roc(labels, scores)).T
 
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
     assert len(x) <= 103
@@ -97,7 +102,7 @@ def test_calibration_bins_hold_equally_many_rows_and_lie_on_the_diagonal_of_a_ca
     scores = draw.random(50_000) ** 3
     labels = (draw.random(50_000) < scores).astype(int)
 
-    bins = metrics.calibration(labels, scores)
+    bins = ranking.calibration(labels, scores)
 
     assert len(bins) == 10
     assert all(abs(predicted - found) < 0.03 for predicted, found in bins)

@@ -9,10 +9,20 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
-from flywheel.evaluation import paired
-from flywheel.evaluation.paired import ALPHA, Estimate, Ratio, Wins
+from flywheel.evaluation import metrics, paired
+from flywheel.evaluation.groups import Groups
+from flywheel.evaluation.metric import Counted, OfSums
+from flywheel.evaluation.paired import ALPHA, Estimate, Wins
+from flywheel.evaluation.predictions import Predictions
 
+CLUSTERS = tuple("abcd")
 METRICS = ("auc", "accuracy", "log_loss", "brier", "precision", "recall")
+
+
+def ratio(numerators, denominators):
+    """A ratio of sums by cluster."""
+    metric = OfSums(None, lambda sums: sums[..., 0] / sums[..., 1], lambda sums: sums[..., 1])
+    return Counted(metric, np.stack([numerators, denominators], axis=1))
 
 
 @st.composite
@@ -46,7 +56,8 @@ def test_counting_clusters_by_weight_is_repeating_their_rows(case, weights, metr
     labels, scores, clusters = case
     repeated = np.repeat(np.arange(len(labels)), np.array(weights)[clusters])
 
-    found = paired.statistic(metric, labels, scores, clusters, 4).at(np.array([weights], float))[0]
+    judged = Predictions(labels, {"candidate": scores}, Groups(CLUSTERS, clusters))
+    found = metrics.of(judged)[metric].statistic(judged, "candidate").at(np.array([weights], float))[0]
 
     assert found == pytest.approx(direct(metric, labels[repeated], scores[repeated]), nan_ok=True)
 
@@ -55,7 +66,7 @@ def test_the_error_of_a_mean_is_its_textbook_error():
     draw = np.random.default_rng(0)
     values = draw.normal(size=10)
 
-    found = paired.estimate([Ratio(values, np.ones(10))])
+    found = paired.estimate([ratio(values, np.ones(10))])
 
     assert found.value == pytest.approx(values.mean())
     assert found.error == pytest.approx(values.std(ddof=1) / math.sqrt(10))
@@ -65,21 +76,21 @@ def test_the_error_of_a_mean_is_its_textbook_error():
 def test_few_large_clusters_count_for_fewer_than_there_are():
     sizes = np.array([100.0] * 3 + [1.0] * 11)
 
-    found = paired.estimate([Ratio(np.ones(14), sizes)])
+    found = paired.estimate([ratio(np.ones(14), sizes)])
 
     assert found.clusters == 14
     assert 2 < found.freedom < 3
 
 
 def test_a_cluster_without_rows_is_none():
-    full = paired.estimate([Ratio(np.array([1.0, 2, 3]), np.array([4.0, 4, 4]))])
+    full = paired.estimate([ratio(np.array([1.0, 2, 3]), np.array([4.0, 4, 4]))])
 
-    assert paired.estimate([Ratio(np.array([1.0, 0, 2, 3]), np.array([4.0, 0, 4, 4]))]) == full
+    assert paired.estimate([ratio(np.array([1.0, 0, 2, 3]), np.array([4.0, 0, 4, 4]))]) == full
 
 
 @pytest.mark.parametrize("clusters", [1, 4])
 def test_too_few_clusters_are_never_sound(clusters):
-    assert not paired.estimate([Ratio(np.arange(clusters, dtype=float), np.ones(clusters))]).sound
+    assert not paired.estimate([ratio(np.arange(clusters, dtype=float), np.ones(clusters))]).sound
     assert paired.minimum_clusters() == 5
 
 

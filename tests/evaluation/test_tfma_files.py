@@ -39,11 +39,12 @@ def test_both_engines_give_the_same_numbers_and_files_that_read_the_same(predict
     folders = {engine: tmp_path / engine for engine in ("local", "beam")}
     for folder in folders.values():
         folder.mkdir()
-    reference = tfma_files.measure_on_beam(predictions, models, SLICES, folders["beam"])
-    everything = Predictions.read(predictions)
-    scores = {name: everything.scores[name] for name in models}
-    found = tfma_files.measure(Predictions(everything.labels, scores, everything.spans, everything.slices))
-    tfma_files.write(found, SLICES, folders["local"], predictions.name)
+    file = tmp_path / "predictions.parquet"
+    pq.write_table(pq.read_table(predictions, columns=["span", "label", *SLICES, *models]), file)
+    reference = tfma_files.measure_on_beam(file, SLICES, folders["beam"])
+    judged = Predictions.read(file)
+    found = tfma_files.measure(judged)
+    tfma_files.write(judged, found, SLICES, folders["local"], file.name)
 
     assert {model: set(slices) for model, slices in found.items()} == {m: set(s) for m, s in reference.items()}
     for model, slices in reference.items():
@@ -74,7 +75,8 @@ def test_tfma_opens_what_was_measured_in_process_with_the_champion_as_baseline(p
 
     from flywheel.evaluation import tfma_files
 
-    tfma_files.write(tfma_files.measure(Predictions.read(predictions)), SLICES, tmp_path, predictions.name)
+    found = Predictions.read(predictions)
+    tfma_files.write(found, tfma_files.measure(found), SLICES, tmp_path, predictions.name)
 
     opened = tfma.load_eval_result(str(tmp_path), model_name="champion")
     assert [(spec.name, spec.is_baseline) for spec in opened.config.model_specs] == [

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from flywheel.config import Project
-from flywheel.evaluation.metrics import Groups, auc
+from flywheel.evaluation.groups import Groups
+from flywheel.evaluation.ranking import auc
 
 WINDOW = 28
 _CODES = 100
@@ -64,7 +65,7 @@ class Champion:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         self._label = project.label
-        self._columns = [feature.column for feature in project.features]
+        self._columns = list(dict.fromkeys(name for feature in project.features for name in feature.sources))
         learnt = pa.concat_tables(list(tables))
         self._codes = {
             name: _most_frequent(learnt.column(name))

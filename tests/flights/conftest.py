@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
-SMALL = ["--set", "source.window=7", "--set", "source.judge=7", "--set", "train.parameters={epochs: 4, batch: 128}"]
+PROBED = ["--set", "source.window=7", "--set", "source.judge=7", "--set", "train.parameters={epochs: 4, batch: 128}"]
+SMALL = [*PROBED, "--set", "gates.serving=null"]
 
 
 @dataclass

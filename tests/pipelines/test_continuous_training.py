@@ -64,12 +64,14 @@ def test_each_gate_guards_what_comes_after_it(spec):
         if "condition" in task.get("triggerPolicy", {})
     ]
 
-    assert len(conditions) == 3
-    assert [next(gate for gate in ("plan", "validate", "decide") if gate in text) for text in sorted(conditions)] == [
-        "decide",
-        "plan",
-        "validate",
-    ]
+    gates = ("plan", "validate", "decide", "probe", "promote")
+    assert sorted(next(gate for gate in gates if f"channel--{gate}" in text) for text in conditions) == sorted(gates)
+
+
+def test_without_a_serving_gate_nothing_is_probed(tmp_path):
+    project = config.load(FLIGHTS, overrides=["gates.serving=null"])
+
+    assert "probe" not in compile_to(project, "SELECT 1", tmp_path / "p.yaml").read_text()
 
 
 def test_the_exit_task_runs_however_the_rest_ended(spec):
@@ -91,7 +93,14 @@ def test_what_writes_to_the_ledger_is_never_cached(spec):
     }
 
     assert {name for name, on in cached.items() if on} >= {"extract", "transform", "train", "analyze"}
-    assert not {name for name, on in cached.items() if on} & {"plan", "validate", "decide", "promote", "deploy"}
+    assert not {name for name, on in cached.items() if on} & {
+        "plan",
+        "validate",
+        "decide",
+        "probe",
+        "promote",
+        "deploy",
+    }
 
 
 def test_steps_do_not_install_anything_when_they_start(flights, tmp_path):
@@ -121,8 +130,8 @@ def test_resources_of_training_stand_in_the_compiled_form(tmp_path):
     assert resources["resourceCpuRequest"] == "4"
 
 
-def test_resources_are_no_part_of_what_the_cache_looks_at(tmp_path):
-    plain, *_ = compiled_with("{cpu: 1}", tmp_path)
+def test_where_it_runs_is_no_part_of_what_the_cache_looks_at(tmp_path):
+    plain, *_ = compiled_with("{gpu: 1}", tmp_path)
     spot, *_ = compiled_with("{gpu: 1, gpu_kind: nvidia-l4, spot: true}", tmp_path)
 
     assert train_task(plain)["inputs"] == train_task(spot)["inputs"]

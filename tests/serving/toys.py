@@ -25,7 +25,7 @@ mlflow.models.set_model(Toy())
 """
 
 
-def toy(folder: Path, answer: str, code: str = "") -> Model:
+def toy(folder: Path, answer: str, code: str = "", whole: str = "long") -> Model:
     """Return a model in `folder` that answers `answer` to whatever it is asked, or runs `code` when it is loaded."""
     import mlflow
     import pandas as pd
@@ -37,8 +37,9 @@ def toy(folder: Path, answer: str, code: str = "") -> Model:
     source = folder.with_suffix(".py")
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_text(MODEL.replace("ANSWER", answer))
-    columns = [ColSpec("double", "distance"), ColSpec("string", "carrier"), ColSpec("long", "hour")]
-    example = pd.DataFrame({"distance": [1400.0], "carrier": ["O'Hare & Söhne"], "hour": [9]})
+    columns = [ColSpec("double", "distance"), ColSpec("string", "carrier"), ColSpec(whole, "hour")]
+    hour = 9.0 if whole == "double" else 9
+    example = pd.DataFrame({"distance": [1400.0], "carrier": ["O'Hare & Söhne"], "hour": [hour]})
     with Model.create(folder, producer="train") as draft:
         mlflow.pyfunc.save_model(
             draft.path / "model",
@@ -54,11 +55,11 @@ def toy(folder: Path, answer: str, code: str = "") -> Model:
     return Model.open(folder)
 
 
-def put_in_service(model: Model, serving: Path, version: int) -> None:
+def put_in_service(model: Model, serving: Path, version: int, name: str = NAME) -> None:
     """Deploy `model` as that version, of a span that follows the one before."""
-    champion = Champion(NAME, str(version), f"2013-06-{version:02d}", "run", model.digest)
+    champion = Champion(name, str(version), f"2013-06-{version:02d}", "run", model.digest)
 
     def download(into: Path) -> Path:
         return Path(shutil.copytree(model.path, into / "model"))
 
-    ServingFolder(serving / NAME).deploy(champion, download, lambda: champion)
+    ServingFolder(serving / name).deploy(champion, download, lambda: champion)

@@ -33,7 +33,9 @@ def test_a_run_that_was_stopped_is_closed_as_interrupted(ledger, run):
     assert (row.outcome, row.why) == ("failed", "interrupted")
 
 
-@pytest.mark.parametrize(("gate", "outcome"), [("data", "data-rejected"), ("model", "kept-champion")])
+@pytest.mark.parametrize(
+    ("gate", "outcome"), [("data", "data-rejected"), ("model", "kept-champion"), ("serving", "kept-champion")]
+)
 def test_what_a_gate_decided_stands_when_the_run_succeeds(ledger, run, gate, outcome):
     ledger.record(run, Verdict(gate, (Check("x", "fail", reason="too strange"),)))
 

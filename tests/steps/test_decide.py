@@ -67,7 +67,8 @@ def test_facts_hold_both_auc_and_their_difference_for_the_ledger(judged):
     verdict = judged([{"metric": "accuracy", "at_least": 0.5}])
 
     facts = verdict.facts
-    assert facts["delta"] == pytest.approx(facts["auc"] - facts["champion_auc"])
+    assert facts["metric"] == "auc"
+    assert facts["delta"] == pytest.approx(facts["candidate"] - facts["champion"])
     assert facts["interval"][0] < facts["delta"] < facts["interval"][1]
     assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
 
@@ -134,7 +135,7 @@ def test_a_first_model_is_judged_by_absolute_bars_alone_and_that_is_said(judged)
 
     assert verdict.ok
     assert only(verdict, bound=None).reason.startswith("not judged: there is no champion yet")
-    assert verdict.facts["champion_auc"] is None
+    assert verdict.facts["champion"] is None
 
 
 def test_a_first_model_that_no_absolute_bar_judges_is_kept_back(judged):

@@ -1,6 +1,7 @@
 """Train, with a real MLflow store: what a model folder holds, and what is said when the user's code is wrong."""
 
 import re
+import shutil
 
 import mlflow.pyfunc
 import pytest
@@ -12,7 +13,7 @@ from flywheel.steps.train import train
 from flywheel.steps.transform import transform
 from flywheel.transform import raw
 from tests.stores import ledger_in
-from tests.training.worlds import FEATURES, KERAS, SKLEARN, SPANS, batch_of, examples_in, project_in
+from tests.training.worlds import FEATURES, KERAS, SKLEARN, SPANS, TORCH, batch_of, examples_in, project_in
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,50 @@ def test_a_trainer_that_comes_along_makes_the_baseline(run):
     assert re.search(r"^scikit-learn==", (model.path / "requirements.txt").read_text(), re.M)
     assert logged.data.tags["flywheel.role"] == "baseline"
     assert logged.data.params["trainer"] == "flywheel.trainers.boosting:train"
+
+
+def test_what_was_decided_on_a_warm_start_stands_with_the_model_and_in_mlflow(run):
+    first = run(SKLEARN)
+    asks = SKLEARN.replace("columns, labels", "context.warm_start(LogisticRegression())\n        columns, labels")
+    second = run(asks, champion=first.path.as_uri(), target="second", settings={"warm_start": True})
+    third = run(asks, target="third", settings={"warm_start": True})
+    off = run(asks, champion=first.path.as_uri(), target="off")
+
+    assert first.manifest.facts["warm_start"] == "cold: the trainer did not ask"
+    assert second.manifest.facts["warm_start"] == "cold: models of scikit-learn start anew"
+    assert third.manifest.facts["warm_start"] == "cold: no model is in service"
+    assert off.manifest.facts["warm_start"] == "cold: train.warm_start is off"
+    assert "cold: no model is in service" in {
+        logged.data.tags.get("flywheel.warm_start") for logged in training_runs(run.ledger)
+    }
+
+
+def test_digests_and_versions_are_kept_with_the_run(run, data):
+    run(SKLEARN)
+    (logged,) = training_runs(run.ledger)
+
+    assert logged.data.tags["flywheel.data"] == data[1].digest
+    assert len(logged.data.tags["flywheel.code"]) == 64
+    assert logged.data.params["environment.scikit-learn"][0].isdigit()
+
+
+def test_a_search_keeps_the_best_model_and_leaves_no_study_behind(run, tmp_path):
+    logs = "context.log('log_loss', 1 / context.parameters['C'])\n        columns, labels"
+    text = SKLEARN.replace("columns, labels", logs)
+    spaces = {"C": {"low": 1e-6, "high": 10.0, "log": True}}
+    settings = {
+        "tune": {"parameters": spaces, "trials": 8.0},
+        "checkpoint": {"folder": str(tmp_path / "kept"), "every": 300.0},
+    }
+    model = run(text, settings=settings)
+    (logged,) = training_runs(run.ledger)
+    found = model.manifest.facts["tuned"]
+
+    assert (found["trials"], found["metric"], found["model"]) == (8, "log_loss", "kept")
+    assert found["best"] == model.manifest.facts["metrics"]["log_loss"]
+    assert pyfunc.load(model.path).model.C == found["parameters"]["C"]
+    assert float(logged.data.params["tuned.C"]) == found["parameters"]["C"]
+    assert not list((tmp_path / "kept").rglob("*.study"))
 
 
 def test_a_seed_gives_the_same_model_again(run):
@@ -204,6 +249,23 @@ def test_modules_of_one_archive_are_not_those_of_the_next(run):
         run("import other\ndef train(context):\n  raise ValueError(other.text)", other='text = "is other\'s second"')
 
 
+def test_a_feature_function_travels_into_the_model_and_needs_nothing_of_the_project(data, tmp_path):
+    functions = "import pyarrow.compute as pc\ndef twice(batch):\n    return pc.multiply(batch.columns[0], 2.0)\n"
+    code = project_in(tmp_path / "project", trainer=SKLEARN, features=functions)
+    specs = [*FEATURES, {"name": "twice", "columns": ["size"], "function": "features:twice", "as": "numeric"}]
+    state, transformed = transform(data[0], specs, "label", SPANS[:4], tmp_path / "state", tmp_path / "rows", code)
+    settings = {"name": "words", "trainer": "trainer:train", "parameters": {}, "seed": 7}
+    model = train(data[0], transformed, state, code, settings, "", ledger_in(tmp_path / "ledger"), tmp_path / "model")
+    shutil.rmtree(tmp_path / "project")
+    shutil.rmtree(tmp_path / "archives")
+    loaded = mlflow.pyfunc.load_model(str(model.path))
+
+    assert loaded.metadata.get_input_schema().input_names() == ["size", "hour", "word"]
+    assert loaded.predict(raw.frame(batch_of(20, seed=9))).prediction.between(0, 1).all()
+    inputs = pyfunc.load(model.path).state.apply_batch(batch_of(20, seed=9))
+    assert inputs["twice"].tolist() == pytest.approx(inputs["size"].tolist(), abs=1e-5)
+
+
 @pytest.mark.slow
 def test_a_keras_model_predicts_alike_alone_and_among_others(run):
     model = run(KERAS)
@@ -228,3 +290,109 @@ def test_a_keras_model_with_a_layer_of_ones_own_is_refused(run):
 
     with pytest.raises(TrainerError, match=r"part of your own, 'trainer.Twice'(.|\n)*Keras's own layers"):
         run(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", [SKLEARN, KERAS, TORCH], ids=["sklearn", "keras", "torch"])
+def test_two_trainings_with_one_seed_are_the_same_model_to_the_byte(run, text):
+    # Each is in a process of its own as a step: Keras numbers the layers of one process through.
+    text = text.replace("import keras\n", "import keras\n\n    keras.utils.clear_session()\n")
+    one, two = (run(text, target=name) for name in ("one", "two"))
+
+    assert one.manifest.files == two.manifest.files
+    assert one.digest == two.digest
+
+
+def test_a_pytorch_model_answers_raw_rows_as_any_other(run):
+    model = run(TORCH, parameters={"epochs": 3, "hidden": [8], "batch": 32})
+    loaded = mlflow.pyfunc.load_model(str(model.path))
+    rows = raw.frame(batch_of(50, seed=9))[["size", "hour", "word"]]
+    answer = loaded.predict(rows)
+
+    assert model.manifest.facts["framework"] == "torch"
+    assert answer.prediction.between(0, 1).all()
+    assert loaded.predict(rows[7:8]).prediction.iloc[0] == pytest.approx(answer.prediction[7], rel=1e-5)
+    assert re.search(r"^torch==", (model.path / "requirements.txt").read_text(), re.M)
+
+
+def test_a_trainer_that_hangs_is_ended_after_its_time_budget(run, monkeypatch):
+    monkeypatch.setattr("flywheel.training.watchdog.grace_of", lambda budget: 0.5)
+    text = "import time\ndef train(context):\n  while True:\n    time.sleep(0.1)"
+    with pytest.raises(TrainerError, match=r"still running 0.5 s after its time budget of 0.3 s, at .*trainer.py:4"):
+        run(text, settings={"time_budget": 0.3})
+
+    assert [logged.info.status for logged in training_runs(run.ledger)] == ["FAILED"]
+
+
+def test_a_trainer_that_catches_everything_is_ended_all_the_same(run, monkeypatch):
+    monkeypatch.setattr("flywheel.training.watchdog.grace_of", lambda budget: 0.2)
+    text = """
+        import time
+        def train(context):
+          for _ in range(3):
+            try:
+              time.sleep(60)
+            except Exception:
+              pass
+          raise ValueError("it was woken three times")
+    """
+    with pytest.raises(TrainerError, match="woken three times"):
+        run(text, settings={"time_budget": 0.1})
+
+
+def test_what_a_trainer_can_know_of_its_time_is_its_budget(run):
+    text = SKLEARN.replace("columns, labels", "assert 50 < context.time_left() <= 60\n        columns, labels")
+    assert run(text, settings={"time_budget": 60.0})
+
+
+def test_a_gpu_that_is_not_there_is_said_at_once(run):
+    with pytest.raises(TrainerError, match=r"asks for 8 GPUs, PyTorch finds \w+ here(.|\n)*resources.gpu to 0"):
+        run(SKLEARN, settings={"gpus": 8.0})
+
+
+@pytest.mark.parametrize("raised", ["MemoryError()", "RuntimeError('DefaultCPUAllocator: not enough memory: 9')"])
+def test_out_of_memory_is_said_with_the_batch_and_the_peak(run, raised):
+    with pytest.raises(
+        TrainerError, match=r"ran out of memory with 512 rows a batch; its peak was \d+\.\d+ GiB(.|\n)*halve"
+    ):
+        run(f"def train(context):\n  raise {raised}", parameters={"batch": 512.0})
+
+
+def checkpoint_folders(folder):
+    return sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+
+
+def test_checkpoints_outlive_a_failure_and_go_when_training_has_ended_well(run, tmp_path):
+    kept = {"checkpoint": {"every": 300.0, "steps": None, "folder": str(tmp_path / "kept")}}
+    saves = SKLEARN.replace(
+        "columns, labels",
+        "found = list(context.checkpoints.newest())\n"
+        "        context.checkpoints.save(1, lambda: b'half', wait=True)\n"
+        "        assert found == [(1, b'half')], 'nothing there yet'\n"
+        "        columns, labels",
+    )
+    with pytest.raises(TrainerError, match="nothing there yet"):
+        run(saves, settings=kept, target="one")
+    first = checkpoint_folders(tmp_path / "kept")
+    with pytest.raises(TrainerError, match="nothing there yet"):
+        run(saves, settings=kept, parameters={"C": 2.0}, target="two")
+    assert len(first) == 1
+    assert len(checkpoint_folders(tmp_path / "kept")) == 2, "other settings are another training"
+
+    assert run(saves, settings=kept, target="three")
+    assert set(checkpoint_folders(tmp_path / "kept")) == set(checkpoint_folders(tmp_path / "kept")) - set(first)
+
+
+@pytest.mark.slow
+def test_processes_that_train_together_give_one_model(run):
+    parameters = {"epochs": 1, "hidden": [4], "batch": 64}
+
+    assert run(TORCH, parameters=parameters, settings={"processes": 2.0}).manifest.facts["framework"] == "torch"
+    (logged,) = training_runs(run.ledger)
+    assert "val_loss" in logged.data.metrics
+
+
+@pytest.mark.slow
+def test_what_fails_in_one_of_several_processes_is_said_with_its_line(run):
+    with pytest.raises(TrainerError, match=r"process \d of those(.|\n)*failed at trainer.py:2(.|\n)*mend it there"):
+        run("def train(context):\n  return 1 / 0", settings={"processes": 2.0})

@@ -21,7 +21,7 @@ def examples(tmp_path):
 
 
 def run(examples, tmp_path, features=FEATURES, label="label", window=WINDOW, task="binary"):
-    return transform(examples, features, label, window, tmp_path / "state", tmp_path / "transformed", task)
+    return transform(examples, features, label, window, tmp_path / "state", tmp_path / "transformed", task=task)
 
 
 def test_rows_are_written_as_the_state_gives_them(examples, tmp_path):

@@ -6,7 +6,8 @@ import pytest
 
 from flywheel.artifacts import VALIDATION, WEIGHT, Examples
 from flywheel.errors import DataError
-from flywheel.training.rows import Rows, split
+from flywheel.training.context import FeatureSpec
+from flywheel.training.rows import Rows, Share, split
 
 SCHEMA = pa.schema([("x", pa.float32()), ("label", pa.float32())])
 
@@ -137,12 +138,89 @@ def test_without_a_column_of_weights_there_are_none(tmp_path):
     assert train.weights() is None
 
 
-@pytest.mark.parametrize("weight", [None, -1.0, float("inf")])
-def test_a_weight_that_is_none_is_refused(tmp_path, weight):
-    train, _ = split(weighted(tmp_path / "e", [1.0, weight, 1.0, 1.0]), "label", seed=0)
+DAYS = [f"2013-05-0{day}" for day in range(1, 5)]
 
-    with pytest.raises(DataError, match=r"the weight of 1 rows(.|\n)*COALESCE"):
-        train.weights()
+
+def seen(batches):
+    """Return x of each batch."""
+    return [columns["x"].tolist() for columns, *_ in batches]
+
+
+@pytest.mark.parametrize("size", [3, 7, 16])
+@pytest.mark.parametrize("held", [None, False])
+def test_beginning_after_some_batches_gives_those_that_are_left(tmp_path, size, held):
+    if held is None:
+        rows = Rows(examples_of(tmp_path / "e", [11, 1, 0, 25]), DAYS, "label", 3, start=2)
+    else:
+        rows = Rows(split_by_key(tmp_path / "e", lambda x: x % 5 == 0), DAYS[:2], "label", 3, held=held)
+    whole = seen(rows.minibatches(size, shuffle=True, epoch=1, buffer=8))
+
+    assert len(whole) == rows.steps(size)
+    for skip in range(len(whole) + 2):
+        assert seen(rows.minibatches(size, shuffle=True, epoch=1, buffer=8, skip=skip)) == whole[skip:]
+
+
+def test_beginning_late_does_not_read_the_spans_before(tmp_path):
+    examples = examples_of(tmp_path / "e", [10, 10, 10])
+    rows, read = Rows(examples, DAYS[:3], "label", 3), []
+    examples.check = lambda shard: read.append(shard.parent.name)
+
+    assert len(seen(rows.minibatches(5, buffer=5, skip=5))) == 1
+    assert read == ["span=2013-05-03"]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_that_train_together_share_the_rows_of_every_batch(tmp_path, world):
+    examples = examples_of(tmp_path / "e", [20, 13])
+
+    def batches(share):
+        return seen(Rows(examples, DAYS[:2], "label", 3, share=share).minibatches(8, shuffle=True, buffer=16))
+
+    parts = [batches(Share(rank, world)) for rank in range(world)]
+    assert [[x for part in each for x in part] for each in zip(*parts, strict=True)] == batches(Share())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_torch_loader_gives_the_same_batches_whoever_loads_them(tmp_path, workers):
+    rows = Rows(examples_of(tmp_path / "e", [20, 13]), DAYS[:2], "label", 3)
+    expected = seen(rows.minibatches(4, shuffle=True, epoch=2, buffer=8, skip=1))
+    found = list(rows.torch(4, shuffle=True, epoch=2, buffer=8, skip=1, workers=workers))
+
+    assert seen(found) == expected
+    assert [label.tolist() for _, label in found] == [[x % 2 for x in each] for each in expected]
+
+
+def test_inputs_have_their_shapes_and_weights_come_along(tmp_path):
+    schema = pa.schema([("v", pa.list_(pa.float32(), 2)), ("label", pa.float32()), (WEIGHT, pa.float64())])
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(10, dtype=np.float32)), 2)
+    columns = [vectors, pa.array([0, 1, 0, 1, 0], pa.float32()), pa.array([1.0, 2, 3, 4, 5])]
+    with Examples.writer(tmp_path / "e", schema, producer="transform") as writer:
+        writer.write("2013-05-01", [pa.RecordBatch.from_arrays(columns, schema=schema)])
+    inputs = {"v": FeatureSpec("v", "embedding", None, (2,))}
+    rows = Rows(Examples.open(tmp_path / "e"), ["2013-05-01"], "label", 3, inputs=inputs)
+    batches = list(rows.minibatches(2))
+
+    assert [columns["v"].shape for columns, _, _ in batches] == [(2, 2), (2, 2), (1, 2)]
+    assert batches[1][0]["v"].tolist() == [[4, 5], [6, 7]]
+    assert [weights.tolist() for *_, weights in batches] == [[1, 2], [3, 4], [5]]
+    assert rows.weights().tolist() == [1, 2, 3, 4, 5]
+    assert rows.arrays()[0]["v"].shape == (5, 2)
+    assert rows.pandas().columns.tolist() == ["v", "label"]
+    assert rows.counts(2) == [3, 2]
+    assert rows.moments() == pytest.approx((0.4, 0.24**0.5))
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), None])
+def test_a_weight_that_is_no_weight_is_refused(tmp_path, weight):
+    schema = pa.schema([("x", pa.float32()), ("label", pa.float32()), (WEIGHT, pa.float64())])
+    columns = [pa.array([1.0, 2.0], pa.float32()), pa.array([0, 1], pa.float32()), pa.array([1.0, weight])]
+    with Examples.writer(tmp_path / "e", schema, producer="transform") as writer:
+        writer.write("2013-05-01", [pa.RecordBatch.from_arrays(columns, schema=schema)])
+    rows = Rows(Examples.open(tmp_path / "e"), ["2013-05-01"], "label", 3)
+
+    for use in (rows.weights, lambda: list(rows.minibatches(2))):
+        with pytest.raises(DataError, match=r"weight of 1 rows is no number from 0 on(.|\n)*COALESCE"):
+            use()
 
 
 @pytest.mark.slow

@@ -37,6 +37,12 @@ KERAS = """
         model.fit(*context.train.arrays(), epochs=1, verbose=0)
         return model
 """
+TORCH = """
+    from flywheel.trainers import torch_tabular
+
+    def train(context):
+        return torch_tabular.train(context)
+"""
 
 
 def examples_in(folder: Path, rows: int = 60, spans: list[str] = SPANS) -> Examples:

@@ -5,22 +5,38 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from flywheel import config
 from flywheel.errors import DataError
-from flywheel.transform.analysis import Analysis, Counts, Histogram, Labels, Moments
-from flywheel.transform.features import Bucket, Category, Numeric
-from tests.transform.worlds import FEATURES, SCHEMA, batches, learned
+from flywheel.transform.analysis import Analysis, Labels
+from flywheel.transform.bad_rows import BadRows
+from flywheel.transform.categories import Category
+from flywheel.transform.numbers import Bucket, Numeric
+from flywheel.transform.summaries import Counts, Histogram, Moments
+from tests.transform.worlds import EVERY_KIND, FEATURES, SCHEMA, WIDE, batches, functions_in, learned
 
-NUMBER = {"column": "x", "as": "numeric"}
+X = {"name": "x", "columns": ("x",), "types": ("double",)}
 finite = st.floats(-1e6, 1e6, width=32)
 
 
+@pytest.fixture(scope="module")
+def functions(tmp_path_factory):
+    return functions_in(tmp_path_factory.mktemp("project") / "code")
+
+
 def bucket(values, quantiles, bins=2**16):
-    histogram = Histogram(bins)
-    histogram.add(pa.array(values, pa.float64()))
-    return histogram, histogram.finish({"column": "x", "quantiles": quantiles}, "double")
+    histogram = Histogram(quantiles, bins)
+    histogram.add([pa.array(values, pa.float64())])
+    return histogram, Bucket(**X, **histogram.finish())
+
+
+def applied(feature, column):
+    """The one input that a feature makes of a column."""
+    (made,) = feature.apply([column], BadRows(len(column), refuse=True))
+    return made.to_numpy()
 
 
 @given(parts=st.lists(batches(least=1), min_size=2, max_size=4), seed=st.integers(0, 99))
@@ -37,18 +53,29 @@ def test_order_and_grouping_of_batches_change_nothing(parts, seed):
     assert half[1].finish(SCHEMA) == learned(*parts)
 
 
+@given(parts=st.lists(batches(least=2, most=8, schema=WIDE), min_size=2, max_size=4), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+def test_order_and_grouping_change_nothing_for_any_kind(functions, parts, seed):
+    halves = [Analysis(EVERY_KIND, "label") for _ in range(2)]
+    for index in np.random.default_rng(seed).permutation(len(parts)):
+        halves[index % 2].add(parts[index], functions)
+    halves[1].merge(halves[0])
+
+    assert halves[1].finish(WIDE) == learned(*parts, features=EVERY_KIND, code=functions)
+
+
 @given(st.lists(st.none() | finite, min_size=1, max_size=50), st.integers(0, 50))
 @settings(deadline=None)
 def test_moments_merge_to_those_of_all_rows(values, cut):
     parts = [Moments(), Moments()]
     for part, some in zip(parts, (values[:cut], values[cut:]), strict=True):
-        part.add(pa.array(some, pa.float64()))
+        part.add([pa.array(some, pa.float64())])
     parts[0].merge(parts[1])
     known = np.array([value for value in values if value is not None])
 
     assert (parts[0].rows, parts[0].missing) == (len(known), len(values) - len(known))
     if len(known):
-        feature = parts[0].finish(NUMBER, "double")
+        feature = Numeric(**X, **parts[0].finish())
         assert feature.mean == pytest.approx(known.mean(), rel=1e-8, abs=1e-6)
         assert feature.deviation == pytest.approx(known.std(), rel=1e-6, abs=1e-5)
         assert (feature.minimum, feature.maximum) == (known.min(), known.max())
@@ -56,17 +83,16 @@ def test_moments_merge_to_those_of_all_rows(values, cut):
 
 def test_large_offsets_do_not_cancel():
     moments = Moments()
-    moments.add(pa.array([1e9 + value for value in (4.0, 7.0, 13.0, 16.0)]))
+    moments.add([pa.array([1e9 + value for value in (4.0, 7.0, 13.0, 16.0)])])
 
-    assert moments.finish(NUMBER, "double").deviation == pytest.approx(22.5**0.5)
+    assert moments.finish()["deviation"] == pytest.approx(22.5**0.5)
 
 
 def test_the_vocabulary_is_the_most_frequent_values_ties_by_value():
-    counts = Counts()
-    counts.add(pa.array(["b", "a", "c", "c", None, "d"]))
-    feature = counts.finish({"column": "x", "top": 3}, "string")
+    counts = Counts(3)
+    counts.add([pa.array(["b", "a", "c", "c", None, "d"])])
 
-    assert feature == Category("x", "string", 3, ("c", "a", "b"), unknown=1, missing=1)
+    assert counts.finish() == {"vocabulary": ("c", "a", "b"), "unknown": 1, "missing": 1, "distinct": 4, "error": 0}
 
 
 @given(st.lists(finite, min_size=1, max_size=200), st.integers(2, 12))
@@ -82,7 +108,7 @@ def test_boundaries_are_exact_quantiles_while_values_are_few(values, quantiles):
 def test_many_values_are_cut_within_a_bin_and_in_bounded_memory():
     values = np.random.default_rng(0).lognormal(0, 2, 200_000) * np.random.default_rng(1).choice([-1, 1], 200_000)
     histogram, feature = bucket(values, 10, bins=4096)
-    shares = np.bincount(feature.apply(pa.array(values)))[1:] / len(values)
+    shares = np.bincount(applied(feature, pa.array(values)))[1:] / len(values)
 
     assert len(histogram.keys) <= 4096
     assert histogram.dropped > 0
@@ -105,26 +131,26 @@ def test_bins_do_not_depend_on_the_order_of_the_rows(values, cut, bins):
 
 
 def test_a_missing_number_becomes_the_mean_and_a_constant_column_zero():
-    varied = Numeric("x", "double", mean=2.0, deviation=4.0, minimum=0.0, maximum=9.0, missing=0)
-    constant = Numeric("x", "double", mean=2.0, deviation=0.0, minimum=2.0, maximum=2.0, missing=0)
+    varied = Numeric(**X, mean=2.0, deviation=4.0)
+    constant = Numeric(**X, mean=2.0, deviation=0.0)
     column = pa.array([10.0, None, float("nan"), float("inf")])
 
-    assert varied.apply(column).tolist() == [2.0, 0.0, 0.0, 0.0]
-    assert constant.apply(column).tolist() == [0.0] * 4
+    assert applied(varied, column).tolist() == [2.0, 0.0, 0.0, 0.0]
+    assert applied(constant, column).tolist() == [0.0] * 4
 
 
 def test_missing_unknown_and_known_values_have_indices_of_their_own():
-    feature = Category("x", "string", 2, ("UA", "AA"), unknown=0, missing=0)
+    feature = Category(**X, top=2, vocabulary=("UA", "AA"))
 
-    assert feature.apply(pa.array([None, "ZZ", "UA", "AA"])).tolist() == [0, 1, 2, 3]
-    assert feature.cardinality == 4
+    assert applied(feature, pa.array([None, "ZZ", "UA", "AA"])).tolist() == [0, 1, 2, 3]
+    assert feature.inputs[0].cardinality == 4
 
 
 def test_a_value_on_a_boundary_belongs_to_the_range_above():
-    feature = Bucket("x", "int64", 3, (10.0, 20.0), missing=0)
+    feature = Bucket(**X, boundaries=(10.0, 20.0))
 
-    assert feature.apply(pa.array([None, 9, 10, 19, 20, 99])).tolist() == [0, 1, 2, 2, 3, 3]
-    assert feature.cardinality == 4
+    assert applied(feature, pa.array([None, 9, 10, 19, 20, 99])).tolist() == [0, 1, 2, 2, 3, 3]
+    assert feature.inputs[0].cardinality == 4
 
 
 @pytest.mark.parametrize(
@@ -188,19 +214,32 @@ def test_a_number_to_predict_keeps_its_mean_and_deviation(values, cut):
     assert target.encode(pa.array([1, None])).to_pylist() == [1.0, None]
 
 
+def test_whole_numbers_that_kubeflow_made_floats_of_give_the_same_features():
+    specs = TypeAdapter(tuple[config.Feature, ...]).validate_python(EVERY_KIND)
+    given = [spec.model_dump(mode="json", by_alias=True, exclude_none=True) for spec in specs]
+    floats = [{key: float(value) if type(value) is int else value for key, value in spec.items()} for spec in given]
+
+    assert Analysis(floats, "label").specs == specs
+
+
 def test_the_state_can_be_read_by_people(tmp_path):
     state = learned(*pa.Table.from_pylist(ROWS, SCHEMA).to_batches())
     state.write(tmp_path / "state.json")
     values = json.loads((tmp_path / "state.json").read_text())
 
     assert values["features"][4] == {
-        "column": "word",
+        "name": "word",
         "as": "category",
-        "type": "string",
+        "columns": ["word"],
+        "types": ["string"],
         "top": 3,
+        "minimum": 1,
+        "oov": 1,
         "vocabulary": ["é"],
         "unknown": 0,
         "missing": 1,
+        "distinct": 1,
+        "error": 0,
     }
 
 

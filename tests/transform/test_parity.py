@@ -3,22 +3,54 @@
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from flywheel.errors import ArtifactError, DataError
 from flywheel.transform import raw
 from flywheel.transform.analysis import Analysis
 from flywheel.transform.state import State
-from tests.transform.worlds import FEATURES, SCHEMA, batches, learned
+from flywheel.transform.tensors import tensor
+from tests.transform.worlds import EVERY_KIND, FEATURES, SCHEMA, WIDE, batches, functions_in, learned
 
 
 def bits(inputs):
     return {name: (values.dtype.str, values.tobytes()) for name, values in inputs.items()}
+
+
+@pytest.fixture(scope="module")
+def functions(tmp_path_factory):
+    return functions_in(tmp_path_factory.mktemp("project") / "code")
+
+
+@given(window=batches(least=2, schema=WIDE), rows=batches(schema=WIDE))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_serving_sees_the_bits_of_training_for_every_kind(functions, window, rows):
+    state = replace(learned(window, features=EVERY_KIND, code=functions), code=functions)
+    with tempfile.TemporaryDirectory() as folder:
+        state.write(Path(folder, "state.json"))
+        packed = State.read(Path(folder, "state.json"), functions)
+        pq.write_table(pa.Table.from_batches([rows]), Path(folder, "rows.parquet"))
+        stored = pq.read_table(Path(folder, "rows.parquet")).combine_chunks().to_batches()
+    stored = stored[0] if stored else rows
+    written = state.apply(state.columns_of(stored))
+    expected = {i.name: tensor(pa.chunked_array([written[i.name]]), i) for i in state.inputs}
+
+    assert packed == state
+    assert pa.schema([(name, column.type) for name, column in written.items()]) == pa.schema(list(state.schema)[:-1])
+    assert all(expected[i.name].shape == (rows.num_rows, *i.shape) for i in state.inputs)
+    assert all(expected[i.name].dtype == i.dtype for i in state.inputs)
+    assert bits(packed.apply_frame(raw.frame(rows))) == bits(expected)
+    assert bits(packed.apply_frame(rows.to_pandas(timestamp_as_object=True))) == bits(expected)
+    for index in range(min(rows.num_rows, 3)):
+        alone = packed.apply_frame(raw.frame(rows.slice(index, 1)))
+        assert bits(alone) == bits({name: values[index : index + 1] for name, values in expected.items()})
 
 
 @given(window=batches(least=2), rows=batches())
@@ -100,7 +132,7 @@ def test_a_value_of_another_kind_is_refused(state, column, value, remedy):
 def test_a_state_of_another_version_is_refused(state, tmp_path):
     file = tmp_path / "state.json"
     state.write(file)
-    file.write_text(file.read_text().replace('"version": 2', '"version": 3'))
+    file.write_text(file.read_text().replace('"version": 2', '"version": 9'))
 
     with pytest.raises(ArtifactError, match="run `transform` again"):
         State.read(file)

@@ -1,0 +1,49 @@
+"""The metrics that gates may name, by task, and which way each is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flywheel.errors import meant
+
+BETTER: Mapping[str, Mapping[str, int]] = {
+    "binary": {
+        "auc": 1, "accuracy": 1, "log_loss": -1, "brier": -1, "precision": 1, "recall": 1, "calibration": 0,
+        "label_rate": 0, "example_count": 0,
+    },
+    "multiclass": {
+        "accuracy": 1, "macro_f1": 1, "weighted_f1": 1, "auc": 1, "log_loss": -1, "top_2": 1, "top_3": 1, "top_5": 1,
+        "example_count": 0,
+    },
+    "regression": {
+        "mae": -1, "rmse": -1, "mse": -1, "mape": -1, "smape": -1, "r2": 1, "pinball": -1, "mase": -1, "bias": 0,
+        "calibration": 0, "label_mean": 0, "example_count": 0,
+    },
+}  # fmt: skip
+"""Task, metric: 1 when more is better, -1 when less is, 0 when neither."""
+
+OF_A_CLASS = ("precision_", "recall_")
+"""What metrics of one class begin with; its value follows, as in `recall_spam`."""
+
+HEADLINE: Mapping[str, str] = {"binary": "auc", "multiclass": "accuracy", "regression": "mae"}
+"""The figure that says most about a model, by task."""
+
+NO_BAR = ("label_rate", "label_mean", "example_count")
+"""They describe the rows, not the model."""
+
+
+def better(metric: str, task: str) -> int:
+    """Return 1 when more of `metric` is better, -1 when less is, 0 when neither."""
+    if task == "multiclass" and metric.startswith(OF_A_CLASS):
+        return 1
+    return BETTER[task][metric]
+
+
+def check(metric: str, task: str) -> None:
+    """Raise a ValueError unless a gate may name `metric` when the task is `task`."""
+    known = [name for name in BETTER[task] if name not in NO_BAR]
+    if metric in known or (task == "multiclass" and metric.startswith(OF_A_CLASS)):
+        return
+    more = ", and precision_ or recall_ with a class behind it" if task == "multiclass" else ""
+    hint = meant(metric, known)
+    raise ValueError(f"metric is none of the task {task!r}; {hint}known are {', '.join(known)}{more}; found {metric!r}")

@@ -1,0 +1,137 @@
+"""What each task shows of its models: curves of a classifier, a confusion matrix, residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from flywheel.evaluation import ranking
+from flywheel.evaluation.metrics import by_group
+from flywheel.evaluation.predictions import CANDIDATE, Predictions
+from flywheel.reports import Section, charts, join, paragraph
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_SHOWN_CLASSES = 15
+_BINS = 10
+
+
+def sections(found: Predictions) -> list[Section]:
+    """Return the sections of a report that are the task's own."""
+    return {"binary": _binary, "multiclass": _multiclass, "regression": _regression}[found.task](found)
+
+
+def _binary(found: Predictions) -> list[Section]:
+    curves = {name: ranking.roc(found.labels, scores) for name, scores in found.scores.items()}
+    bins = _bins(found)
+    return [
+        Section(
+            "ROC",
+            _drawn(curves, 1.0, "false positive rate", "true positive rate"),
+            "The further above the diagonal, the better a model ranks.",
+        ),
+        Section(
+            "Calibration",
+            _drawn(bins, _top(bins), "mean prediction", "share of positives"),
+            "In ten bins of equally many rows; on the diagonal a model is right.",
+        ),
+    ]
+
+
+def _multiclass(found: Predictions) -> list[Section]:
+    shown = _largest_classes(found)
+    said = "Of the true class of each line, the share of rows that the candidate calls so."
+    if len(shown) < len(found.classes):
+        said += f" The {len(shown)} largest of {len(found.classes)} classes."
+    return [
+        Section("Confusion", _confusion(found, shown), said),
+        Section("Classes", _classes(found, shown), "Precision and recall of each class, the largest class first."),
+    ]
+
+
+def _regression(found: Predictions) -> list[Section]:
+    bins = _bins(found)
+    return [
+        Section(
+            "Predicted and actual",
+            _drawn(bins, _top(bins), "mean prediction", "mean label"),
+            "In ten bins of equally many rows; on the diagonal a model is right.",
+        ),
+        Section("Errors", _errors(found), "Prediction minus label: a model without bias is centred on 0."),
+        Section("Errors by span", _errors_by_span(found), "The mean error of each span."),
+    ]
+
+
+def _bins(found: Predictions) -> dict[str, list[tuple[float, float]]]:
+    return {name: ranking.calibration(found.labels, scores, _BINS) for name, scores in found.scores.items()}
+
+
+def _top(bins: Mapping[str, Sequence[tuple[float, float]]]) -> float:
+    return max(value for points in bins.values() for point in points for value in point)
+
+
+def _drawn(series: Mapping[str, Sequence[tuple[float, float]]], top: float, x: str, y: str) -> Markup:
+    """Return one line a model, and the diagonal up to `top`."""
+    first = dict(list(series.items())[: len(charts.PALETTE) - 1])
+    lines = {**first, "diagonal": [(0.0, 0.0), (top, top)]}
+    return join(charts.legend(list(lines)), charts.lines(lines, f"{y} over {x}", x=x, y=y, width=420, height=300))
+
+
+def _largest_classes(found: Predictions) -> list[int]:
+    import numpy as np
+
+    counts = np.bincount(found.labels.astype(np.int64), minlength=len(found.classes))
+    return [int(index) for index in np.argsort(-counts, kind="stable")[:_SHOWN_CLASSES]]
+
+
+def _confusion(found: Predictions, shown: Sequence[int]) -> Markup:
+    import numpy as np
+
+    size = len(found.classes)
+    cells = np.bincount(found.labels * size + found.scores[CANDIDATE].argmax(axis=1), minlength=size * size)
+    shares = cells.reshape(size, size) / np.maximum(cells.reshape(size, size).sum(axis=1, keepdims=True), 1)
+    values = {
+        (found.classes[truth], found.classes[said]): float(shares[truth, said]) for truth in shown for said in shown
+    }
+    return charts.matrix(values, "confusion of the candidate", rows="true class", columns="predicted class")
+
+
+def _classes(found: Predictions, shown: Sequence[int]) -> Markup:
+    from flywheel.evaluation.groups import Groups
+
+    everything = Groups.whole(len(found))
+    measured = {name: by_group(found, name, everything) for name in found.models}
+    parts = [charts.legend(list(measured))]
+    for metric in ("precision", "recall"):
+        series = {
+            name: {found.classes[index]: float(values[f"{metric}_{found.classes[index]}"][0]) for index in shown}
+            for name, values in measured.items()
+        }
+        parts += [paragraph(metric), charts.bars(series, f"{metric} of each class", width=420)]
+    return join(*parts)
+
+
+def _errors(found: Predictions) -> Markup:
+    import numpy as np
+
+    errors = {name: scores - found.labels for name, scores in found.scores.items()}
+    low, high = np.quantile(np.concatenate(list(errors.values())), [0.005, 0.995])
+    edges = np.linspace(low, high, 31) if low < high else np.linspace(low - 0.5, low + 0.5, 3)
+    series = {}
+    for name, values in list(errors.items())[: len(charts.PALETTE)]:
+        counts, _ = np.histogram(values, edges)
+        shares = counts / max(len(values), 1)
+        series[name] = list(zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True))
+    return join(charts.legend(list(series)), charts.histogram(series, "prediction minus label", width=420, height=160))
+
+
+def _errors_by_span(found: Predictions) -> Markup:
+    series = {}
+    for name in list(found.scores)[: len(charts.PALETTE)]:
+        errors = by_group(found, name, found.spans)["bias"]
+        series[name] = [(float(place), float(error)) for place, error in enumerate(errors)]
+    keys = found.spans.keys
+    said = f"spans from {keys[0]} (0) to {keys[-1]} ({len(keys) - 1})"
+    drawn = charts.lines(series, "mean error by span", x=said, y="mean error", width=420)
+    return join(charts.legend(list(series)), drawn)

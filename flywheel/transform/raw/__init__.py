@@ -1,0 +1,47 @@
+"""Raw columns in one form, whatever brought them: Parquet in training, a DataFrame in serving."""
+
+from flywheel.transform.raw.columns import (
+    EARLIEST,
+    LARGEST,
+    LATEST,
+    TIME,
+    Lists,
+    Times,
+    arrow_type,
+    blobs,
+    canonical,
+    form,
+    is_number,
+    is_text,
+    lists,
+    nulls,
+    numbers,
+    texts,
+    times,
+    type_name,
+)
+from flywheel.transform.raw.frames import frame, from_series, mlflow_type
+
+__all__ = [
+    "EARLIEST",
+    "LARGEST",
+    "LATEST",
+    "TIME",
+    "Lists",
+    "Times",
+    "arrow_type",
+    "blobs",
+    "canonical",
+    "form",
+    "frame",
+    "from_series",
+    "is_number",
+    "is_text",
+    "lists",
+    "mlflow_type",
+    "nulls",
+    "numbers",
+    "texts",
+    "times",
+    "type_name",
+]

@@ -1,0 +1,45 @@
+"""Keras: a retried fit goes on after its last whole epoch."""
+
+import keras
+import numpy as np
+import pytest
+
+from flywheel.training import keras as framework
+from flywheel.training.checkpoints import Checkpoints
+from tests.trainers.worlds import context_of
+
+pytestmark = pytest.mark.slow
+
+
+class Stop(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def test_a_fit_that_was_stopped_goes_on_after_the_last_whole_epoch(tmp_path):
+    context = context_of(tmp_path / "e", rows=8, checkpoints=Checkpoints(str(tmp_path / "c"), every=60))
+
+    def model():
+        framework.seed(3)
+        made = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        made.compile("adam", "mse")
+        return made
+
+    def fit(made, *callbacks):
+        x = np.arange(8, dtype=np.float32)[:, None]
+        made.fit(x, x, epochs=4, shuffle=False, verbose=0, callbacks=[*framework.backup(context), *callbacks])
+        return made
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model(), Stop())
+    seen = []
+    resumed = fit(model(), keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch)))
+
+    assert seen == [2, 3]
+    for one, other in zip(resumed.get_weights(), fit(model()).get_weights(), strict=True):
+        assert np.allclose(one, other, atol=1e-6)
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path):
+    assert framework.backup(context_of(tmp_path / "e", rows=8)) == []
