@@ -136,7 +136,7 @@ class OnDevice(_Target):
     """A LiteRT (TFLite) file for phones and small devices, of a Keras model."""
 
     target: Literal["ondevice"]
-    folder: str = Field(description="The file is <folder>/<name>/current/model.tflite.")
+    folder: str = Field(description="The file is <folder>/<name>/<highest number>/model.tflite.")
     quantise: Literal["none", "dynamic", "int8"] = Field(
         "dynamic", description="Weights as 8-bit integers (dynamic), activations too (int8), or neither."
     )

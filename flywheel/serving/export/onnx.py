@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from flywheel.errors import MissingExtra, ServingError
+from flywheel.errors import FlywheelError, MissingExtra, ServingError
 from flywheel.serving.pyfunc import PAYLOAD, PREDICTION, Predictor
 from flywheel.training import frameworks
 
@@ -71,6 +71,8 @@ def write(predictor: Predictor, packaged: Path, folder: Path, rows: pd.DataFrame
         made = _CONVERTERS[predictor.framework](predictor, packaged, given)
     except ModuleNotFoundError as error:
         raise MissingExtra(f"{error.name!r} is not installed", "pip install 'ai-flywheel[onnx]'.") from error
+    except FlywheelError:
+        raise
     except Exception as error:
         raise ServingError(
             f"the model cannot be written as ONNX: {type(error).__name__}: {str(error)[:500]}",
@@ -111,9 +113,18 @@ def _keras(predictor: Predictor, packaged: Path, given: dict[str, NDArray[Any]])
 
 
 def _torch(predictor: Predictor, packaged: Path, given: dict[str, NDArray[Any]]) -> Any:
+    import ml_dtypes
     import torch
 
     from flywheel.training.torch import FILE as PROGRAM
+
+    if not hasattr(
+        ml_dtypes, "float8_e8m0fnu"
+    ):  # what writes ONNX for PyTorch needs 0.5, TensorFlow 2.16 keeps it back
+        raise ServingError(
+            f"PyTorch writes no ONNX beside ml-dtypes {ml_dtypes.__version__}, to which TensorFlow 2.16 holds",
+            "deploy from Python 3.12 or later, or to `kserve` or `local`.",
+        )
 
     program = torch.export.load(packaged / "data" / PAYLOAD / PROGRAM)
     made = torch.onnx.export(
@@ -153,7 +164,7 @@ def _matrix(given: dict[str, NDArray[Any]]) -> NDArray[Any]:
 
 
 def _named(model: Any, output: str, column: int | None = None) -> Any:
-    """Return `model` with one output `prediction`: that column of `output`, or all; of shape (rows,) if it can."""
+    """Return `model` with one output `prediction`: a column of `output`, or all of it, of shape (rows,) if it can."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from flywheel.errors import ServingError
 from flywheel.serving.pyfunc import PREDICTION, Predictor
-from flywheel.transform.features import Bucket, Category, Feature, Numeric
+from flywheel.transform import raw
+from flywheel.transform.categories import Category
+from flywheel.transform.feature import Feature
+from flywheel.transform.numbers import Bucket, Numeric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,13 +53,13 @@ def frame(predictor: Predictor, folder: Path, rows: int = ROWS) -> pd.DataFrame:
 
     random, example = np.random.default_rng(0), _example(folder)
     columns: dict[str, Any] = {}
-    for feature in predictor.state.features:
-        pool = [*_values(feature, random), *(row[feature.column] for row in example), None]
-        drawn = [pool[index] for index in random.integers(len(pool), size=rows)]
-        given = [row[feature.column] for row in example] + drawn
-        columns[feature.column] = (
-            np.array(given, dtype=object) if feature.type == "string" else np.array(given, dtype=np.float64)
-        )
+    for name, type in predictor.state.types.items():
+        shown = [row[name] for row in example]
+        made = [value for feature in predictor.state.features for value in _values(feature, name, random)]
+        pool = [*shown, *made, *([None] if made else [])]  # what lists and images may lack, the transform refuses
+        given = np.empty(len(shown) + rows, dtype=object)
+        given[:] = shown + [pool[index] for index in random.integers(len(pool), size=rows)]
+        columns[name] = given.astype(np.float64) if raw.form(raw.arrow_type(type)) == "number" else given
     return pd.DataFrame(columns)
 
 
@@ -106,7 +109,10 @@ def _example(folder: Path) -> list[dict[str, Any]]:
     return [dict(zip(example["columns"], row, strict=True)) for row in example["data"]]
 
 
-def _values(feature: Feature, random: np.random.Generator) -> list[Any]:
+def _values(feature: Feature, column: str, random: np.random.Generator) -> list[Any]:
+    """Return values of a raw column that reach the corners of a feature; none when it does not read that column."""
+    if feature.columns != (column,) or feature.function:
+        return []
     if isinstance(feature, Numeric):
         low, high = feature.minimum or 0.0, feature.maximum or 0.0
         usual = random.normal(feature.mean, feature.deviation, 50).clip(low, high).tolist()

@@ -60,10 +60,9 @@ def write(predictor: Predictor, folder: Path, rows: pd.DataFrame) -> SavedModel:
     given = predictor.state.apply_frame(rows[:1])
     specs = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype, name) for name, array in given.items()}
     if transform is not None:
-        raw_types = tf_features.columns(predictor.state)
         specs = {
             name: tf.TensorSpec([None], tf.string if type == "string" else tf.float64, name)
-            for name, type in raw_types.items()
+            for name, type in predictor.state.types.items()
         }
 
     def answer(**columns: Any) -> dict[str, Any]:

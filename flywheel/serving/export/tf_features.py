@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flywheel.transform import raw
-from flywheel.transform.features import Bucket, Category, Feature, Numeric
+from flywheel.transform.categories import Category
+from flywheel.transform.feature import Feature
+from flywheel.transform.numbers import MISSING, Bucket, Numeric
 from flywheel.transform.state import State
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_Transform = Callable[[Any], Any]
+Columns = Mapping[str, Any]
+_Step = Callable[[Columns], dict[str, Any]]
 
 
-def columns(state: State) -> dict[str, str]:
-    """Return the raw columns that a state reads, and their types."""
-    return {feature.column: feature.type for feature in state.features}
-
-
-def transform(state: State, module: tf.Module) -> Callable[[Mapping[str, Any]], dict[str, Any]] | None:
+def transform(state: State, module: tf.Module) -> _Step | None:
     """Return what makes model inputs of raw columns; None when a feature cannot be expressed.
 
     A missing number is NaN, a missing text the empty string.
@@ -31,21 +29,26 @@ def transform(state: State, module: tf.Module) -> Callable[[Mapping[str, Any]], 
         state: The transform.
         module: Holds the vocabularies, to be saved with it.
     """
-    steps = {feature.column: _step(feature, module) for feature in state.features}
-    if any(step is None for step in steps.values()):
+    steps = [_step(feature, module) for feature in state.features]
+    known = [step for step in steps if step is not None]
+    if len(known) < len(steps):
         return None
-    return lambda given: {name: step(given[name]) for name, step in steps.items() if step is not None}
+    return lambda columns: {name: tensor for step in known for name, tensor in step(columns).items()}
 
 
-def _step(feature: Feature, module: tf.Module) -> _Transform | None:
+def _step(feature: Feature, module: tf.Module) -> _Step | None:
+    name, column = feature.name, feature.columns[0]
+    if feature.function:
+        return None
     if isinstance(feature, Numeric):
-        return lambda column: _scaled(feature, _numbers(column, feature.type))
+        return lambda columns: _scaled(feature, _numbers(columns[column], feature.type))
     if isinstance(feature, Bucket):
-        return lambda column: _bucket(feature, _numbers(column, feature.type))
-    if isinstance(feature, Category):
+        return lambda columns: {name: _bucket(feature, _numbers(columns[column], feature.type))}
+    if isinstance(feature, Category) and feature.oov == 1:
         if feature.type == "string":
-            return _word(feature, module)
-        return lambda column: _number_in(feature, _numbers(column, feature.type))
+            word = _word(feature, module)
+            return lambda columns: {name: word(columns[column])}
+        return lambda columns: {name: _number_in(feature, _numbers(columns[column], feature.type))}
     return None
 
 
@@ -58,14 +61,30 @@ def _numbers(column: Any, type: str) -> Any:
     return tf.where(tf.abs(column) <= raw.LARGEST, column + 0.0, tf.constant(np.nan, tf.float64))
 
 
-def _scaled(feature: Numeric, values: Any) -> Any:
+def _scaled(feature: Numeric, values: Any) -> dict[str, Any]:
     import tensorflow as tf
 
-    if feature.deviation == 0:
-        return tf.zeros_like(values, tf.float32)
-    scaled = (values - feature.mean) / feature.deviation
-    scaled = tf.where(tf.math.is_nan(scaled), tf.zeros_like(scaled), scaled)
-    return tf.cast(tf.clip_by_value(scaled, -raw.LARGEST, raw.LARGEST), tf.float32)
+    for bound, side in zip(feature.clip, (tf.maximum, tf.minimum), strict=False):
+        values = values if bound is None else side(values, tf.constant(bound, tf.float64))
+    missing = tf.math.is_nan(values)
+    fill = {"mean": feature.mean, "indicator": feature.mean, "zero": 0.0}.get(str(feature.fill), feature.fill)
+    filled = tf.where(missing, tf.constant(fill, tf.float64), values)
+    scaled = tf.clip_by_value(_by_scale(feature, filled), -raw.LARGEST, raw.LARGEST)
+    found = {feature.name: tf.cast(scaled, tf.float32)}
+    return found | {feature.name + MISSING: tf.cast(missing, tf.float32)} if feature.fill == "indicator" else found
+
+
+def _by_scale(feature: Numeric, values: Any) -> Any:
+    import tensorflow as tf
+
+    if feature.scale == "none":
+        return values
+    if feature.scale == "log":
+        return tf.sign(values) * tf.math.log1p(tf.abs(values))
+    if feature.scale == "min_max":
+        low, high = feature.minimum or 0.0, feature.maximum or 0.0
+        return (values - low) / (high - low) if low < high else tf.zeros_like(values)
+    return (values - feature.mean) / feature.deviation if feature.deviation else tf.zeros_like(values)
 
 
 def _bucket(feature: Bucket, values: Any) -> Any:
@@ -75,7 +94,7 @@ def _bucket(feature: Bucket, values: Any) -> Any:
     return tf.where(tf.math.is_nan(values), 0, index)
 
 
-def _word(feature: Category, module: tf.Module) -> _Transform:
+def _word(feature: Category, module: tf.Module) -> Callable[[Any], Any]:
     import tensorflow as tf
 
     words = [str(word) for word in feature.vocabulary]

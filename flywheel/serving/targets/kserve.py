@@ -23,6 +23,10 @@ POLL = 5.0
 _CHANGES = 20  # of KServe's own status, mostly: each makes another resource version
 
 
+class _Replaced(ServingError):
+    """Another deployment has changed the InferenceService meanwhile."""
+
+
 class _Failed(Exception):
     """The version cannot stay: why, as a sentence."""
 
@@ -70,6 +74,14 @@ class Target:
         uri = readable(order.uri)
         if self._settings.canary and self._metrics:
             self._metrics.check()
+        for _ in range(_CHANGES):
+            try:
+                return self._put(order, uri)
+            except _Replaced:
+                order.refuse_late()  # who came late with an older version has overwritten this one: once more
+        return self._put(order, uri)
+
+    def _put(self, order: Order, uri: str) -> Placed:
         if self._stands(order):
             return self._placed(_Story(), changed=False)
         entered = self._enter(order, uri)
@@ -149,7 +161,7 @@ class Target:
     def _ours(self, order: Order, state: State | None) -> State:
         if state is None or state.asked != order.deployment:
             now = f"version {state.asked.version}" if state and state.asked else "nothing of ours"
-            raise ServingError(
+            raise _Replaced(
                 f"the InferenceService {self._name!r} asks for {now}, no longer for version {order.champion.version}",
                 "nothing is lost: whoever changed it goes on from there.",
             )

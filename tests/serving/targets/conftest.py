@@ -42,7 +42,7 @@ def _keras(state, seed):
     import keras
 
     keras.utils.set_random_seed(seed)
-    inputs = {f.column: keras.Input((), name=f.column) for f in state.features}
+    inputs = {each.name: keras.Input((), name=each.name) for each in state.inputs}
     columns = [keras.layers.Reshape((1,))(keras.ops.cast(each, "float32")) for each in inputs.values()]
     hidden = keras.layers.Dense(8, activation="relu")(keras.layers.Concatenate()(columns))
     return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(hidden))

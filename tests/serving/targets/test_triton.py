@@ -62,7 +62,7 @@ def test_a_forest_takes_all_inputs_side_by_side(registry, forest, rows, tmp_path
 
 
 def test_a_torch_model_is_served_as_onnx(registry, state, rows, tmp_path):
-    torch = pytest.importorskip("torch")
+    torch, ml_dtypes = pytest.importorskip("torch"), pytest.importorskip("ml_dtypes")
     torch.manual_seed(0)
 
     class Net(torch.nn.Module):
@@ -76,6 +76,10 @@ def test_a_torch_model_is_served_as_onnx(registry, state, rows, tmp_path):
 
     model = packaged(Net(), "torch", state, tmp_path / "model")
 
+    if not hasattr(ml_dtypes, "float8_e8m0fnu"):
+        with pytest.raises(ServingError, match="deploy from Python 3"):
+            target(tmp_path / "repository").put(registry.promote(1, model))
+        return
     target(tmp_path / "repository").put(registry.promote(1, model))
 
     predictor = pyfunc.load(model.path)
