@@ -11,6 +11,7 @@ from kfp import compiler, dsl  # noqa: E402
 from flywheel import components, images  # noqa: E402
 
 ALL = [getattr(components, name) for name in components.__all__]
+KINDS = {"String": "STRING", "Integer": "NUMBER_INTEGER", "List": "LIST", "Dict": "STRUCT", "Boolean": "BOOLEAN"}
 by_name = pytest.mark.parametrize("component", ALL, ids=components.__all__)
 
 
@@ -46,7 +47,7 @@ def test_a_component_stands_in_anybodys_pipeline(component, tmp_path):
         for name, spec in inputs.items():
             if spec.type == "PipelineTaskFinalStatus":
                 continue
-            kind = {"String": "STRING", "Integer": "NUMBER_INTEGER", "List": "LIST", "Dict": "STRUCT", "Boolean": "BOOLEAN"}.get(spec.type)
+            kind = KINDS.get(spec.type)
             if kind:
                 given[name] = values[kind]
             else:
