@@ -45,7 +45,18 @@ def save(model: keras.Model, folder: Path, example: dict[str, NDArray[Any]]) -> 
             "build it of Keras's own layers, with keras.Model(inputs, outputs).",
         )
 
+    content["config.json"] = _numbered(content["config.json"])
     _write_timeless(folder / FILE, content)
+
+
+def _numbered(config: bytes) -> bytes:
+    """Return a configuration whose shared objects are numbered in order: Keras writes where they stood in memory."""
+    numbers: dict[bytes, int] = {}
+    return re.sub(
+        rb'("shared_object_id": )(\d+)',
+        lambda found: found[1] + str(numbers.setdefault(found[2], len(numbers) + 1)).encode(),
+        config,
+    )
 
 
 def load(folder: Path) -> keras.Model:
