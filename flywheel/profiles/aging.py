@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flywheel.artifacts import Check
-from flywheel.profiles.bars import Bars, column_of
+from flywheel.profiles.bars import Bars, check_of, column_of
 from flywheel.profiles.compare import drifts
 from flywheel.profiles.history import History
 from flywheel.profiles.settings import Settings
@@ -31,7 +31,7 @@ def drift_since_training(history: History, newest: str, trained_on: str, setting
         return []
     checks = []
     for name, moved in drifts([*recent, now], then).items():
-        if not bars.knows(name) or settings.severity(column_of(name)) == "off":
+        if check_of(name) != "drift" or not bars.knows(name) or settings.severity(column_of(name)) == "off":
             continue
         if bars.score(name, moved.value) > bars.bar(name):
             usual = moved.natural(bars.range(name)[1])

@@ -36,9 +36,12 @@ _FLOORS = {
     "rows": 0.02, "label rate": 0.02, "repeated rows": 0.01, "rows seen before": 0.02, "champion's score": 0.01,
     "nulls": 0.01, "zeros": 0.01, "whole": 0.01, "distinct": 0.03, "distance": 0.01, "shift": 0.005, "length": 0.005,
     "unseen": 0.01, "stale": 0.02, "links": 0.01, "link with the label": 0.02, "drift": 0.015, "level": 0.02,
+    "row drift": 0.02, "null drift": 0.01,
     "spread": 0.02, "step": 0.02, "surprise": 0.02, "bias": 0.005, "fit": 0.01,
     "pairs": 0.01, "odd": 0.01, "word": 0.02, "scatter": 0.03, "course": 0.05, "join": 0.02,
     "signal": 0.2, "against": 0.2,
+    "between": 0.02, "fraction": 0.02, "common": 0.01, "size": 0.1, "digits": 0.01,
+    "still": 0.03, "stuck": 0.03, "line": 0.05, "agree": 0.03, "again": 0.03,
 }  # fmt: skip
 """The least scale of a tail: what is smaller harms nobody, however regular the past was."""
 
@@ -48,11 +51,14 @@ _WIDER = 3.0
 _FAMILIES = {
     "rows": ("rows", "repeated rows", "rows seen before"),
     "values": ("nulls", "unseen", "zeros", "whole", "distinct", "length", "stale"),
-    "shape": ("distance", "shift", "level", "spread", "step", "word"),
+    "shape": ("distance", "shift", "level", "spread", "step", "word", "common", "size", "digits"),
+    "grid": ("between", "fraction"),
     "drift": ("drift",),
+    "counts drift": ("row drift", "null drift"),
     "relations": ("links", "link with the label", "surprise", "odd", "bias", "fit", "pairs"),
     "scatter": ("scatter",),
     "course": ("course", "join"),
+    "series": ("still", "stuck", "line", "agree", "again"),
 }
 """Checks whose largest scores are held against one bar."""
 

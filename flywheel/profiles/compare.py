@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from flywheel.profiles.distances import CLOCKS, deviation, distance, later, nearest, pool, shift
+from flywheel.profiles.distances import (
+    CLOCKS,
+    commonest,
+    deviation,
+    distance,
+    divergence,
+    later,
+    nearest,
+    pool,
+    shift,
+    size,
+)
 from flywheel.profiles.known import Known
 from flywheel.profiles.profile import Column, Profile
 
@@ -20,16 +31,28 @@ UPWARDS = frozenset(
         "repeated rows",
         "rows seen before",
         "drift",
+        "null drift",
+        "row drift",
         "pairs",
         "odd",
         "word",
         "against",
+        "between",
+        "fraction",
+        "common",
+        "digits",
+        "still",
+        "stuck",
+        "line",
+        "agree",
+        "again",
     )
 )
 """Measures that are only strange when they are large; of the others, both sides are."""
 
 _LINKED = 0.15
 _LEAST_SHARE = 0.005
+_MOSTLY_ZERO = 0.25
 
 
 @dataclass(frozen=True)
@@ -93,8 +116,9 @@ def measures(
             if name == label:  # its rate, which says the rest, has a measure of its own
                 told = {check: value for check, value in told.items() if check in ("nulls", "word", "length")}
             found |= {f"{check} of {name}": value for check, value in told.items()}
-            if (unseen := known.unseen(name, column)) is not None:
-                found[f"unseen of {name}"] = share_change(unseen, 0.0)
+            new = {"unseen": known.unseen, "between": known.between, "fraction": known.odd_fraction}
+            shares = {check: share(name, column) for check, share in new.items()}
+            found |= {f"{check} of {name}": share_change(s, 0.0) for check, s in shares.items() if s is not None}
     return found | _of_links(profile, references, label)
 
 
@@ -103,15 +127,23 @@ def _repeated(references: Sequence[Profile]) -> float:
 
 
 def drifts(newest: Sequence[Profile], earlier: Sequence[Profile]) -> dict[str, Measure]:
-    """Return how far the newest spans together are from earlier ones, `drift of <column>`: a slow change adds up."""
-    found = {}
+    """Return how far the newest spans together are from earlier ones: a slow change adds up.
+
+    `drift of <column>` is the distance of its values, `null drift of <column>` and `row drift` the change in how many
+    there are.
+    """
+    new, old = (float(np.mean([each.rows for each in spans])) for spans in (newest, earlier))
+    found = {"row drift": _either_way(_log_ratio(new, old))}
     for name, column in newest[-1].columns.items():
         if column.distinct <= 1:  # a weekday does not drift, and a week with a holiday has fewer of them
             continue
         sides = []
+        missing = []
         for spans in (newest, earlier):
             having = [each for each in spans if name in each.columns and each.columns[name].kind == column.kind]
             sides.append(pool([each.columns[name] for each in having], [float(each.rows) for each in having]))
+            missing.append(float(np.mean([each.columns[name].nulls for each in having] or [0.0])))
+        found[f"null drift of {name}"] = _either_way(share_change(*missing))
         left, right = sides
         if left is not None and right is not None and column.kind != "time":  # whose clock may have changed between
             found[f"drift of {name}"] = _root(distance(left, right))
@@ -158,6 +190,12 @@ def _of_column(column: Column, others: Sequence[Column], weights: Sequence[float
         clocks = CLOCKS if column.kind == "time" else (0.0,)
         moved = min((shift(later(column, seconds), pooled) for seconds in clocks), key=abs)
         found["shift"] = Measure(moved, moved, 0.0, "plain")
+    if column.kind == "number" and len(column.points):
+        found["common"] = share_change(commonest(column), float(np.mean([commonest(each) for each in others])))
+        if _mean(others, weights, "zeros") > _MOSTLY_ZERO and (far := size(column)) is not None:
+            found["size"] = Measure(far, far, 0.0, "plain")  # the others may have nothing but zeros
+        if len(column.digits) and (ends := [each.digits for each in others if len(each.digits)]):
+            found["digits"] = _root(divergence(column.digits, np.mean(ends, 0)))
     if column.kind == "number" and spread:
         found["level"] = _level(column, pooled, spread)
         usual = float(np.mean([deviation(each) for each in others if len(each.points)]))
@@ -213,6 +251,10 @@ def share_change(share: float, usual: float) -> Measure:
 
 def _angle(share: float) -> float:
     return float(np.arcsin(np.sqrt(_LEAST_SHARE + (1 - 2 * _LEAST_SHARE) * np.clip(share, 0.0, 1.0))))
+
+
+def _either_way(change: Measure) -> Measure:
+    return replace(change, value=abs(change.value))
 
 
 def _log_ratio(value: float, usual: float, least: float = 0.5) -> Measure:

@@ -46,6 +46,11 @@ def distance(left: Column, right: Column) -> float:
     else:
         edges = _edges(right)
         p, q = (_masses(side, edges) for side in (left, right))
+    return divergence(p, q)
+
+
+def divergence(p: Floats, q: Floats) -> float:
+    """Return the Jensen-Shannon divergence of shares that each add up to 1, in the same order."""
     middle = (p + q) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = [np.where(side > 0, side * np.log2(side / middle), 0.0).sum() for side in (p, q)]
@@ -58,6 +63,7 @@ def nearest(column: Column, usual: Column) -> float:
 
 
 def later(column: Column, seconds: float) -> Column:
+    """Return times so many seconds later."""
     return replace(column, points=column.points + seconds) if seconds else column
 
 
@@ -83,5 +89,20 @@ def _masses(column: Column, edges: Floats) -> Floats:
 
 
 def deviation(column: Column) -> float:
+    """Return the standard deviation of numbers."""
     mean = np.average(column.points, weights=column.masses)
     return float(np.sqrt(np.average((column.points - mean) ** 2, weights=column.masses)))
+
+
+def commonest(column: Column) -> float:
+    """Return the share of the number that comes most often, of quantiles a rough one."""
+    _, places = np.unique(column.points, return_inverse=True)
+    return float(np.bincount(places, column.masses).max(initial=0.0))
+
+
+def size(column: Column) -> float | None:
+    """Return the mean logarithm of how far numbers are from 0, those that are 0 left out; None when all are."""
+    given = column.points != 0
+    if not given.any():
+        return None
+    return float(np.average(np.log(np.abs(column.points[given])), weights=column.masses[given]))

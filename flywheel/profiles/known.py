@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flywheel.profiles.distances import deviation
 from flywheel.profiles.profile import Column, Floats, Profile
 
 _MOST_KNOWN = 20_000
 _ENOUGH_NUMBERS = 28
+_MOST_FRACTIONS = 64
+_MILLIONTHS = 1_000_000
 
 
 class Known:
@@ -20,6 +23,7 @@ class Known:
     def __init__(self, profiles: Iterable[Profile] = ()) -> None:
         self.words: dict[str, set[str]] = {}
         self.numbers: dict[str, Floats | None] = {}
+        self._fractions: dict[str, list[int] | None] = {}
         self._moments: dict[str, tuple[float, float, float]] = {}
         for profile in profiles:
             self.add(profile)
@@ -34,6 +38,10 @@ class Known:
                 before = self.numbers.get(name, np.empty(0))
                 few = before is not None and column.distinct == len(column.points) and len(before) < _MOST_KNOWN
                 self.numbers[name] = np.union1d(before, column.points) if few else None  # type: ignore[arg-type]
+                fractions = self._fractions.get(name, [])
+                if fractions is not None:
+                    fractions = sorted({*fractions, *_fractions(column.points).tolist()})
+                    self._fractions[name] = fractions if len(fractions) <= _MOST_FRACTIONS else None
                 if len(column.points):
                     mean = float(np.average(column.points, weights=column.masses))
                     moments = (1.0, mean, deviation(column) ** 2 + mean**2)
@@ -49,7 +57,7 @@ class Known:
         """Return it as JSON values."""
         numbers = {name: None if points is None else points.tolist() for name, points in self.numbers.items()}
         words = {name: sorted(words) for name, words in self.words.items()}
-        return {"words": words, "numbers": numbers, "moments": self._moments}
+        return {"words": words, "numbers": numbers, "fractions": self._fractions, "moments": self._moments}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Known:
@@ -59,6 +67,7 @@ class Known:
         known.numbers = {
             name: None if points is None else np.asarray(points, float) for name, points in values["numbers"].items()
         }
+        known._fractions = dict(values.get("fractions", {}))
         known._moments = {name: tuple(moments) for name, moments in values["moments"].items()}
         return known
 
@@ -72,3 +81,26 @@ class Known:
         if column.kind == "number" and points is not None and column.distinct == len(column.points):
             return float(column.masses[~np.isin(column.points, points)].sum())
         return None
+
+    def between(self, name: str, column: Column) -> float | None:
+        """Return the share of numbers that were never there, though lower and higher ones were: another unit or grid.
+
+        None where that cannot be told. Gales are further out than anything before, and not between.
+        """
+        points = self.numbers.get(name)
+        if points is None or not len(points) or self.unseen(name, column) is None:
+            return None
+        inside = (column.points > points[0]) & (column.points < points[-1])
+        return float(column.masses[inside & ~np.isin(column.points, points)].sum())
+
+    def odd_fraction(self, name: str, column: Column) -> float | None:
+        """Return the share of numbers whose digits after the point no number ever had; None where all digits come."""
+        known = self._fractions.get(name)
+        if column.kind != "number" or not known or self._moments.get(name, (0.0,))[0] < _ENOUGH_NUMBERS:
+            return None
+        return float(column.masses[~np.isin(_fractions(column.points), known)].sum())
+
+
+def _fractions(points: Floats) -> NDArray[np.int64]:
+    """Return what stands after the point, in millionths."""
+    return np.asarray(np.round((points - np.floor(points)) * _MILLIONTHS).astype(np.int64) % _MILLIONTHS)

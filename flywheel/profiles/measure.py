@@ -25,6 +25,7 @@ _HASHES = 8192
 _ROWS = 1000
 _WORDS = 512
 _POINTS = 128
+_LAST_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -244,15 +245,27 @@ def _codes(words: NDArray[Any]) -> NDArray[np.int64]:
 def _column(counts: _Counts, rows: int, sampled: Floats | None) -> Column:
     present = max(counts.rows - counts.nulls, 1)
     missing = 1 - (counts.rows - counts.nulls) / rows
-    shares: dict[str, Any] = {"nulls": missing, "zeros": counts.zeros / present, "whole": counts.whole / present}
+    told: dict[str, Any] = {"nulls": missing, "zeros": counts.zeros / present, "whole": counts.whole / present}
     if counts.kind == "word":
         frequent = sorted(counts.words.items(), key=lambda item: (-item[1], item[0]))[:_WORDS]
         values = {word: count / present for word, count in frequent if count}
         length = counts.length / present
         distinct = sum(count > 0 for count in counts.words.values())
-        return Column("word", **shares, length=length, distinct=distinct, values=values, mark=int(counts.mark))
-    points, masses, distinct = _distribution(sampled if sampled is not None else np.empty(0))
-    return Column(counts.kind, **shares, distinct=distinct, points=points, masses=masses, mark=int(counts.mark))
+        return Column("word", **told, length=length, distinct=distinct, values=values, mark=int(counts.mark))
+    numbers = sampled if sampled is not None else np.empty(0)
+    told["points"], told["masses"], distinct = _distribution(numbers)
+    if counts.kind == "number" and told["whole"] == 1.0:
+        told["digits"] = _digits(numbers)
+    return Column(counts.kind, **told, distinct=distinct, mark=int(counts.mark))
+
+
+def _digits(values: Floats) -> Floats:
+    """Return the share of whole numbers that end with each digit; nothing for fewer than ten different ones."""
+    present = values[~np.isnan(values)]
+    if len(np.unique(present)) < _LAST_DIGITS:
+        return np.empty(0)
+    last = (np.abs(present) % _LAST_DIGITS).astype(int)
+    return np.asarray(np.bincount(last, minlength=_LAST_DIGITS) / len(last))
 
 
 def _distribution(values: Floats) -> tuple[Floats, Floats, int]:

@@ -28,6 +28,7 @@ class Column:
         values: Words and the share of rows that have them, most frequent first, at most 512.
         points: Numbers, ascending: the values themselves while there are at most 128 of them, else quantiles.
         masses: The share of values at each point.
+        digits: Of numbers that are all whole, the share that ends with each digit; else empty.
         mark: Hash of all values, whatever their order: equal for equal columns.
     """
 
@@ -40,6 +41,7 @@ class Column:
     values: Mapping[str, float] = field(default_factory=dict)
     points: Floats = field(default_factory=lambda: np.empty(0))
     masses: Floats = field(default_factory=lambda: np.empty(0))
+    digits: Floats = field(default_factory=lambda: np.empty(0))
     mark: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -54,13 +56,14 @@ class Column:
             "values": dict(self.values),
             "points": self.points.tolist(),
             "masses": [float(f"{mass:.6g}") for mass in self.masses],
+            "digits": [float(f"{share:.6g}") for share in self.digits],
             "mark": f"{self.mark:016x}",
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Column:
         """Return what `to_json` gave."""
-        arrays = {name: np.asarray(values[name], float) for name in ("points", "masses")}
+        arrays = {name: np.asarray(values.get(name, ()), float) for name in ("points", "masses", "digits")}
         return cls(**{**values, **arrays, "mark": int(values["mark"], 16)})
 
 

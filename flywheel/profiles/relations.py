@@ -20,6 +20,7 @@ from flywheel.profiles.measure import Rows
 from flywheel.profiles.order import Order
 from flywheel.profiles.pairs import Pairs
 from flywheel.profiles.profile import Floats
+from flywheel.profiles.series import Series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,7 @@ _ODD = 0.005
 _HOUR = 3600
 _FOLDS = 4
 _RIDGE_WITHIN = 10.0
+_MORE_NULLS = 1.25
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,17 @@ class Relations:
             odd = float(np.quantile(errors, 1 - _ODD))
             self._models[name] = _Model(weights, float(errors.mean() / variance), variance, odd)
         self._pairs = Pairs(samples, self._names)
-        self._order = Order(samples, [name for name in self._names if self._codes[name].edges is not None])
+        numbers = [name for name in self._names if self._codes[name].edges is not None]
+        self._order, self._series = Order(samples, numbers), Series(samples, numbers)
+        self._nulls = self._patterns(columns).value_counts(normalize=True)
 
     def measures(self, rows: Rows, before: Rows | None = None) -> dict[str, Measure]:
         """Return how much worse each column follows from the others than it did, and to which side a number is off."""
         if not set(self._names) <= set(rows.columns):
             return {}
         rows, before = self._set(rows), self._set(before) if before is not None else None
-        found = self._pairs.measures(rows) | self._order.measures(rows, before)
+        found = self._pairs.measures(rows) | self._order.measures(rows, before) | self._series.measures(rows, before)
+        rows = self._with_usual_nulls(rows)
         design, _ = self._design({name: rows.columns[name] for name in self._names})
         for name, model in self._models.items():
             present, target = self._target(name, rows.columns[name])
@@ -134,6 +139,27 @@ class Relations:
                 if fit is not None:
                     found[f"fit of {name}"] = Measure(fit, fit, 0.0, "plain")
         return found
+
+    def _patterns(self, columns: Mapping[str, NDArray[Any]]) -> pd.Series:
+        """Return which columns have no value in each row, as one word a row."""
+        from pandas import Series as Words
+        from pandas import isna
+
+        marks = np.packbits([isna(columns[name]) for name in self._names], axis=0)
+        return Words([mark.tobytes() for mark in marks.T])
+
+    def _with_usual_nulls(self, rows: Rows) -> Rows:
+        """Return the rows with no more of each pattern of nulls than was usual.
+
+        From a plane that is not found nothing follows, so that everything else would be a surprise, and a join that
+        failed would be named by other columns than its own. That there are more nulls is told by the nulls.
+        """
+        patterns = self._patterns(rows.columns)
+        first = self._nulls.index[0]  # the most usual one, as a rule that nothing is missing
+        like_ever = min(len(patterns), float((patterns == first).sum()) / self._nulls.iloc[0])
+        most = np.ceil(patterns.map(self._nulls).fillna(0.0) * _MORE_NULLS * like_ever)
+        kept = np.asarray(patterns.groupby(patterns).cumcount() < most)
+        return Rows({name: rows.columns[name][kept] for name in self._names}, rows.time)
 
     def _signals(self, design: NDArray[np.float32], target: Floats, predicted: Floats) -> dict[str, Measure]:
         """Return how surely the label follows from the other columns, in standard errors of the area under ROC.

@@ -1,8 +1,8 @@
 """Numbers that are series of their own: one reading at each time, or one for each word at each time.
 
-A sensor that stands still, a reading that is yesterday's, one among others that does not belong: every value is plausible
-alone, and in a mixture of rows of many sensors a jump is nothing. So what columns a number is a series by is found in
-earlier rows, and each series is looked at for itself. This needs a column of times, and is left out without one.
+A sensor that stands still, a reading that is yesterday's, one among others that does not belong: every value is
+plausible alone, and in a mixture of rows of many sensors a jump is nothing. So by what column a number is a series is
+found in earlier rows, and each series is looked at for itself. Without a column of times there are none.
 """
 
 from __future__ import annotations
@@ -49,6 +49,14 @@ class _Readings:
         """Return the share of readings that are the one before again."""
         same = self.series[1:] == self.series[:-1]
         return float(np.mean(self.values[1:][same] == self.values[:-1][same])) if same.any() else 0.0
+
+    def stuck(self) -> float:
+        """Return the longest stretch of readings that are the one before again, as a share of its series."""
+        starts = np.append(True, self.series[1:] != self.series[:-1])
+        fresh = starts | np.append(True, self.values[1:] != self.values[:-1])
+        lengths = np.diff(np.append(np.flatnonzero(fresh), len(fresh)))
+        whole = np.bincount(np.cumsum(starts))[np.cumsum(starts)][fresh]
+        return float(((lengths - 1) / np.maximum(whole - 1, 1)).max(initial=0.0))
 
     def out_of_line(self, width: float) -> float:
         """Return how far a reading is from the middle of the two beside it, in the mean and in units of `width`."""
@@ -104,9 +112,9 @@ class Series:
     def measures(self, rows: Rows, before: Rows | None) -> dict[str, Measure]:
         """Return how the series of a span run.
 
-        `still of <column>` is the share of readings that are the one before again, `line of <column>` how far a reading
-        is from the two beside it, `again of <column>` the share that the span before had at the same time, `agree of
-        <column>` how often two series have the same value.
+        `still of <column>` is the share of readings that are the one before again, `stuck of <column>` the longest
+        stretch of such ones, `line of <column>` how far a reading is from the two beside it, `again of <column>` the
+        share that the span before had at the same time, `agree of <column>` how often two series have the same value.
         """
         found = {}
         for name, (by, width) in self._series.items():
@@ -115,6 +123,7 @@ class Series:
                 continue
             line = here.out_of_line(width)
             found[f"still of {name}"] = share_change(here.unchanged(), 0.0)
+            found[f"stuck of {name}"] = share_change(here.stuck(), 0.0)
             found[f"line of {name}"] = Measure(float(np.log(line + _LEAST)), line * width, width, "log")
             shares = {"agree": here.agreeing()}
             earlier = _readings(before, name, by) if before is not None and name in before.columns else None

@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.profiles import Column
-from flywheel.profiles.distances import distance, pool, shift
-from flywheel.profiles.known import Known
+from flywheel.profiles import Column, Profile
+from flywheel.profiles.compare import drifts
+from flywheel.profiles.distances import commonest, distance, pool, shift, size
 
 NUMBERS = st.lists(st.integers(-50, 50), min_size=2, max_size=60)
 
@@ -43,10 +45,30 @@ def test_spans_are_pooled_by_their_rows():
     assert pool([word(a=1.0)], [0]) is None
 
 
-def test_what_was_known_is_read_back_and_the_rest_is_unseen():
-    known = Known()
-    known.words["city"] = {"Rome", "Oslo"}
-    again = Known.from_json(known.to_json())
+def test_the_number_that_comes_most_often_is_found_among_values_and_among_quantiles():
+    quantiles = Column("number", 0.0, distinct=500, points=np.array([1.0, 2, 2, 2, 3]), masses=np.full(5, 0.2))
 
-    assert again.unseen("city", word(Rome=0.5, Roma=0.5)) == pytest.approx(0.5)
-    assert again.unseen("other", word(Rome=1.0)) is None
+    assert commonest(number([1, 2, 2, 4])) == pytest.approx(0.5)
+    assert commonest(quantiles) == pytest.approx(0.6)
+    assert commonest(number([])) == 0
+
+
+def test_how_large_numbers_are_does_not_hang_on_how_many_are_nothing():
+    assert size(number([0, 0, 0, 0.1, 0.1])) == pytest.approx(np.log(0.1)) == pytest.approx(size(number([0, -0.1])))
+    assert size(number([0, 0])) is None
+
+
+def test_rows_and_values_that_become_fewer_week_by_week_drift():
+    def week(rows, nulls):
+        columns = {"x": replace(number([1, 2, 3]), nulls=nulls)}
+        return [Profile(rows, columns, np.nan, np.empty((1, 1)), 0.0, np.empty(0, np.uint64))] * 7
+
+    still, moving = drifts(week(900, 0.1), week(900, 0.1) * 4), drifts(week(600, 0.3), week(900, 0.1) * 4)
+
+    assert still["row drift"].value == still["null drift of x"].value == 0
+    assert moving["row drift"].value == pytest.approx(np.log(1.5), abs=0.01)
+    assert moving["null drift of x"].value > 0.2
+    assert (moving["null drift of x"].observed, moving["null drift of x"].reference) == (
+        pytest.approx(0.3),
+        pytest.approx(0.1),
+    )

@@ -85,3 +85,12 @@ def test_of_a_large_span_the_sample_says_what_the_whole_would():
     assert profile.rows == 200_000
     assert profile.columns["x"].points[64] == pytest.approx(5, abs=0.1)
     assert len(rows.columns["x"]) == 1000
+
+
+def test_whole_numbers_say_with_what_digit_they_end():
+    minutes = pa.table({"minute": [*range(60), 10, 20], "hour": [*range(8)] * 7 + [1] * 6, "price": [0.5] * 62})
+    profile, _ = profile_of(minutes.to_batches(), START)
+
+    assert profile.columns["minute"].digits.tolist() == pytest.approx([8 / 62] + [6 / 62] * 9)
+    assert not len(profile.columns["hour"].digits)
+    assert not len(profile.columns["price"].digits)

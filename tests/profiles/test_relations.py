@@ -63,6 +63,18 @@ def test_a_shuffled_label_follows_from_nothing(relations, usual):
     assert found["signal of sold"].value < min(usual["signal of sold"]) - 0.5
 
 
+def test_a_join_that_finds_nothing_is_no_surprise_to_other_columns():
+    def found_in(rows, share):
+        lost = np.arange(ROWS) < share * ROWS
+        return Rows({**rows.columns, "price": np.where(lost, np.nan, rows.columns["price"])}, rows.time)
+
+    relations = Relations([found_in(span(seed), 0.1) for seed in range(20)], "sold")
+    usual = [relations.measures(found_in(span(seed), 0.1))["surprise of size"].value for seed in range(100, 120)]
+
+    assert relations.measures(found_in(span(99), 0.7))["surprise of size"].value < max(usual) + 0.1
+    assert not any(name.startswith("surprise") for name in relations.measures(found_in(span(99), 1.0)))
+
+
 def test_a_clock_that_changed_by_an_hour_is_no_surprise_and_one_off_by_eight_is(relations, usual):
     summer, wrong = (
         relations.measures(changed(at=lambda at, hours=hours: at + hours * 3600))["surprise of at"].value
