@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from flywheel.errors import ServingError
-from flywheel.serving.pyfunc import PREDICTION, Predictor
+from flywheel.serving.pyfunc import Predictor
 from flywheel.transform import raw
 from flywheel.transform.categories import Category
 from flywheel.transform.feature import Feature
@@ -63,12 +63,6 @@ def frame(predictor: Predictor, folder: Path, rows: int = ROWS) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def scores(answer: pd.DataFrame) -> NDArray[Any]:
-    """Return the numbers of the packaged model's answer: (rows, classes) for several classes, else (rows, 1)."""
-    several = [name for name in answer.columns if name.startswith("probability_")]
-    return np.asarray(answer[several or [PREDICTION]].to_numpy(dtype=np.float64))
-
-
 def parity(
     predictor: Predictor, rows: pd.DataFrame, ask: Callable[[pd.DataFrame], NDArray[Any]], tolerance: float = _TOLERANCE
 ) -> Parity:
@@ -83,7 +77,7 @@ def parity(
     Raises:
         ServingError: It is further than rounding explains.
     """
-    expected = scores(predictor.predict(rows))
+    expected = predictor.outputs(rows).reshape(len(rows), -1)
     found = np.asarray(ask(rows), dtype=np.float64).reshape(len(rows), -1)
     if found.shape != expected.shape:
         raise ServingError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +28,14 @@ class SavedModel:
         inputs: Name to dtype of what the signature `serving_default` takes.
         raw: Whether they are raw columns; else what the transform makes of them.
         shapes: Name to the shape of one row of an input.
-        outputs: Name to shape of what it gives.
+        outputs: Name to dtype and shape of one row of what it gives: `prediction`, and of several classes the
+            `probabilities` in their order.
     """
 
     inputs: dict[str, str]
     raw: bool
     shapes: dict[str, tuple[int, ...]]
-    outputs: dict[str, list[int | None]]
+    outputs: dict[str, tuple[str, tuple[int, ...]]]
 
 
 def write(predictor: Predictor, folder: Path, rows: pd.DataFrame) -> SavedModel:
@@ -65,9 +67,11 @@ def write(predictor: Predictor, folder: Path, rows: pd.DataFrame) -> SavedModel:
             for name, type in predictor.state.types.items()
         }
 
+    classes = predictor.state.classes if predictor.state.task == "multiclass" else ()
+
     def answer(**columns: Any) -> dict[str, Any]:
         inputs = transform(columns) if transform is not None else columns
-        return _outputs(predictor.model(arranged(predictor.model, inputs), training=False))
+        return _outputs(predictor.model(arranged(predictor.model, inputs), training=False), classes)
 
     try:
         signature = tf.function(answer).get_concrete_function(**specs)
@@ -77,7 +81,8 @@ def write(predictor: Predictor, folder: Path, rows: pd.DataFrame) -> SavedModel:
             f"the model cannot be written as a SavedModel: {type(error).__name__}: {error}", "deploy it to `kserve`."
         ) from error
     inputs = {name: spec.dtype.name for name, spec in specs.items()}
-    outputs = {name: tensor.shape.as_list() for name, tensor in signature.structured_outputs.items()}
+    given_back = signature.structured_outputs.items()
+    outputs = {name: (tensor.dtype.name, tuple(tensor.shape.as_list()[1:])) for name, tensor in given_back}
     shapes = {name: tuple(spec.shape.as_list()[1:]) for name, spec in specs.items()}
     return SavedModel(inputs, transform is not None, shapes, outputs)
 
@@ -108,12 +113,13 @@ def arranged(model: Any, inputs: dict[str, Any]) -> Any:
     names = [tensor.name for tensor in model.inputs]
     if set(names) <= set(inputs):
         return {name: inputs[name] for name in names}
-    return tf.stack([tf.cast(values, tf.float32) for values in inputs.values()], axis=1)
+    flat = [tf.reshape(values, [-1, max(1, math.prod(values.shape[1:]))]) for values in inputs.values()]
+    return tf.concat([tf.cast(values, tf.float32) for values in flat], axis=1)
 
 
-def _outputs(found: Any) -> dict[str, Any]:
+def _outputs(found: Any, classes: tuple[int | str, ...]) -> dict[str, Any]:
     import tensorflow as tf
 
-    if found.shape.rank == 2 and found.shape[1] != 1:
-        return {PREDICTION: tf.argmax(found, axis=1), PROBABILITIES: found}
-    return {PREDICTION: tf.reshape(found, [-1])}
+    if not classes:
+        return {PREDICTION: tf.reshape(found, [-1])}
+    return {PREDICTION: tf.gather(tf.constant(classes), tf.argmax(found, axis=1)), PROBABILITIES: found}

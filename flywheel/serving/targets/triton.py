@@ -91,6 +91,7 @@ def build(settings: Triton, name: str, model: Path, into: Path) -> Built:
     """
     predictor = pyfunc.load(model)
     rows = probe.frame(predictor, model)
+    shutil.copyfile(model / "data" / pyfunc.PAYLOAD / pyfunc.STATE, into / pyfunc.STATE)
     if settings.format == "savedmodel":
         return _saved_model(settings, name, predictor, rows, into)
     try:
@@ -102,7 +103,6 @@ def build(settings: Triton, name: str, model: Path, into: Path) -> Built:
     inputs = {each.name: (each.dtype, each.shape) for each in about.inputs}
     outputs = {about.output.name: (about.output.dtype, about.output.shape)}
     (into / CONFIG).write_text(configuration(settings, name, "onnxruntime", inputs, outputs))
-    shutil.copyfile(model / "data" / pyfunc.PAYLOAD / pyfunc.STATE, into / pyfunc.STATE)
     how = _TRANSFORMED.format(joined=_JOINED if predictor.framework == "sklearn" else "")
     facts = {"format": "ONNX", "inputs": "transformed columns", "rows compared": seen.rows}
     return Built(facts | {"largest difference": seen.largest}, _README.format(what="transformed columns", how=how))
@@ -137,10 +137,8 @@ def _saved_model(settings: Triton, name: str, predictor: pyfunc.Predictor, rows:
     folder = into / "model.savedmodel"
     about = savedmodel.write(predictor, folder, rows)
     seen = probe.parity(predictor, rows, lambda given: savedmodel.ask(predictor, folder, about, given))
-    widths = {key: tuple(size for size in shape[1:] if size is not None) for key, shape in about.outputs.items()}
-    outputs = {key: ("int64" if len(about.outputs) > 1 and not w else "float32", w) for key, w in widths.items()}
     inputs = {key: (dtype, about.shapes[key]) for key, dtype in about.inputs.items()}
-    (into / CONFIG).write_text(configuration(settings, name, "tensorflow", inputs, outputs))
+    (into / CONFIG).write_text(configuration(settings, name, "tensorflow", inputs, about.outputs))
     what = "raw columns" if about.raw else "transformed columns"
     facts = {"format": "SavedModel", "inputs": what, "rows compared": seen.rows, "largest difference": seen.largest}
     return Built(facts, _README.format(what=what, how=_RAW if about.raw else _TRANSFORMED.format(joined="")))
