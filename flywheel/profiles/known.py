@@ -14,6 +14,7 @@ from flywheel.profiles.profile import Column, Floats, Profile
 _MOST_KNOWN = 20_000
 _ENOUGH_NUMBERS = 28
 _MOST_FRACTIONS = 64
+_WIDEST_GAP = 8.0
 _MILLIONTHS = 1_000_000
 
 
@@ -83,14 +84,18 @@ class Known:
         return None
 
     def between(self, name: str, column: Column) -> float | None:
-        """Return the share of numbers that were never there, though lower and higher ones were: another unit or grid.
+        """Return the share of numbers that were never there, though near ones on both sides were: another unit or grid.
 
-        None where that cannot be told. Gales are further out than anything before, and not between.
+        None where that cannot be told. A gale beyond all winds before is not between them, nor is it between them and
+        an outlier that was ten times as high.
         """
         points = self.numbers.get(name)
-        if points is None or not len(points) or self.unseen(name, column) is None:
+        if points is None or len(points) < 2 or self.unseen(name, column) is None:
             return None
-        inside = (column.points > points[0]) & (column.points < points[-1])
+        gaps = np.diff(points)
+        place = np.clip(np.searchsorted(points, column.points), 1, len(gaps))
+        near = gaps[place - 1] <= _WIDEST_GAP * np.median(gaps)
+        inside = (column.points > points[0]) & (column.points < points[-1]) & near
         return float(column.masses[inside & ~np.isin(column.points, points)].sum())
 
     def odd_fraction(self, name: str, column: Column) -> float | None:

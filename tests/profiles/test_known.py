@@ -45,6 +45,13 @@ def test_another_unit_lies_between_what_was_there_and_a_gale_beyond_it(wind):
     assert wind.between("wind", number(other)) == pytest.approx(0.25)
 
 
+def test_an_outlier_that_was_let_through_does_not_make_gales_strange():
+    weeks = known(*([np.append(np.arange(20) * KNOTS, 900 * KNOTS)] * 28))
+
+    assert weeks.between("wind", number([3 * KNOTS, 31 * KNOTS])) == 0
+    assert weeks.between("wind", number([3 * KNOTS, 5 * KNOTS * 0.44704])) == pytest.approx(0.5)
+
+
 def test_digits_after_the_point_that_no_number_had_are_odd_though_the_number_may_be_new():
     tenths = known(*([np.arange(10, 30) + 0.5] * 28))
 
