@@ -44,7 +44,7 @@ def train(context: TrainContext) -> BaseEstimator:
     held, truth = context.validation.arrays()
     features, checked = matrix(columns), matrix(held)
     weights, counts = context.train.weights(), context.validation.weights()
-    classes = weighting.of_classes(context, parameters.class_weights, labels, weights)
+    classes = weighting.of_classes(context, parameters.class_weights)
     weights, counts = weighting.of_rows(labels, classes, weights), weighting.of_rows(truth, classes, counts)
     model = _model(context, parameters)
     model.fit(*_every_class(context, features, labels, weights), X_val=checked, y_val=truth, sample_weight_val=counts)

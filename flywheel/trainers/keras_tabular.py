@@ -55,7 +55,7 @@ def train(context: TrainContext) -> keras.Model:
     columns, labels = context.train.arrays()
     held, truth = context.validation.arrays()
     weights, counts = context.train.weights(), context.validation.weights()
-    classes = weighting.of_classes(context, parameters.class_weights, labels, weights)
+    classes = weighting.of_classes(context, parameters.class_weights)
     inputs, logits = network(context, parameters)
     model, last = keras.Model(inputs, logits), logits._keras_history.operation
     shift, scale = _moments(context, labels)

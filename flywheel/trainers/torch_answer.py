@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from flywheel.errors import ConfigError, meant
-from flywheel.trainers import losses
+from flywheel.trainers import losses, weighting
 from flywheel.training.context import TrainContext
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -74,7 +74,7 @@ class Answer(nn.Module):
         mean, deviation = context.train.moments() if self.task == "regression" else (0.0, 1.0)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("deviation", torch.tensor(deviation or 1.0, dtype=torch.float32))
-        weights = _class_weights(context, class_weights)
+        weights = weighting.of_classes(context, class_weights)
         self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -117,25 +117,3 @@ def _named(name: str | None, task: str) -> Loss:
             f"{meant(name, known)}known here: {', '.join(known)}.",
         )
     return known[name]
-
-
-def _class_weights(context: TrainContext, given: Any) -> list[float] | None:
-    """Return the weight of each class by its index; None when all count the same.
-
-    Raises:
-        ConfigError: There are no classes, or one is not known.
-    """
-    if given is None:
-        return None
-    if context.task == "regression":
-        raise ConfigError("class weights are set, but this is a regression", "use `train.weight`, a weight a row.")
-    if given == "balanced":
-        return [context.class_weights[index] for index in range(len(context.classes))]
-    names, by_name = [str(value) for value in context.classes], {str(key): value for key, value in given.items()}
-    unknown = sorted(set(by_name) - set(names))
-    if unknown:
-        raise ConfigError(
-            f"class_weights names {unknown[0]!r}, which no label is",
-            f"{meant(unknown[0], names)}labels are {', '.join(names)}.",
-        )
-    return [float(by_name.get(name, 1.0)) for name in names]

@@ -15,17 +15,15 @@ Floats = NDArray[Any]
 ClassWeights = Literal["balanced"] | dict[int | str, float] | None
 
 
-def of_classes(context: TrainContext, given: ClassWeights, labels: Floats, weights: Floats | None) -> Floats | None:
+def of_classes(context: TrainContext, given: ClassWeights) -> Floats | None:
     """Return the weight of each class, by its index; None when all count the same.
 
-    `balanced` gives every class the same sum of weights, and all rows together the sum that they have: the weight of a
-    class is inverse to its frequency (King & Zeng 2001).
+    `balanced` gives every class the same say, and all rows together the one that they have: the weight of a class is
+    inverse to its frequency among the training rows (King & Zeng 2001).
 
     Args:
         context: Knows the classes.
         given: As in `train.parameters`: `balanced`, or {value of the label: weight}; a class left out has weight 1.
-        labels: Of the training rows, 0 or 1 or the index of a class.
-        weights: Of these rows.
 
     Raises:
         ConfigError: There are no classes, one is not known, or a weight is not above 0.
@@ -38,9 +36,7 @@ def of_classes(context: TrainContext, given: ClassWeights, labels: Floats, weigh
     if isinstance(given, Mapping):
         by_name = {str(value): weight for value, weight in given.items()}
         return np.array([_positive(name, by_name) for name in _known(names, by_name)], np.float32)
-    sums = np.bincount(labels.astype(np.int64), weights, len(names))
-    there = sums > 0
-    return np.where(there, sums.sum() / np.maximum(sums, 1e-12) / there.sum(), 1).astype(np.float32)
+    return np.array([context.class_weights[index] for index in range(len(names))], np.float32)
 
 
 def of_rows(labels: Floats, classes: Floats | None, weights: Floats | None) -> Floats | None:
