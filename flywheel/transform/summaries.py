@@ -8,6 +8,7 @@ a bound that it states (decision 0012).
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -103,8 +104,8 @@ class Moments:
         """Return what was learned."""
         varies = self.minimum < self.maximum
         return {
-            "mean": _nine_digits(self.mean),
-            "deviation": _nine_digits((self.squares / self.rows) ** 0.5) if varies else 0.0,
+            "mean": _kept(self.mean),
+            "deviation": _kept((self.squares / self.rows) ** 0.5) if varies else 0.0,
             "minimum": self.minimum if self.rows else None,
             "maximum": self.maximum if self.rows else None,
             "missing": self.missing,
@@ -275,8 +276,13 @@ class Histogram:
         return {"boundaries": tuple(boundaries.tolist()), "exact": self.dropped == 0, "missing": self.missing}
 
 
-def _nine_digits(value: float) -> float:
-    return float(f"{value:.9g}")
+def _kept(value: float) -> float:
+    """Return `value` to 30 bits, nine digits: what the order of additions changes lies far below.
+
+    In bits and not in decimal digits: a mean such as 0.05 lies right between two decimals, where the last bit decides.
+    """
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(round(mantissa * 2**30), exponent - 30)
 
 
 def _key(values: NDArray[Any]) -> NDArray[Any]:

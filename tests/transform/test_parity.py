@@ -138,15 +138,6 @@ def test_a_state_of_another_version_is_refused(state, tmp_path):
         State.read(file)
 
 
-def test_a_state_of_the_first_version_is_still_read(state, tmp_path):
-    file = tmp_path / "state.json"
-    state.write(file)
-    head = '"version": 1, "rows": 2, "label": "label", "positive": 1'
-    file.write_text(f"{{{head}, {file.read_text()[file.read_text().index(chr(34) + 'features') :]}")
-
-    assert State.read(file) == state
-
-
 def test_applying_needs_neither_beam_nor_a_framework():
     heavy = "apache_beam", "tensorflow", "keras", "sklearn", "mlflow", "pandas"
     code = f"import sys, flywheel.transform.state; print([name for name in {heavy!r} if name in sys.modules])"

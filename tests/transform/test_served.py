@@ -16,13 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from sklearn.tree import DecisionTreeClassifier
 
 from flywheel.artifacts import Model
-from flywheel.serving import local
+from flywheel.serving import background
+from flywheel.serving.ports import Ports
 from flywheel.serving.request import curl_line, example_request
+from flywheel.serving.root import Roots, ServingRoot
 from flywheel.training import package
 from flywheel.training.sklearn import matrix
 from flywheel.transform import raw
 from flywheel.transform.tensors import tensor
-from tests.serving.test_local import free_port
+from tests.serving.service import free_ports
 from tests.serving.toys import NAME, put_in_service
 from tests.transform.worlds import EVERY_KIND, WIDE, WINDOW, batches, functions_in, learned
 
@@ -76,8 +78,9 @@ def served(packaged, tmp_path_factory):
         shutil.copytree(draft.path / "model", draft.path, dirs_exist_ok=True)
         shutil.rmtree(draft.path / "model")
     put_in_service(Model.open(folder / "model"), folder / "serving", 1)
-    yield local.serve_in_background(folder / "serving", NAME, folder / "state", port=free_port(), say=lambda _: None)
-    local.stop(folder / "state")
+    roots = Roots((ServingRoot(folder / "serving", {}),))
+    yield background.start(roots, folder / "state", Ports("127.0.0.1", *free_ports()), say=lambda _: None)
+    background.stop(folder / "state")
 
 
 def request(rows):
