@@ -25,8 +25,8 @@ demo: setup  ## run the flights flywheel for three weeks and serve its champion
 	$(FLYWHEEL) run demo --span 2013-06-01 --span 2013-06-08 --span 2013-06-15
 	$(FLYWHEEL) serve demo --background
 
-test: torch  ## run the tests
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile tests
+test: torch  ## run the tests; those marked long in CI alone, or with CI=true
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(CI),,-m "not long") tests
 
 test-compat:  ## run the tests on the newer dependency family, in a Debian 13 root under .compat (as root)
 	sh scripts/compat.sh

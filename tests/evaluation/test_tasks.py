@@ -143,7 +143,7 @@ def test_a_label_that_does_not_vary_has_no_r2_and_one_of_a_single_class_no_auc()
     assert math.isnan(gates.figure(one, "auc", "candidate").value)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("task", WORLDS)
 def test_tfma_has_the_same_numbers_where_it_has_the_metric(task, tmp_path):

@@ -105,6 +105,7 @@ class Load:
                 yield int(found.model_version), found.outputs[0].contents.fp64_contents[0]
 
 
+@pytest.mark.long
 def test_fifty_champions_take_over_under_load_without_a_failed_request(service, models):
     first = service.version
     with Load(service) as load:

@@ -86,7 +86,7 @@ def test_the_manifest_holds_no_nan_and_says_what_was_judged(judge):
     assert (facts["label"], facts["slices"], facts["judge"]) == ("late", [], JUDGE)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_beam_gives_the_same_evaluation(judge):
     local, beam = (judge("models:/flights/1", spans=JUDGE[:4], engine=engine) for engine in ("local", "beam"))
 

@@ -146,6 +146,7 @@ ACTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ACTS)
 def test_killed_before_any_of_its_writes_and_done_again_it_is_done_once(kind, tmp_path):
     version, wanted, served = ACTS[kind]

@@ -94,7 +94,7 @@ def run(data, tmp_path, kubernetes):
     return call
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_two_nodes_train_one_model_together(run, kubernetes, data):
     """The processes are real, and so are gloo between them, the packaged model and MLflow."""

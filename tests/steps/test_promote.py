@@ -153,6 +153,7 @@ def test_a_full_disk_registers_nothing_and_says_so(ledger, candidate):
     assert ledger.client.search_registered_models() == []
 
 
+@pytest.mark.long
 def test_killed_before_any_of_its_writes_and_run_again_it_ends_in_the_same_state(tmp_path):
     died, ends = True, []
     while died:

@@ -383,7 +383,7 @@ def test_checkpoints_outlive_a_failure_and_go_when_training_has_ended_well(run, 
     assert set(checkpoint_folders(tmp_path / "kept")) == set(checkpoint_folders(tmp_path / "kept")) - set(first)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_processes_that_train_together_give_one_model(run):
     parameters = {"epochs": 1, "hidden": [4], "batch": 64}
 
@@ -392,7 +392,7 @@ def test_processes_that_train_together_give_one_model(run):
     assert "val_loss" in logged.data.metrics
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_fails_in_one_of_several_processes_is_said_with_its_line(run):
     with pytest.raises(TrainerError, match=r"process \d of those(.|\n)*failed at trainer.py:2(.|\n)*mend it there"):
         run("def train(context):\n  return 1 / 0", settings={"processes": 2.0})

@@ -71,7 +71,7 @@ def kept(folder):
     return sorted(file.name for file in (folder / "c").glob("*.checkpoint")) if (folder / "c").is_dir() else []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
 def test_a_training_killed_at_random_moments_ends_with_the_same_weights(alone, tmp_path, seed):
     examples, expected = alone
