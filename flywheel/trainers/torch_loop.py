@@ -5,6 +5,7 @@ A module takes a dict of named tensors and gives (rows, outputs): a logit, one f
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from flywheel.say import say
 from flywheel.trainers import calibration
 from flywheel.trainers.torch_answer import ROBUST, Answer, Loss, outputs_of, robust
 from flywheel.trainers.torch_resume import Position, dump, read, restore, snapshot
+from flywheel.trainers.torch_sharded import local, shard
 from flywheel.trainers.torch_together import Together
 from flywheel.training.checkpoints import Preemption
 from flywheel.training.context import TrainContext
@@ -51,6 +53,9 @@ class Recipe(Strict):
     )
     mixed: bool | None = Field(None, description="Compute in bfloat16 where that does; on a GPU, unless given.")
     compile: bool = Field(False, description="Compile the module: slow to start, faster after.")
+    sharded: bool = Field(
+        False, description="Processes share weights, gradients and optimiser state (FSDP), each does not hold them all."
+    )
     workers: int | None = Field(None, ge=0, description="Processes that load batches; 2 on a GPU, else none.")
 
 
@@ -84,13 +89,15 @@ class _Fit:
         if loss is None and recipe.loss in ROBUST and context.task != "regression":
             loss = robust(recipe.loss, recipe.gamma, recipe.q)
         self.model = Answer(module, context, recipe.loss if loss is None else loss, recipe.class_weights)
+        self.sharded = _is_sharded(context, recipe)
+        self.fitted = copy.deepcopy(self.model) if self.sharded else self.model  # what gets the best weights
         self.model.to(self.device)
-        self.forward: Callable[[Any], torch.Tensor] = self.model.module
-        if context.world > 1:
-            self.forward = DistributedDataParallel(self.model.module, device_ids=self.together.devices)
-        if recipe.compile:
-            self.forward = torch.compile(self.forward)
+        self.found = read(context.checkpoints, self.device)
+        if self.found is None:
+            context.warm_start(self.model)
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)) if recipe.ema else None
+        self.mixed = self.device.type == "cuda" if recipe.mixed is None else recipe.mixed
+        self.forward: Callable[[Any], torch.Tensor] = self._spread()
         self.parameters = [each for each in self.model.parameters() if each.requires_grad]
         self.optimiser = torch.optim.AdamW(self.parameters, recipe.rate, weight_decay=recipe.decay, fused=True)
         self.batches = context.train.steps(recipe.batch)
@@ -98,23 +105,34 @@ class _Fit:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
         self.at = Position()
         self.broken = torch.tensor(-1, device=self.device)  # number of the first step whose loss was not finite
-        self.mixed = self.device.type == "cuda" if recipe.mixed is None else recipe.mixed
         self.parts: dict[str, Any] = {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
         if self.averaged:
             self.parts["averaged"] = self.averaged
 
     def run(self) -> nn.Module:
         """Return the fitted model."""
-        if not self._resume():
-            self.context.warm_start(self.model)
+        if self.found is not None:
+            self.at, self.found = restore(self.found, self.parts, self.device), None
         while self.at.epoch < self.recipe.epochs and self.at.worse < self.recipe.patience and not self.at.over:
             self._epoch()
         self.context.checkpoints.join()
+        self.model = self.fitted.to(self.device)
         if self.at.best is not None:
             self.model.load_state_dict(self.at.best)
         if self.recipe.calibrate and self.context.task != "regression":
             self._calibrate()
         return self.model.to("cpu").eval()
+
+    def _spread(self) -> Callable[[Any], torch.Tensor]:
+        """Return what computes outputs in training: the module itself, or with the other processes."""
+        module = self.model.module
+        if self.sharded:
+            if self.averaged:
+                shard(self.averaged.module.get_submodule("module"), self.device, mixed=self.mixed)
+            return shard(module, self.device, mixed=self.mixed)
+        if self.context.world > 1:
+            module = DistributedDataParallel(module, device_ids=self.together.devices)
+        return torch.compile(module) if self.recipe.compile else module
 
     def _calibrate(self) -> None:
         """Divide the logits by the temperature of the validation rows, of several processes by that of the first's."""
@@ -179,9 +197,9 @@ class _Fit:
         weight, self.wanted = self.together.agreed(total[1], wanted)
         # Gradients are of the sum over the rows: the mean is the same however many batches and processes share them.
         scale = (self.context.world / weight.clamp_min(1e-12)).float()
-        gradients = [each.grad for each in self.parameters if each.grad is not None]
+        gradients = [local(each.grad) for each in self.parameters if each.grad is not None]
         if self.recipe.clip:
-            norm = nn.utils.get_total_norm(gradients) * scale
+            norm = self.together.norm(gradients, sharded=self.sharded) * scale
             scale = scale * (self.recipe.clip / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, scale)
         self.optimiser.step()
@@ -215,7 +233,7 @@ class _Fit:
         judged: Any = self.averaged.module if self.averaged else self.model
         total = torch.zeros(2, device=self.device, dtype=torch.float64)
         judged.eval()
-        with torch.inference_mode():
+        with torch.no_grad():  # in inference mode, what weights are gathered into could not be trained with after
             for batch in self._loader(self.context.validation):
                 columns, labels, weights = self._on_device(batch)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
@@ -270,13 +288,18 @@ class _Fit:
     def _keep(self, *, wait: bool = False) -> None:
         """Keep a checkpoint of this moment; of several processes the first does."""
         self._check_finite()
-        if self.context.rank == 0 and self.context.checkpoints:
-            state = snapshot({name: part.state_dict() for name, part in self.parts.items()})
+        first = self.context.rank == 0
+        if not self.context.checkpoints or not (first or self.sharded):
+            return
+        state = snapshot({name: part.state_dict() for name, part in self.parts.items()}, keep=first)
+        if first:
             self.context.checkpoints.save(self.at.step, dump(state, self.at, self.device), wait=wait)
 
-    def _resume(self) -> bool:
-        """Go on from the newest checkpoint, if there is one that can be read, and return whether there is."""
-        found = read(self.context.checkpoints, self.device)
-        if found is not None:
-            self.at = restore(found, self.parts, self.device)
-        return found is not None
+
+def _is_sharded(context: TrainContext, recipe: Recipe) -> bool:
+    """Return whether processes share the weights; one that trains alone has nobody to share them with."""
+    if recipe.sharded and recipe.compile:
+        raise ConfigError("parameters.sharded and parameters.compile are both set", "leave one of them out.")
+    if recipe.sharded and context.world == 1:
+        say("parameters.sharded changes nothing: one process trains")
+    return recipe.sharded and context.world > 1

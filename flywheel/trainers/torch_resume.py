@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from flywheel.say import say
+from flywheel.trainers.torch_sharded import shares, whole
 from flywheel.training.checkpoints import Checkpoints
 
 
@@ -41,14 +42,20 @@ class Position:
     over: bool = field(default=False, compare=False)
 
 
-def snapshot(state: Any) -> Any:
-    """Return a copy of `state` on the CPU, which training does not go on to change."""
+def snapshot(state: Any, *, keep: bool = True) -> Any:
+    """Return a copy of `state` on the CPU, which training does not go on to change.
+
+    Args:
+        state: Where processes share its tensors, all of them have to ask; each is made whole by itself.
+        keep: Whether to keep the tensors; else this process only takes part.
+    """
     if isinstance(state, torch.Tensor):
-        return state.detach().to("cpu", copy=True)
+        values = whole(state.detach())
+        return values.to("cpu", copy=True) if keep else None
     if isinstance(state, Mapping):
-        return {key: snapshot(value) for key, value in state.items()}
+        return {key: snapshot(value, keep=keep) for key, value in state.items()}
     if isinstance(state, list | tuple):
-        return type(state)(snapshot(value) for value in state)
+        return type(state)(snapshot(value, keep=keep) for value in state)
     return state
 
 
@@ -90,7 +97,7 @@ def read(checkpoints: Checkpoints, device: torch.device) -> dict[str, Any] | Non
 def restore(found: dict[str, Any], parts: Mapping[str, Any], device: torch.device) -> Position:
     """Bring `parts` and the random states to what they were; return how far training was."""
     for name, part in parts.items():
-        part.load_state_dict(found["state"][name])
+        part.load_state_dict(shares(found["state"][name], part))
     states = found["random"]
     random.setstate(states["python"])
     kind, keys, *rest = states["numpy"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 from flywheel.training.context import TrainContext
 
@@ -31,6 +31,11 @@ class Together:
         if not self._alone:
             distributed.all_reduce(values)
         return values
+
+    def norm(self, gradients: list[torch.Tensor], *, sharded: bool) -> torch.Tensor:
+        """Return the norm of all gradients; when they are sharded, of all shares."""
+        norm = nn.utils.get_total_norm(gradients)
+        return self.summed(norm.double().square()).sqrt().float() if sharded else norm
 
     def agreed(self, weight: torch.Tensor, wanted: tuple[bool, ...]) -> tuple[torch.Tensor, tuple[bool, ...]]:
         """Return the sum of `weight` over all processes, and what at least one of them wants: all do the same."""
