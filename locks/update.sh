@@ -6,7 +6,7 @@ uv=.venv/uv/bin/uv
 
 resolve() { # LOCK PYTHON PLATFORM
     echo "locks/$1"
-    "$uv" pip compile pyproject.toml --extra local --group dev --group bench --group docs --generate-hashes --no-header --no-annotate \
+    "$uv" pip compile pyproject.toml --extra local --extra onnx --group dev --group bench --group docs --generate-hashes --no-header --no-annotate \
         --quiet --upgrade --python-version "$2" --python-platform "$3" --output-file "locks/$1"
 }
 
