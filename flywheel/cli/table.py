@@ -59,8 +59,10 @@ def show(rows: Sequence[Row]) -> None:
     """Print the table, and under it why each run ended as it did."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
-    console.print("\n", outcomes(rows), sep="")
+    console, table = Console(highlight=False, soft_wrap=True), outcomes(rows)
+    # A figure that is cut short says nothing: a narrow terminal, or none, gets longer lines.
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
+    console.print("\n", table, sep="")
     for row in rows:
         console.print(f"{row.span}: {row.unfinished or row.why}", markup=False, style="dim")
 
