@@ -15,6 +15,7 @@ from flywheel.profiles.profile import Column, Profile
 from flywheel.profiles.settings import Settings
 from flywheel.spans import Span
 
+_CHANCE = -9.0  # log10 of the chance below which all labels are not the same by accident
 _WIDE = {"rows": 0.7, "label rate": 0.6, "repeated rows": 0.45, "nulls": 1.0, "unseen": 0.6}
 """Bars of a project too young to have its own: half of the rows or twice as many, and the like. The rest has none."""
 
@@ -70,7 +71,7 @@ def examine(
     bars = Bars(past, settings.false_alarms) if same else Bars((), settings.false_alarms)
     usual, excess = _Judge(span, bars, history, settings, [each.span for each in references]).checks(found, profile)
     checks = [*_given(span, profile, settings), *usual, *_copied(span, profile, history)]
-    checks += _asked(span, profile, found, settings)
+    checks += [*_asked(span, profile, found, settings), *_one_class(span, profile, history, settings)]
     if not references:
         checks.append(Check("history", "pass", span=span, reason="no earlier span to compare with"))
     kept = {name: value.value for name, value in found.items()} if same else {}
@@ -214,6 +215,33 @@ def _freshness(span: str, profile: Profile, settings: Settings) -> Check:
         reason="" if ok else f"the newest {column} of {span} is {found}; at most {within / 3600:g} hours are accepted",
         remedy="" if ok else "wait until the rest has arrived, or raise gates.data.fresh.within.",
     )
+
+
+def _one_class(span: str, profile: Profile, history: History, settings: Settings) -> list[Check]:
+    """Return a check that fails when all labels are the same, where earlier spans had both, and too many to be chance.
+
+    A rate's own bar cannot say so: it is as wide as storms have made it, and all rows are not far from most.
+    """
+    rates = history.label_rates(span)
+    if not settings.rated or profile.label_rate not in (0.0, 1.0) or not rates:
+        return []
+    same = max(rates) if profile.label_rate else 1 - min(rates)
+    if same >= 1 or profile.rows * np.log10(max(same, 1e-300)) > _CHANCE:
+        return []
+    label, value = settings.rated, int(profile.label_rate)
+    reason = f"{label} is {value} in all {profile.rows:,} rows; in earlier spans it was {value} in {same:.1%} of them at most"
+    return [
+        Check(
+            f"classes of {label}",
+            "fail",
+            profile.label_rate,
+            column=label,
+            span=span,
+            rows=profile.rows,
+            reason=reason,
+            remedy="look how the label is made: has what it is made of arrived?",
+        )
+    ]
 
 
 def _asked(span: str, profile: Profile, found: Mapping[str, Measure], settings: Settings) -> list[Check]:

@@ -89,6 +89,11 @@ class History:
         """Return the measures of the normal spans before `span`, oldest first."""
         return [entry.measures for entry in self._before(span) if entry.normal and entry.measures]
 
+    def label_rates(self, span: str) -> list[float]:
+        """Return the label's mean in the normal spans before `span` whose rows are known still, oldest first."""
+        known = [entry.profile.label_rate for entry in self._before(span) if entry.normal and entry.profile is not None]
+        return [rate for rate in known if rate == rate]  # NaN where nothing was labelled
+
     def comparable(self, span: str) -> list[Entry]:
         """Return the last four references at the same place of the week; fewer than two, and there are none."""
         here, found = Span.parse(span, self.every), []

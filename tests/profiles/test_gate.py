@@ -50,6 +50,21 @@ def test_a_span_with_half_its_rows_is_unusual(gate):
     assert any(check.name == "rows" for check in found.failed)
 
 
+@pytest.mark.parametrize("value", [0, 1])
+def test_labels_that_are_all_the_same_are_an_alarm_whatever_its_rates_bar_is(gate, value):
+    found = judged(gate, bought=lambda values: np.full_like(values, value))
+
+    (check,) = [check for check in found.failed if check.name == "classes of bought"]
+    assert check.column == "bought"
+    assert f"bought is {value} in all 300 rows" in check.reason
+
+
+def test_a_few_labels_may_all_be_the_same(gate):
+    found = gate.judge(name_of(DAYS), day(DAYS, rows=5, bought=np.zeros_like))
+
+    assert not [check for check in found.failed if check.name == "classes of bought"]
+
+
 def test_yesterdays_rows_once_more_are_seen(gate):
     found = gate.judge(name_of(DAYS), day(DAYS - 1))
 
