@@ -229,7 +229,7 @@ def _one_class(span: str, profile: Profile, history: History, settings: Settings
     if same >= 1 or profile.rows * np.log10(max(same, 1e-300)) > _CHANCE:
         return []
     label, value = settings.rated, int(profile.label_rate)
-    reason = f"{label} is {value} in all {profile.rows:,} rows; in earlier spans it was {value} in {same:.1%} of them at most"
+    reason = f"{label} is {value} in all {profile.rows:,} rows; in earlier spans at most in {same:.1%} of them"
     return [
         Check(
             f"classes of {label}",
