@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from flywheel.serving.pyfunc import Predictor
     from flywheel.training.checkpoints import Checkpoints
-    from flywheel.training.context import FeatureSpec, TrainContext
+    from flywheel.training.context import TrainContext
     from flywheel.training.tracking import Tracker
     from flywheel.training.tuning import Found
     from flywheel.training.warm_start import Decision
@@ -158,7 +158,7 @@ class _Job:
         from flywheel.training.rows import Share, split
 
         learned, settings = self.learned, self.settings
-        features = _features(learned)
+        features = learned.inputs
         training, validation = split(self.transformed, learned.label, settings["seed"], features, Share(rank, world))
         return TrainContext(
             train=training,
@@ -269,13 +269,6 @@ def _train_together(job: _Job, rank: int, world: int) -> Any:
         context = job.context(tracker, rank, world)
         _seed(job.settings["seed"])
         return call(context)
-
-
-def _features(learned: State) -> tuple[FeatureSpec, ...]:
-    """Return the model's inputs."""
-    from flywheel.training.context import FeatureSpec
-
-    return tuple(FeatureSpec(i.name, i.kind, i.cardinality, i.shape, i.dtype) for i in learned.inputs)
 
 
 def _checkpoints(job: _Job) -> Checkpoints:

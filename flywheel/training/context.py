@@ -13,28 +13,13 @@ from flywheel.say import say
 from flywheel.training.checkpoints import Checkpoints
 from flywheel.training.rows import Rows
 from flywheel.training.warm_start import OFF, Decision
+from flywheel.transform.inputs import Input
 
 _PROGRESS_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class FeatureSpec:
-    """One input of the model.
-
-    Attributes:
-        name: Its name, in the rows and in the model's inputs.
-        kind: Kind of the feature that gives it, as in flywheel.yaml: `numeric`, `category`, …
-        cardinality: One more than the largest index, the size of an embedding's table; None when it is no index. Index
-            0 is a missing value.
-        shape: Shape of one row: () for a scalar, (dim,) for several numbers or indices, (h, w, c) for an image.
-        dtype: NumPy's name of its type.
-    """
-
-    name: str
-    kind: str
-    cardinality: int | None
-    shape: tuple[int, ...] = ()
-    dtype: str = "float32"
+FeatureSpec = Input
+"""One input of the model, as the transform stores it and a trainer builds a layer for it."""
 
 
 def _no_log(metrics: dict[str, float], step: int) -> None:

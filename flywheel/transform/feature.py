@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from flywheel.transform.inputs import Input
 
 
 @dataclass(frozen=True, kw_only=True)
-class Feature:
+class Feature(ABC):
     """How raw columns become inputs of the model, with what was learned for it.
 
     Index 0 always means a missing value. Every input depends on its own row alone.
@@ -43,10 +44,11 @@ class Feature:
         return self.result or self.types[0]
 
     @property
+    @abstractmethod
     def inputs(self) -> tuple[Input, ...]:
         """What the model gets of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apply(self, columns: Sequence[pa.Array], bad: BadRows) -> tuple[pa.Array, ...]:
         """Return one column an input, without nulls but in images.
 
@@ -54,7 +56,6 @@ class Feature:
             columns: Its raw columns, or what its function made of them.
             bad: Told of rows that cannot be read; what is returned for them is of no meaning.
         """
-        raise NotImplementedError
 
     def summary(self) -> dict[str, Any]:
         """Return what was learned, for people to compare: `{what: number or list of values}`."""

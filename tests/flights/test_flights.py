@@ -11,7 +11,7 @@ import pytest
 
 from tests.flights.conftest import PROBED, SMALL, interrupt, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def free_port():
