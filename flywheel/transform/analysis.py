@@ -96,10 +96,9 @@ class Labels:
         return Target(label, self.task, classes, tuple(self.counts[value] for value in classes))
 
     def _number(self, label: str) -> Target:
-        moments = self.moments
+        moments, found = self.moments, self.moments.finish()
         if moments.minimum >= moments.maximum:
-            raise _constant(label, moments.mean, moments.rows)
-        found = moments.finish()
+            raise _constant(label, found["mean"], moments.rows)
         return Target(label, self.task, (), (), found["mean"], found["deviation"])
 
 

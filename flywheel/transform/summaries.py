@@ -2,7 +2,7 @@
 
 Each comes out the same in whatever order its rows and parts were taken, so that a state is reproducible on any runner:
 counts and quantiles are exact while there are not too many different values, distinct counts are sketched by maxima,
-and means are kept to nine digits, far above what the order of additions changes. Past its limit a vocabulary is within
+and means come from exact sums. Past its limit a vocabulary is within
 a bound that it states (decision 0012).
 """
 
@@ -26,6 +26,9 @@ from flywheel.transform.sequences import elements, words
 
 BINS = 2**16
 LIMIT = 2**18
+_UNIT = -1074
+_LIMB = 2**18 - 1
+_BLOCK = 2**15
 
 
 @dataclass
@@ -65,15 +68,25 @@ class Nothing:
 
 @dataclass
 class Moments:
-    """Count, mean, squared deviations and range of a column of numbers.
+    """Count, mean, standard deviation and range of a column of numbers.
 
-    Merged by the pairwise update of Chan, Golub and LeVeque (1979), which does not cancel as sums of squares do.
+    From the exact sums of the values and of their squares: whole numbers of any length, in the smallest unit that a
+    float64 has. So nothing cancels, nothing overflows, and the order of the rows cannot change a bit.
+
+    Attributes:
+        clip: Bounds that are put on the values first.
+        rows: Values that are not missing.
+        total: Their sum, in units of 2**-1074.
+        squares: The sum of their squares, in units of 2**-2148.
+        minimum: The least of them.
+        maximum: The greatest.
+        missing: Rows without a value.
     """
 
     clip: tuple[float | None, ...] = ()
     rows: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
+    total: int = 0
+    squares: int = 0
     minimum: float = np.inf
     maximum: float = -np.inf
     missing: int = 0
@@ -84,28 +97,23 @@ class Moments:
         values = found[~np.isnan(found)]
         other = Moments(missing=len(found) - len(values))
         if len(values):
-            mean = float(values.mean())
-            squares = float(np.square(values - mean).sum())
             low, high = float(values.min()), float(values.max())
-            other = Moments((), len(values), mean, squares, low, high, other.missing)
+            other = Moments((), len(values), *_sums(values), low, high, other.missing)
         self.merge(other)
 
     def merge(self, other: Moments) -> None:
         """Take the rows of another summary."""
-        rows = self.rows + other.rows
-        if other.rows:
-            apart = other.mean - self.mean
-            self.squares += other.squares + apart**2 * self.rows * other.rows / rows
-            self.mean += apart * other.rows / rows
-        self.rows, self.missing = rows, self.missing + other.missing
+        self.rows, self.missing = self.rows + other.rows, self.missing + other.missing
+        self.total, self.squares = self.total + other.total, self.squares + other.squares
         self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
 
     def finish(self) -> dict[str, Any]:
         """Return what was learned."""
-        varies = self.minimum < self.maximum
+        unit = max(self.rows, 1) << -_UNIT
+        apart = self.rows * self.squares - self.total**2
         return {
-            "mean": _kept(self.mean),
-            "deviation": _kept((self.squares / self.rows) ** 0.5) if varies else 0.0,
+            "mean": self.total / unit,
+            "deviation": math.isqrt(apart << 128) / (unit << 64),
             "minimum": self.minimum if self.rows else None,
             "maximum": self.maximum if self.rows else None,
             "missing": self.missing,
@@ -276,13 +284,32 @@ class Histogram:
         return {"boundaries": tuple(boundaries.tolist()), "exact": self.dropped == 0, "missing": self.missing}
 
 
-def _kept(value: float) -> float:
-    """Return `value` to 30 bits, nine digits: what the order of additions changes lies far below.
+def _sums(values: NDArray[Any]) -> tuple[int, int]:
+    """Return the exact sum of finite `values` and of their squares, in Moments' units.
 
-    In bits and not in decimal digits: a mean such as 0.05 lies right between two decimals, where the last bit decides.
+    Each value is a whole number of 53 bits times a power of two. By powers, three limbs of 18 bits and their products
+    are added as int64, which holds such sums exactly. By blocks that stay in a processor's cache.
     """
-    mantissa, exponent = math.frexp(value)
-    return math.ldexp(round(mantissa * 2**30), exponent - 30)
+    if len(values) > _BLOCK:
+        blocks = [_sums(values[start : start + _BLOCK]) for start in range(0, len(values), _BLOCK)]
+        return sum(total for total, _ in blocks), sum(squares for _, squares in blocks)
+    fractions, powers = np.frexp(values)
+    order = np.argsort(powers.astype(np.int16), kind="stable")
+    whole, powers = np.ldexp(fractions[order], 53).astype(np.int64), powers[order]
+    starts = np.flatnonzero(np.r_[True, powers[1:] != powers[:-1]])
+    high, middle, low = whole >> 36, whole >> 18 & _LIMB, whole & _LIMB
+    of_squares = (low * low, 2 * low * middle, 2 * low * high + middle * middle, 2 * middle * high, high * high)
+    added = [[np.add.reduceat(limb, starts).tolist() for limb in limbs] for limbs in ((low, middle, high), of_squares)]
+    sums = []
+    for degree, limbs in enumerate(added, start=1):
+        each = [sum(limb << 18 * place for place, limb in enumerate(parts)) for parts in zip(*limbs, strict=True)]
+        shifts = [degree * (int(power) - 53 - _UNIT) for power in powers[starts]]
+        sums.append(sum(_shifted(total, shift) for total, shift in zip(each, shifts, strict=True)))
+    return sums[0], sums[1]
+
+
+def _shifted(number: int, places: int) -> int:
+    return number << places if places >= 0 else number >> -places
 
 
 def _key(values: NDArray[Any]) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """What is learned is right, and the same in whatever order the rows come."""
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
@@ -79,6 +80,20 @@ def test_moments_merge_to_those_of_all_rows(values, cut):
         assert feature.mean == pytest.approx(known.mean(), rel=1e-8, abs=1e-6)
         assert feature.deviation == pytest.approx(known.std(), rel=1e-6, abs=1e-5)
         assert (feature.minimum, feature.maximum) == (known.min(), known.max())
+
+
+@given(st.lists(st.floats(-3e38, 3e38), min_size=1, max_size=40), st.integers(0, 40))
+@settings(deadline=None)
+def test_moments_are_those_of_exact_arithmetic_to_the_last_bit(values, cut):
+    moments = Moments()
+    for some in (values[cut:], values[:cut]):
+        moments.add([pa.array(some, pa.float64())])
+    exact = [Fraction(value) for value in values]
+    mean = sum(exact) / len(exact)
+    variance = sum((value - mean) ** 2 for value in exact) / len(exact)
+
+    assert moments.finish()["mean"] == float(mean)
+    assert moments.finish()["deviation"] == pytest.approx(float(variance) ** 0.5, rel=1e-12, abs=0)
 
 
 def test_large_offsets_do_not_cancel():
