@@ -17,7 +17,7 @@ from flywheel.config.features import (
     Timestamp,
     Transform,
 )
-from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
+from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, Statistics
 from flywheel.config.monitor import Monitor
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
@@ -44,6 +44,7 @@ __all__ = [
     "Hash",
     "Image",
     "KServe",
+    "LeakGate",
     "Ledger",
     "List",
     "Local",

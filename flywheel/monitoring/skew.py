@@ -59,12 +59,11 @@ def _stuck(recent: Sequence[Profile], then: Sequence[Profile]) -> dict[str, Meas
     """Return the distance of columns that are the same in all requests and never were on a day of training."""
     found = {}
     for name, column in recent[-1].columns.items():
-        before = [
-            each.columns[name] for each in then if name in each.columns and each.columns[name].kind == column.kind
-        ]
+        known = [each for each in then if name in each.columns and each.columns[name].kind == column.kind]
+        before = [each.columns[name] for each in known]
         if column.distinct != 1 or column.kind == "time" or not before or min(each.distinct for each in before) < 2:
             continue
-        pooled = pool(before, [float(each.rows) for each in then if name in each.columns][: len(before)])
+        pooled = pool(before, [float(each.rows) for each in known])
         if pooled is not None:
             far = distance(column, pooled)
             found[f"drift of {name}"] = Measure(far**0.5, far, 0.0, "square")

@@ -134,7 +134,7 @@ def test_a_day_without_requests_is_an_alert_and_no_requests_at_all_an_error(shop
     served(shop)
 
     assert shop.monitor(LAST)[1].why.startswith(f"no requests were logged in {name_of(LAST)}")
-    with pytest.raises(DataError, match="have `deploy.log` keep requests"):
+    with pytest.raises(DataError, match=r"have `deploy\.log` keep requests"):
         shop.monitor(LAST + 100)
 
 
@@ -148,7 +148,7 @@ def test_a_flywheel_without_champion_says_so(shop):
 def test_an_id_that_is_not_logged_is_named(shop):
     served(shop).serve(LAST)
 
-    with pytest.raises(ConfigError, match="monitor.id names the column 'order', which the requests"):
+    with pytest.raises(ConfigError, match=r"monitor\.id names the column 'order', which the requests"):
         shop.monitor(LAST, id=["order"])
 
 
