@@ -36,9 +36,10 @@ def feedback(
 ) -> None:
     """Write logged requests with the labels that came of them to a table that `source.query` can read.
 
-    A span is written once `monitor.delay` has passed, so with all its labels; doing it again changes nothing. Its columns
-    are what was asked, `flywheel_request`, `requested` (when) and the label. Predictions never go in, and what
-    `deploy.log` redacts was never logged. Mind that who is asked about, and whose label is seen, may depend on the model.
+    A span is written once `monitor.delay` has passed, so with all its labels; doing it again changes nothing. Its
+    columns are what was asked, `flywheel_request`, `requested` (when) and the label. Predictions never go in, and what
+    `deploy.log` redacts was never logged. Mind that who is asked about, and whose label is seen, may depend on the
+    model.
     """
     from flywheel.errors import ConfigError
     from flywheel.monitoring import log as logs

@@ -19,6 +19,7 @@ from flywheel.config.features import (
 )
 from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, Statistics
 from flywheel.config.monitor import Monitor
+from flywheel.config.notify import Email, GitHub, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
@@ -37,10 +38,12 @@ __all__ = [
     "Cross",
     "DataGate",
     "Deploy",
+    "Email",
     "Embedding",
     "Feature",
     "Fresh",
     "Gates",
+    "GitHub",
     "Hash",
     "Image",
     "KServe",
@@ -52,6 +55,7 @@ __all__ = [
     "Monitor",
     "MultiHot",
     "Ngrams",
+    "Notify",
     "Numeric",
     "OnDevice",
     "Project",
@@ -61,6 +65,7 @@ __all__ = [
     "Sample",
     "ServingGate",
     "Shadow",
+    "Slack",
     "Source",
     "Split",
     "Spot",
