@@ -15,7 +15,7 @@ def closing(project: Project, ledger: str, kind: str) -> dsl.PipelineTask:
         kind: `ledger` of the pipeline that trains, `monitor` of the one that looks.
     """
     notices = project.notify.model_dump(mode="json", exclude_none=True) | {"kind": kind}
-    given = {"notices": notices} if project.notify.channels else {}
+    given = {"notices": notices} if project.notify.channels or project.notify.metrics else {}
     task = conclude(name=project.name, ledger=ledger, job=dsl.PIPELINE_JOB_ID_PLACEHOLDER, **given)
     for channel in project.notify.channels:
         if channel.secret:

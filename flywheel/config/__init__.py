@@ -19,7 +19,7 @@ from flywheel.config.features import (
 )
 from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, Statistics
 from flywheel.config.monitor import Monitor
-from flywheel.config.notify import Email, GitHub, Notify, Slack
+from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
@@ -51,6 +51,7 @@ __all__ = [
     "Ledger",
     "List",
     "Local",
+    "Metrics",
     "ModelGate",
     "Monitor",
     "MultiHot",

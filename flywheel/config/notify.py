@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -73,6 +72,17 @@ class GitHub(_Channel):
 Channel = Annotated[Slack | Email | GitHub, Field(discriminator="to")]
 
 
+class Metrics(Strict):
+    """Where the figures of each run go, as OpenMetrics."""
+
+    textfile: str | None = Field(
+        None, pattern="^/", description="Folder, absolute, that node-exporter's textfile collector reads."
+    )
+    pushgateway: str | None = Field(
+        None, pattern=r"^https?://[^@\s]+$", description="Prometheus' pushgateway, as http://host:9091."
+    )
+
+
 class Notify(Strict):
     """Who is told when a flywheel's state changes: a run failed, data was rejected, monitoring alerts."""
 
@@ -81,6 +91,8 @@ class Notify(Strict):
         None,
         description="Address of a run for people, {job} and {span} stand in it, as https://kfp/#/runs/details/{job}.",
     )
+
+    metrics: Metrics | None = Field(None, description="Where the figures of each run go; nowhere by default.")
 
     @field_validator("link")
     @classmethod
@@ -91,7 +103,3 @@ class Notify(Strict):
             except (KeyError, IndexError, ValueError):
                 raise ValueError("only {job} and {span} may stand in it") from None
         return link
-
-    def text(self) -> str:
-        """Return it as JSON, for the step that closes a run."""
-        return json.dumps(self.model_dump(mode="json", exclude_none=True), sort_keys=True)

@@ -9,6 +9,7 @@ from typing import Any
 from flywheel.config import Notify
 from flywheel.ledger import DONE, MONITOR, MONITORED, Ledger, Outcome, Row
 from flywheel.ledger.rows import KEPT_BACK_BY, LEDGER
+from flywheel.monitoring.metrics import publish
 from flywheel.monitoring.notify import notify, state_of
 from flywheel.say import say
 
@@ -52,6 +53,9 @@ def conclude(
     closed = book.row(row.run)
     said = closed.unfinished or closed.why
     say(f"span {closed.span}: {closed.outcome} ({said})")
+    settings, kind = _notices(notices)
+    if settings.metrics:
+        publish(settings.metrics, name, kind, closed, book.champion(name))
     if state != "CANCELLED":
         now = state_of(closed.outcome or "failed", closed.unfinished or "")
         _tell(book, notices, {"name": name, "state": now, "span": closed.span, "why": said, "job": job})
@@ -59,10 +63,15 @@ def conclude(
 
 
 def _tell(book: Ledger, notices: Mapping[str, Any] | None, news: Mapping[str, str]) -> None:
+    settings, kind = _notices(notices)
+    if settings.channels and (names := notify(book, settings, kind, news)):
+        say(f"told {', '.join(names)}: {news['state']}")
+
+
+def _notices(notices: Mapping[str, Any] | None) -> tuple[Notify, str]:
     told = dict(notices or {})
     kind = str(told.pop("kind", LEDGER))
-    if told.get("channels") and (names := notify(book, Notify.model_validate(told), kind, news)):
-        say(f"told {', '.join(names)}: {news['state']}")
+    return Notify.model_validate(told), kind
 
 
 def _outcome(row: Row, ok: bool, error: str) -> tuple[Outcome, str]:
