@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli import by_hand, cache, compile, run, schema, serve, show, status, transform, waive
+from flywheel.cli import (
+    by_hand,
+    cache,
+    compile,
+    export,
+    history,
+    lineage,
+    run,
+    schema,
+    serve,
+    show,
+    status,
+    transform,
+    waive,
+)
 from flywheel.errors import FlywheelError
 
 app = typer.Typer(
@@ -21,6 +35,9 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("show")(show.show)
+app.command("history")(history.history)
+app.command("lineage")(lineage.lineage)
+app.command("export")(export.export)
 app.command("waive")(waive.waive)
 app.command("approve")(by_hand.approve)
 app.command("promote")(by_hand.promote)
