@@ -46,9 +46,11 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
         "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
     }
-    judged = {"label": label, "task": project.task, "slices": list(project.slices)}
+    judged: dict[str, Any] = {"label": label, "task": project.task, "slices": list(project.slices)}
     if project.naive:
         judged |= {"naive": project.naive}
+    if project.gates.leak:
+        judged |= {"leak": project.gates.leak.model_dump(mode="json")}
     features = [feature.model_dump(mode="json", by_alias=True, exclude_none=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
     # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.

@@ -17,7 +17,7 @@ from flywheel.config.features import (
     Timestamp,
     Transform,
 )
-from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
+from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, Statistics
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
@@ -43,6 +43,7 @@ __all__ = [
     "Hash",
     "Image",
     "KServe",
+    "LeakGate",
     "Ledger",
     "List",
     "Local",

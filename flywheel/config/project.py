@@ -161,6 +161,8 @@ class Project(Strict):
                 gate.fit(self.task)
             except ValueError as error:
                 raise ValueError(f"gates.model.{number}: {error}") from None
+            if gate.no_worse_than == "baseline" and self.train.baseline is False:
+                raise ValueError(f"gates.model.{number}: needs a baseline, and train.baseline is false")
             if not self.naive and (gate.no_worse_than == "naive" or gate.metric == "mase"):
                 raise ValueError(f"gates.model.{number}: needs `naive`, the column with a naive forecast")
         return self

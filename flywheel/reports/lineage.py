@@ -86,7 +86,8 @@ def picture(found: Lineage) -> Markup:
     if older:
         drawn.append(f'<text x="0" y="{top + 46}" class="faint">before it, each judged against the one before</text>')
     style = (
-        "<style>.lin{display:block;width:100%;min-width:720px}.lin rect{fill:var(--box);stroke:var(--line)}.lin .pass rect{stroke:var(--pass)}"
+        "<style>.lin{display:block;width:100%;min-width:720px}"
+        ".lin rect{fill:var(--box);stroke:var(--line)}.lin .pass rect{stroke:var(--pass)}"
         ".lin .fail rect{stroke:var(--fail)}.lin .now rect{stroke:var(--now);stroke-width:2}"
         ".lin text{fill:var(--ink);font-size:13px}.lin .faint{fill:var(--muted);font-size:12px}"
         ".lin path{stroke:var(--muted);fill:none}</style>"
