@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli import by_hand, cache, compile, run, schema, serve, show, status, transform, waive
+from flywheel.cli import by_hand, cache, compile, monitor, run, schema, serve, show, status, transform, waive
 from flywheel.errors import FlywheelError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
+app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
 app.command("waive")(waive.waive)
 app.command("approve")(by_hand.approve)

@@ -20,6 +20,9 @@ from flywheel.ledger.rows import (
     JOB,
     KEPT_BACK_BY,
     KIND,
+    LEDGER,
+    MONITOR,
+    MONITORED,
     OUTCOME,
     SPAN,
     UNFINISHED,
@@ -39,7 +42,19 @@ if TYPE_CHECKING:
 
     from flywheel.artifacts import Verdict
 
-__all__ = ["DONE", "HISTORY", "Act", "Champion", "Decision", "Ledger", "Outcome", "Row", "Waiver"]
+__all__ = [
+    "DONE",
+    "HISTORY",
+    "MONITOR",
+    "MONITORED",
+    "Act",
+    "Champion",
+    "Decision",
+    "Ledger",
+    "Outcome",
+    "Row",
+    "Waiver",
+]
 
 _KEPT = "flywheel.kept."
 
@@ -75,9 +90,17 @@ class Ledger:
             self._opened = os.getpid(), self._connect(self.tracking_uri)
         return self._opened[1]
 
-    def open(self, name: str, span: str, job: str, tags: Mapping[str, str] | None = None) -> str:
-        """Open a row for `span` of flywheel `name` and return its run; the same job gets its own row again."""
-        if row := self.find(name, job):
+    def open(self, name: str, span: str, job: str, tags: Mapping[str, str] | None = None, kind: str = LEDGER) -> str:
+        """Open a row for `span` of flywheel `name` and return its run; the same job gets its own row again.
+
+        Args:
+            name: The flywheel's.
+            span: Which span.
+            job: Identity of the pipeline run.
+            tags: Notes, as `note` takes them.
+            kind: `ledger` of a try to train, `monitor` of a look at what serving sees.
+        """
+        if row := self.find(name, job, kind):
             if row.outcome not in DONE:
                 self._tag(row.run, {OUTCOME: "", WHY: ""})
             self.client.update_run(row.run, status="RUNNING")
@@ -87,7 +110,7 @@ class Ledger:
             self.experiment(name),
             start_time=int(self.clock() * 1000),
             run_name=f"{span} {job[-8:]}",
-            tags=given | {KIND: "ledger", SPAN: span, JOB: job},
+            tags=given | {KIND: kind, SPAN: span, JOB: job},
         )
         return str(run.info.run_id)
 
@@ -143,13 +166,13 @@ class Ledger:
         """
         return Row.of(self.client.get_run(run))
 
-    def rows(self, name: str) -> list[Row]:
-        """Return the rows of flywheel `name`, oldest first; none when it never ran."""
-        return self._search(name)
+    def rows(self, name: str, kind: str = LEDGER) -> list[Row]:
+        """Return the rows of flywheel `name`, oldest first; none when it never ran. `kind` as in `open`."""
+        return self._search(name, kind=kind)
 
-    def find(self, name: str, job: str) -> Row | None:
-        """Return the row that pipeline run `job` opened, if it did."""
-        found = self._search(name, f"tags.`{JOB}` = '{job}'")
+    def find(self, name: str, job: str, kind: str = LEDGER) -> Row | None:
+        """Return the row that pipeline run `job` opened, if it did. `kind` as in `open`."""
+        found = self._search(name, f"tags.`{JOB}` = '{job}'", kind)
         return found[-1] if found else None
 
     def waive(self, name: str, span: str, reason: str, who: str = "", checks: Sequence[str] = ()) -> Waiver:
@@ -206,15 +229,17 @@ class Ledger:
         self.client.log_artifact(run, str(file))
         self._tag(run, {_KEPT + file.name: file.stat().st_size})
 
-    def history(self, name: str, span: str, into: Path) -> Path | None:
+    def history(self, name: str, span: str, into: Path, kind: str = LEDGER) -> Path | None:
         """Copy the `history.jsonl.gz` of the newest span up to `span` into folder `into`; None when there is none.
+
+        Of `kind` `monitor` it is the history of requests.
 
         Of several rows for that span it is the last one's. What became of the rows does not matter.
 
         Raises:
             LedgerError: It was kept and is no longer there.
         """
-        kept = [row for row in self._search(name, f"tags.`{_KEPT}{HISTORY}` LIKE '%'") if row.span <= span]
+        kept = [row for row in self._search(name, f"tags.`{_KEPT}{HISTORY}` LIKE '%'", kind) if row.span <= span]
         if not kept:
             return None
         newest = max(kept, key=lambda row: (row.span, row.started))
@@ -248,8 +273,8 @@ class Ledger:
             )
         return str(found.experiment_id)
 
-    def _search(self, name: str, condition: str = "") -> list[Row]:
-        return [Row.of(run) for run in self._runs(name, "ledger", condition)]
+    def _search(self, name: str, condition: str = "", kind: str = LEDGER) -> list[Row]:
+        return [Row.of(run) for run in self._runs(name, kind, condition)]
 
     def _runs(self, name: str, kind: str, condition: str = "") -> Iterator[Run]:
         """Yield the runs of one kind, oldest first."""
