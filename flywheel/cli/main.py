@@ -15,6 +15,7 @@ from flywheel.cli import (
     export,
     history,
     lineage,
+    monitor,
     run,
     schema,
     serve,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
+app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
 app.command("history")(history.history)
 app.command("lineage")(lineage.lineage)

@@ -96,7 +96,7 @@ def _show_span(what: str, folder: Path, task: str, profile: str | None, as_json:
     except ConfigError as error:
         raise ConfigError(f"{what!r} is no run of this folder, and no span: {error.message}", error.remedy) from None
     ledger = Ledger(workspace.ledger)
-    rows = ledger.rows(name, span)
+    rows = ledger.rows(name, span=span)
     if not rows:
         known = sorted({row.span for row in ledger.rows(name)})
         there = f"it ran for {known[0]} to {known[-1]}" if known else "it never ran"

@@ -18,6 +18,7 @@ from flywheel.config.features import (
     Transform,
 )
 from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, Statistics
+from flywheel.config.monitor import Monitor
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
@@ -48,6 +49,7 @@ __all__ = [
     "List",
     "Local",
     "ModelGate",
+    "Monitor",
     "MultiHot",
     "Ngrams",
     "Numeric",

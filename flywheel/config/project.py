@@ -12,6 +12,7 @@ from flywheel.config.deploy import Deploy, Local
 from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.metrics import check
+from flywheel.config.monitor import Monitor
 from flywheel.config.resources import Resources
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
@@ -114,6 +115,7 @@ class Project(Strict):
         "none", description="Whether a person has to approve each promotion, by `flywheel approve`."
     )
     deploy: Deploy = Field(Local(), description="Where the champion is served.")
+    monitor: Monitor = Field(Monitor(), description="What is watched of the model in service.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
     hourly_cost: float | None = Field(
         None,

@@ -20,6 +20,9 @@ from flywheel.ledger.rows import (
     JOB,
     KEPT_BACK_BY,
     KIND,
+    LEDGER,
+    MONITOR,
+    MONITORED,
     OUTCOME,
     SPAN,
     UNFINISHED,
@@ -39,7 +42,19 @@ if TYPE_CHECKING:
 
     from flywheel.artifacts import Verdict
 
-__all__ = ["DONE", "HISTORY", "Act", "Champion", "Decision", "Ledger", "Outcome", "Row", "Waiver"]
+__all__ = [
+    "DONE",
+    "HISTORY",
+    "MONITOR",
+    "MONITORED",
+    "Act",
+    "Champion",
+    "Decision",
+    "Ledger",
+    "Outcome",
+    "Row",
+    "Waiver",
+]
 
 _KEPT = "flywheel.kept."
 
@@ -75,9 +90,17 @@ class Ledger:
             self._opened = os.getpid(), self._connect(self.tracking_uri)
         return self._opened[1]
 
-    def open(self, name: str, span: str, job: str, tags: Mapping[str, str] | None = None) -> str:
-        """Open a row for `span` of flywheel `name` and return its run; the same job gets its own row again."""
-        if row := self.find(name, job):
+    def open(self, name: str, span: str, job: str, tags: Mapping[str, str] | None = None, kind: str = LEDGER) -> str:
+        """Open a row for `span` of flywheel `name` and return its run; the same job gets its own row again.
+
+        Args:
+            name: The flywheel's.
+            span: Which span.
+            job: Identity of the pipeline run.
+            tags: Notes, as `note` takes them.
+            kind: `ledger` of a try to train, `monitor` of a look at what serving sees.
+        """
+        if row := self.find(name, job, kind):
             if row.outcome not in DONE:
                 self._tag(row.run, {OUTCOME: "", WHY: ""})
             self.client.update_run(row.run, status="RUNNING")
@@ -87,7 +110,7 @@ class Ledger:
             self.experiment(name),
             start_time=self._next(name),
             run_name=f"{span} {job[-8:]}",
-            tags=given | {KIND: "ledger", SPAN: span, JOB: job},
+            tags=given | {KIND: kind, SPAN: span, JOB: job},
         )
         return str(run.info.run_id)
 
@@ -144,13 +167,16 @@ class Ledger:
         """
         return Row.of(self.client.get_run(run))
 
-    def rows(self, name: str, span: str = "") -> list[Row]:
-        """Return the rows of flywheel `name`, of one span or of all, oldest first; none when it never ran."""
-        return self._search(name, f"tags.`{SPAN}` = '{span}'" if span else "")
+    def rows(self, name: str, kind: str = LEDGER, span: str = "") -> list[Row]:
+        """Return the rows of flywheel `name`, of one span or of all, oldest first; none when it never ran.
 
-    def find(self, name: str, job: str) -> Row | None:
-        """Return the row that pipeline run `job` opened, if it did."""
-        found = self._search(name, f"tags.`{JOB}` = '{job}'")
+        `kind` as in `open`.
+        """
+        return self._search(name, f"tags.`{SPAN}` = '{span}'" if span else "", kind)
+
+    def find(self, name: str, job: str, kind: str = LEDGER) -> Row | None:
+        """Return the row that pipeline run `job` opened, if it did. `kind` as in `open`."""
+        found = self._search(name, f"tags.`{JOB}` = '{job}'", kind)
         return found[-1] if found else None
 
     def waive(self, name: str, span: str, reason: str, who: str = "", checks: Sequence[str] = ()) -> Waiver:
@@ -209,8 +235,10 @@ class Ledger:
         self.client.log_artifact(run, str(file))
         self._tag(run, {_KEPT + file.name: file.stat().st_size})
 
-    def history(self, name: str, span: str, into: Path) -> Path | None:
+    def history(self, name: str, span: str, into: Path, kind: str = LEDGER) -> Path | None:
         """Copy the `history.jsonl.gz` of the newest span up to `span` into folder `into`; None when there is none.
+
+        Of `kind` `monitor` it is the history of requests.
 
         Of several rows for that span it is the last one's. What became of the rows does not matter.
 
@@ -218,7 +246,7 @@ class Ledger:
             LedgerError: It was kept and is no longer there.
         """
         newest_first = [f"tags.`{SPAN}` DESC", "attributes.start_time DESC"]
-        kept = map(Row.of, self._runs(name, "ledger", f"tags.`{_KEPT}{HISTORY}` LIKE '%'", newest_first, page=8))
+        kept = map(Row.of, self._runs(name, kind, f"tags.`{_KEPT}{HISTORY}` LIKE '%'", newest_first, page=8))
         newest = next((row for row in kept if row.span <= span), None)
         if newest is None:
             return None
@@ -259,12 +287,8 @@ class Ledger:
         newest = self.client.search_runs([experiment], own, order_by=["attributes.start_time DESC"], max_results=1)
         return max(now, int(newest[0].info.start_time) + 1) if newest else now
 
-    def _search(self, name: str, condition: str = "") -> list[Row]:
-        return [Row.of(run) for run in self._runs(name, "ledger", condition)]
-
-    def runs(self, name: str, kind: str, condition: str = "") -> Iterator[Run]:
-        """Yield the MLflow runs of one kind, `training` or those of the ledger's own, oldest first."""
-        return self._runs(name, kind, condition)
+    def _search(self, name: str, condition: str = "", kind: str = LEDGER) -> list[Row]:
+        return [Row.of(run) for run in self._runs(name, kind, condition)]
 
     def _runs(
         self,

@@ -13,9 +13,21 @@ if TYPE_CHECKING:
     from flywheel.artifacts import Verdict
 
 Outcome = Literal[
-    "promoted", "awaiting-approval", "kept-champion", "data-rejected", "not-needed", "not-ready", "failed"
+    "promoted",
+    "awaiting-approval",
+    "kept-champion",
+    "data-rejected",
+    "not-needed",
+    "not-ready",
+    "failed",
+    "fine",
+    "alert",
+    "retrain",
 ]
-DONE = tuple(outcome for outcome in get_args(Outcome) if outcome not in ("not-ready", "failed"))
+LEDGER, MONITOR = "ledger", "monitor"
+"""Kinds of rows: tries to train, looks at what serving sees."""
+MONITORED = ("fine", "alert", "retrain")
+DONE = tuple(outcome for outcome in get_args(Outcome) if outcome not in ("not-ready", "failed", *MONITORED))
 KIND, JOB, SPAN = "flywheel.kind", "flywheel.job", "flywheel.span"
 OUTCOME, WHY, UNFINISHED = "flywheel.outcome", "flywheel.why", "flywheel.unfinished"
 VERSION, ENDPOINT = "flywheel.version", "flywheel.endpoint"

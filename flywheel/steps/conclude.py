@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from flywheel.ledger import DONE, Ledger, Outcome, Row
+from flywheel.ledger import DONE, MONITOR, MONITORED, Ledger, Outcome, Row
 from flywheel.ledger.rows import KEPT_BACK_BY
 from flywheel.say import say
 
@@ -29,13 +29,13 @@ def conclude(name: str, ledger: str, job: str, state: str, error: str) -> Row | 
         LedgerError: The ledger cannot be reached.
     """
     book = Ledger(ledger)
-    row = book.find(name, job)
+    row = book.find(name, job) or book.find(name, job, MONITOR)
     if row is None:
         say(f"nothing to close: this run opened no row for {name}")
         return None
     ok = state == "SUCCEEDED"
     why = _in_one_line(error) if state != "CANCELLED" else "interrupted"
-    stands = row.outcome in DONE
+    stands = row.outcome in (*DONE, *MONITORED)
     if not stands:
         book.settle(row.run, *_outcome(row, ok, why))
     book.close(row.run, ok=ok, unfinished=why if stands and not ok else "")
