@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli import by_hand, cache, compile, monitor, run, schema, serve, show, status, transform, waive
+from flywheel.cli import (
+    by_hand,
+    cache,
+    compile,
+    export,
+    history,
+    lineage,
+    monitor,
+    run,
+    schema,
+    serve,
+    show,
+    status,
+    transform,
+    waive,
+)
 from flywheel.errors import FlywheelError
 
 app = typer.Typer(
@@ -22,6 +37,9 @@ app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
+app.command("history")(history.history)
+app.command("lineage")(lineage.lineage)
+app.command("export")(export.export)
 app.command("waive")(waive.waive)
 app.command("approve")(by_hand.approve)
 app.command("promote")(by_hand.promote)

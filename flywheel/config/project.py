@@ -117,6 +117,11 @@ class Project(Strict):
     deploy: Deploy = Field(Local(), description="Where the champion is served.")
     monitor: Monitor = Field(Monitor(), description="What is watched of the model in service.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
+    hourly_cost: float | None = Field(
+        None,
+        ge=0,
+        description="What an hour of a run costs, in your currency: `flywheel status` then shows each run's.",
+    )
 
     @property
     def slices(self) -> tuple[str, ...]:
