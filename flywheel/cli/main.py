@@ -8,7 +8,23 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli import by_hand, cache, compile, feedback, monitor, run, schema, serve, show, status, transform, waive
+from flywheel.cli import (
+    by_hand,
+    cache,
+    compile,
+    export,
+    feedback,
+    history,
+    lineage,
+    monitor,
+    run,
+    schema,
+    serve,
+    show,
+    status,
+    transform,
+    waive,
+)
 from flywheel.errors import FlywheelError
 
 app = typer.Typer(
@@ -23,6 +39,9 @@ app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
 app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
+app.command("history")(history.history)
+app.command("lineage")(lineage.lineage)
+app.command("export")(export.export)
 app.command("waive")(waive.waive)
 app.command("approve")(by_hand.approve)
 app.command("promote")(by_hand.promote)

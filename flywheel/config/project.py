@@ -119,6 +119,11 @@ class Project(Strict):
     monitor: Monitor = Field(Monitor(), description="What is watched of the model in service.")
     notify: Notify = Field(Notify(), description="Who is told when the state changes.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
+    hourly_cost: float | None = Field(
+        None,
+        ge=0,
+        description="What an hour of a run costs, in your currency: `flywheel status` then shows each run's.",
+    )
 
     @property
     def slices(self) -> tuple[str, ...]:
