@@ -12,6 +12,7 @@ from flywheel.cli import (
     by_hand,
     cache,
     compile,
+    doctor,
     export,
     feedback,
     history,
@@ -34,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("run")(run.run)
+app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
