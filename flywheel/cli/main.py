@@ -13,6 +13,7 @@ from flywheel.cli import (
     cache,
     compile,
     export,
+    feedback,
     history,
     lineage,
     monitor,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
+app.command("feedback")(feedback.feedback)
 app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
 app.command("history")(history.history)
