@@ -171,8 +171,8 @@ def page(rows: list[list[str]], count: int) -> str:
 
 Two models of which the truth is known are judged {count:,} times by the gate itself, `auc` no worse than the champion
 with a margin of {MARGIN:g} and five slices, on days of about {WORLDS[0].rows} rows. A model is a little better on one
-day and a little worse on the next, as on real days. Errors are meant to be at most {ALPHA:.0%}; over {count:,} evaluations
-such a share is seen up to {ALPHA + 3 * (ALPHA * (1 - ALPHA) / count) ** 0.5:.1%}.
+day and a little worse on the next, as on real days. Errors are meant to be at most {ALPHA:.0%}; over {count:,}
+evaluations such a share is seen up to {ALPHA + 3 * (ALPHA * (1 - ALPHA) / count) ** 0.5:.1%}.
 
 {lines}
 
