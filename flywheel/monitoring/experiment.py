@@ -222,7 +222,8 @@ def render(found: Experiment, name: str) -> str:
     title = f"{name}: version {second} beside version {first}"
     better = "less is better" if found.outcome == "error" else "more is better"
     failed = found.verdict.failed[0].name if found.verdict.failed else ""
-    heading = "Not to be believed" if failed == "sample ratio" else ""
+    worse = f"Version {second} is worse" if failed else ""
+    heading = "Not to be believed" if failed == "sample ratio" else worse
     facts = {**ratio, "sample ratio p": found.ratio}
     subtitle = f"{found.measure[0].upper()}{found.measure[1:]}: {better}."
     return page(title, sections, verdict=found.verdict, subtitle=subtitle, facts=facts, heading=heading)
