@@ -11,6 +11,7 @@ import typer
 from flywheel.cli import (
     by_hand,
     cache,
+    compare,
     compile,
     export,
     feedback,
@@ -37,6 +38,7 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
+app.command("compare")(compare.compare)
 app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
 app.command("history")(history.history)
