@@ -11,6 +11,7 @@ import typer
 from flywheel.cli import (
     by_hand,
     cache,
+    compare,
     compile,
     doctor,
     export,
@@ -39,6 +40,7 @@ app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
+app.command("compare")(compare.compare)
 app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
 app.command("history")(history.history)

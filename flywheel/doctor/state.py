@@ -74,5 +74,3 @@ def _briefly() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-

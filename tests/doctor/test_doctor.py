@@ -125,7 +125,11 @@ def test_a_ledger_that_cannot_be_made_is_told(findings, tmp_path):
 
 def test_folders_are_written_and_read(project, tmp_path):
     (tmp_path / "file").write_text("")
-    checkpoint = {"trainer": "trainer:train", "baseline": False, "checkpoint": {"folder": "memory://bucket/checkpoints"}}
+    checkpoint = {
+        "trainer": "trainer:train",
+        "baseline": False,
+        "checkpoint": {"folder": "memory://bucket/checkpoints"},
+    }
     folder = project(train=checkpoint, deploy={"target": "tfserving", "folder": f"{tmp_path}/file/models"})
     state, kept, wrong = bucket.check(Workspace.open(folder))
 
