@@ -10,7 +10,6 @@ from kfp.dsl.base_component import BaseComponent
 from flywheel import images
 from flywheel.components import (
     analyze,
-    conclude,
     decide,
     deploy,
     extract,
@@ -23,6 +22,7 @@ from flywheel.components import (
 )
 from flywheel.config import Project, Resources, Train
 from flywheel.kubeflow import resources
+from flywheel.pipelines.closing import closing
 
 
 def continuous_training(project: Project, query: str, serving_query: str = "") -> BaseComponent:
@@ -62,8 +62,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         serving: str = project.deploy.text(),
     ):
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-        closing = conclude(name=project.name, ledger=ledger, job=job)
-        with dsl.ExitHandler(closing):
+        with dsl.ExitHandler(closing(project, ledger, "ledger")):
             archive = dsl.importer(artifact_uri=code, artifact_class=dsl.Artifact).output
             planned = plan(
                 name=project.name,

@@ -3,8 +3,9 @@
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from flywheel.components import conclude, monitor
+from flywheel.components import monitor
 from flywheel.config import Project
+from flywheel.pipelines.closing import closing
 
 
 def monitoring(project: Project, labels: str = "", serving_query: str = "") -> BaseComponent:
@@ -35,8 +36,7 @@ def monitoring(project: Project, labels: str = "", serving_query: str = "") -> B
         ledger: str = project.ledger.tracking_uri,
     ):
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-        closing = conclude(name=project.name, ledger=ledger, job=job)
-        with dsl.ExitHandler(closing):
+        with dsl.ExitHandler(closing(project, ledger, "monitor")):
             monitor(
                 name=project.name,
                 span=span,

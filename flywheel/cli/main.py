@@ -15,6 +15,7 @@ from flywheel.cli import (
     compile,
     dashboard,
     export,
+    feedback,
     history,
     lineage,
     monitor,
@@ -38,6 +39,7 @@ app.command("run")(run.run)
 app.command("backfill")(backfill.backfill)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
+app.command("feedback")(feedback.feedback)
 app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
 app.command("history")(history.history)

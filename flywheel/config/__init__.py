@@ -19,6 +19,7 @@ from flywheel.config.features import (
 )
 from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, Statistics
 from flywheel.config.monitor import Monitor
+from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
@@ -37,10 +38,12 @@ __all__ = [
     "Cross",
     "DataGate",
     "Deploy",
+    "Email",
     "Embedding",
     "Feature",
     "Fresh",
     "Gates",
+    "GitHub",
     "Hash",
     "Image",
     "KServe",
@@ -48,10 +51,12 @@ __all__ = [
     "Ledger",
     "List",
     "Local",
+    "Metrics",
     "ModelGate",
     "Monitor",
     "MultiHot",
     "Ngrams",
+    "Notify",
     "Numeric",
     "OnDevice",
     "Project",
@@ -61,6 +66,7 @@ __all__ = [
     "Sample",
     "ServingGate",
     "Shadow",
+    "Slack",
     "Source",
     "Split",
     "Spot",

@@ -13,6 +13,7 @@ from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.metrics import check
 from flywheel.config.monitor import Monitor
+from flywheel.config.notify import Notify
 from flywheel.config.resources import Resources
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
@@ -116,6 +117,7 @@ class Project(Strict):
     )
     deploy: Deploy = Field(Local(), description="Where the champion is served.")
     monitor: Monitor = Field(Monitor(), description="What is watched of the model in service.")
+    notify: Notify = Field(Notify(), description="Who is told when the state changes.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
     hourly_cost: float | None = Field(
         None,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel import warehouse as warehouses
-from flywheel.errors import ConfigError, DataError
+from flywheel.errors import DataError
 from flywheel.serving.pyfunc import PREDICTION, PROBABILITY
 from flywheel.serving.request_log import META, TIME, VERSION
 from flywheel.serving.traffic import PREFIX
-from flywheel.spans import Span
+from flywheel.spans import Every, Span, last_complete
 
 if TYPE_CHECKING:
     import duckdb
@@ -215,29 +215,16 @@ def newest(folder: Path) -> str:
     return days[-1]
 
 
-def joined_on(left: Mapping[str, str], right: Mapping[str, str], columns: Sequence[str]) -> str:
-    """Return the condition that a request `r` and a label `l` have the same id, whatever types their columns have.
-
-    Args:
-        left: DuckDB's type of each column of the requests.
-        right: And of the labels.
-        columns: The id.
+def newest_span(folder: Path, every: Every) -> Span:
+    """Return the span of the last day that has a log in `folder`; of a day of hours its last one.
 
     Raises:
-        ConfigError: One lacks a column.
+        DataError: None has.
     """
-    for side, name in ((left, "the requests that are logged"), (right, "monitor.labels")):
-        if missing := [column for column in columns if column not in side]:
-            raise ConfigError(
-                f"monitor.id names the column {missing[0]!r}, which {name} do not have, only {', '.join(side)}",
-                "log it by `deploy.log.columns`, select it in the query of labels, or mend `monitor.id`.",
-            )
-    return " AND ".join(
-        f"r.{quoted(name)} = l.{quoted(name)}"
-        if left[name] == right[name]
-        else f"{_as_text('r', name, left[name])} = {_as_text('l', name, right[name])}"
-        for name in columns
-    )
+    day = datetime.strptime(newest(folder), "%Y-%m-%d").replace(tzinfo=UTC)
+    if every in ("hour", "day"):
+        return last_complete(every, day + timedelta(days=1))
+    return last_complete(every, day).shift(1)
 
 
 def types_of(log: Log, relation: str) -> dict[str, str]:
@@ -248,14 +235,6 @@ def types_of(log: Log, relation: str) -> dict[str, str]:
 def quoted(name: str) -> str:
     """Return a column's name as SQL has it."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def _as_text(side: str, name: str, kind: str) -> str:
-    column = f"{side}.{quoted(name)}"
-    if kind in ("DOUBLE", "FLOAT"):  # 7.0 that was sent for 7
-        whole = f"{column} = floor({column}) AND abs({column}) < 1e15"
-        return f"CASE WHEN {whole} THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) ELSE CAST({column} AS VARCHAR) END"
-    return f"CAST({column} AS VARCHAR)"
 
 
 def days_of(spans: Sequence[Span]) -> list[str]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import ConfigError
-from flywheel.monitoring.log import Log, joined_on, quoted, types_of
+from flywheel.monitoring.join import LABEL, WAITED, join
+from flywheel.monitoring.log import Log
 from flywheel.serving.pyfunc import PREDICTION
 from flywheel.serving.request_log import TIME, VERSION
 
@@ -103,7 +103,8 @@ def measure(
         ConfigError: A column is missing.
     """
     delay = float(settings["delay"])
-    _join(log, labels, settings, version, label, task)
+    join(log, labels, settings, label)
+    _joined(log, delay, version, task)
     usual = _usual(log, delay)
     course = _course(usual)
     file = log.spill("usual", iter([course])) if course.num_rows else None
@@ -120,50 +121,19 @@ def measure(
     return Quality(metric, tuple(spans), *_pooled(spans), share)
 
 
-def _join(
-    log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any], version: str, label: str, task: str
-) -> None:
+def _joined(log: Log, delay: float, version: str, task: str) -> None:
     """Make the table `joined`: of each request its span, answer, label and age, and how long the label took."""
-    keys = list(settings["id"])
-    file = log.spill("labels", labels)
-    if file is None:  # nothing arrived: the same, without any row
-        columns = ", ".join(f"CAST(NULL AS VARCHAR) AS {quoted(name)}" for name in dict.fromkeys([*keys, label]))
-        log.connection.execute(
-            f"CREATE VIEW labels AS SELECT {columns}, CAST(NULL AS TIMESTAMP) AS {quoted(settings['arrived'])} "
-            "WHERE false"
-        )
-    else:
-        log.connection.execute(f"CREATE VIEW labels AS SELECT * FROM read_parquet('{file}')")
-    kinds = types_of(log, "labels")
-    for name, key in ((label, "label"), (settings["arrived"], "monitor.arrived")):
-        if name not in kinds:
-            raise ConfigError(
-                f"monitor.labels gives no column {name!r}, only {', '.join(kinds)}",
-                f"select it there: `{key}` of flywheel.yaml names it.",
-            )
-    same = joined_on(types_of(log, "requests"), kinds, keys)
     kind = "VARCHAR" if task == "multiclass" else "DOUBLE"
-    end = log.spans[-1].end
-    arrived = f"CAST(l.{quoted(settings['arrived'])} AS TIMESTAMP)"
-    log.connection.execute(
-        f"CREATE OR REPLACE VIEW answered AS SELECT * FROM requests WHERE {VERSION} = '{_text(version)}'"
-    )
-    log.connection.execute(
-        f"CREATE OR REPLACE VIEW known AS SELECT * REPLACE ({arrived} AS {quoted(settings['arrived'])}) FROM labels l "
-        f"WHERE {arrived} < TIMESTAMP '{end}' AND l.{quoted(label)} IS NOT NULL"
-    )
-    waited = f"epoch(l.{quoted(settings['arrived'])}) - epoch(r.{TIME})"
     log.connection.execute(
         f"CREATE OR REPLACE TABLE joined AS SELECT flywheel_span AS span, CAST({PREDICTION} AS {kind}) AS answer, "
-        f"CASE WHEN {waited} <= {float(settings['delay'])} THEN CAST(l.{quoted(label)} AS {kind}) END AS label, "
-        f"CASE WHEN {waited} <= {float(settings['delay'])} THEN {waited} END AS waited, "
-        f"epoch(TIMESTAMP '{end}') - epoch(r.{TIME}) AS age "
-        f"FROM answered r ASOF LEFT JOIN known l ON {same} AND r.{TIME} <= l.{quoted(settings['arrived'])}"
+        f"CAST({LABEL} AS {kind}) AS label, {WAITED} AS waited, "
+        f"epoch(TIMESTAMP '{log.spans[-1].end}') - epoch({TIME}) AS age FROM labelled WHERE {VERSION} = $version",
+        {"version": version},
     )
     by = "CAST(label AS VARCHAR)" if task == "multiclass" else "CAST(CAST(label AS INTEGER) AS VARCHAR)"
     log.connection.execute(
         f"CREATE OR REPLACE VIEW rows AS SELECT *, {by if task != 'regression' else repr('')} AS class, "
-        f"least({_STEPS}, CAST(floor(age / {float(settings['delay'])} * {_STEPS}) AS INTEGER)) AS step FROM joined"
+        f"least({_STEPS}, CAST(floor(age / {delay} * {_STEPS}) AS INTEGER)) AS step FROM joined"
     )
 
 
@@ -300,7 +270,3 @@ def _pooled(spans: Sequence[SpanQuality]) -> tuple[float, float, float, bool]:
     else:
         half = rows * NormalDist().inv_cdf(_CONFIDENCE)
     return value, value - half, value + half, clustered
-
-
-def _text(value: str) -> str:
-    return value.replace("'", "''")

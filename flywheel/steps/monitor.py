@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,13 +109,9 @@ def _chosen(span: str, requests: str, every: Every, now: datetime) -> Span:
     last = last_complete(every, now)
     if not requests:
         return last
-    newest = logs.newest(Path(requests))
-    if newest >= f"{last.start:%Y-%m-%d}" and any(
-        any(Path(requests, f"day={day}").glob("*")) for day in logs.days_of([last])
-    ):
+    if any(any(Path(requests, f"day={day}").glob("*")) for day in logs.days_of([last])):
         return last
-    day = datetime.strptime(newest, "%Y-%m-%d").replace(tzinfo=UTC)
-    return last_complete(every, day + timedelta(days=1)) if every in ("hour", "day") else last_complete(every, now)
+    return logs.newest_span(Path(requests), every)
 
 
 def _opened(requests: str, settings: Mapping[str, Any], warehouse: str, spans: Sequence[Span]) -> Log:

@@ -36,3 +36,13 @@ def test_a_look_is_never_taken_from_a_cache(tmp_path):
     (guarded,) = [each["dag"]["tasks"] for each in spec["components"].values() if "dag" in each]
 
     assert "enableCache" not in guarded["monitor"]["cachingOptions"]
+
+
+def test_secrets_of_channels_come_from_kubernetes_and_stand_in_no_file(tmp_path):
+    notify = "{channels: [{to: slack, secret: alerts}], link: 'https://kfp/#/runs/details/{job}'}"
+    project = config.load(FLIGHTS, overrides=[f"notify={notify}"])
+    _, platforms = yaml.safe_load_all(compile_monitoring(project, tmp_path / "p.yaml").read_text())
+
+    executor = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-conclude"]
+    (secret,) = executor["secretAsEnv"]
+    assert secret["keyToEnv"] == [{"envVar": "SLACK_WEBHOOK", "secretKey": "SLACK_WEBHOOK"}]
