@@ -12,6 +12,7 @@ from flywheel.cli import (
     backfill,
     by_hand,
     cache,
+    compare,
     compile,
     dashboard,
     export,
@@ -40,6 +41,7 @@ app.command("backfill")(backfill.backfill)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
+app.command("compare")(compare.compare)
 app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
 app.command("history")(history.history)
