@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from flywheel.cli import (
+    backfill,
     by_hand,
     cache,
     compare,
     compile,
+    dashboard,
     export,
     feedback,
     history,
@@ -35,6 +37,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("run")(run.run)
+app.command("backfill")(backfill.backfill)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
@@ -43,6 +46,7 @@ app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
 app.command("history")(history.history)
 app.command("lineage")(lineage.lineage)
+app.command("dashboard")(dashboard.dashboard)
 app.command("export")(export.export)
 app.command("waive")(waive.waive)
 app.command("approve")(by_hand.approve)
