@@ -22,6 +22,7 @@ from flywheel.cli import (
     monitor,
     run,
     schema,
+    select,
     serve,
     show,
     status,
@@ -42,6 +43,7 @@ app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
 app.command("compare")(compare.compare)
+app.command("select")(select.select)
 app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
 app.command("history")(history.history)
