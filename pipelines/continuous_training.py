@@ -22,7 +22,7 @@ from flywheel.components import (
     validate,
 )
 from flywheel.config import Project, Resources, Train
-from flywheel.kubeflow import resources
+from flywheel.kubeflow.resources import resources
 
 
 def continuous_training(project: Project, query: str, serving_query: str = "") -> BaseComponent:
@@ -62,6 +62,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         warehouse: str = source.warehouse,
         ledger: str = project.ledger.tracking_uri,
         serving: str = project.deploy.text(),
+        schedule: dict = {},  # noqa: B006 - kfp only reads it
     ):
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         closing = conclude(name=project.name, ledger=ledger, job=job)
@@ -76,6 +77,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 ledger=ledger,
                 code=archive,
                 job=job,
+                schedule=schedule,
             ).set_caching_options(False)
             to = planned.outputs
             with dsl.If(to["go"] == True):

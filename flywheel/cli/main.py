@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli import by_hand, cache, compile, run, schema, serve, show, status, transform, waive
+from flywheel.cli import by_hand, cache, compile, run, schedule, schema, serve, show, status, submit, transform, waive
 from flywheel.errors import FlywheelError
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ app.command("rollback")(by_hand.rollback)
 app.command("freeze")(by_hand.freeze)
 app.command("unfreeze")(by_hand.unfreeze)
 app.command("compile")(compile.compile)
+app.command("submit")(submit.submit)
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(schema.app, name="schema")
 app.add_typer(transform.app, name="transform")
 app.add_typer(cache.app, name="cache")

@@ -21,6 +21,7 @@ from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate,
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
+from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
 from flywheel.config.tune import Range, Tune
@@ -43,6 +44,7 @@ __all__ = [
     "Hash",
     "Image",
     "KServe",
+    "Kubeflow",
     "Ledger",
     "List",
     "Local",
@@ -56,6 +58,7 @@ __all__ = [
     "RequestLog",
     "Resources",
     "Sample",
+    "Schedule",
     "ServingGate",
     "Shadow",
     "Source",

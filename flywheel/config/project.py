@@ -13,6 +13,7 @@ from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.metrics import check
 from flywheel.config.resources import Resources
+from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
 from flywheel.config.tune import Tune
@@ -115,6 +116,8 @@ class Project(Strict):
     )
     deploy: Deploy = Field(Local(), description="Where the champion is served.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
+    schedule: Schedule | None = Field(None, description="When it runs by itself on a cluster.")
+    kubeflow: Kubeflow = Field(Kubeflow(), description="The cluster that it is submitted to.")
 
     @property
     def slices(self) -> tuple[str, ...]:

@@ -48,7 +48,8 @@ def compile_to(project: Project, query: str, path: Path, serving: str = "") -> P
 
 def compiled(project: Project, query: str, cache: Path, serving: str = "") -> Path:
     """Return a compiled pipeline of `project` from `cache`, compiled now if it is not there."""
-    identity = [project.model_dump(mode="json"), query, serving, version("ai-flywheel"), version("kfp"), _sources()]
+    declared = project.model_dump(mode="json", exclude={"schedule", "kubeflow"})  # no part of what runs
+    identity = [declared, query, serving, version("ai-flywheel"), version("kfp"), _sources()]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     path = cache / f"{digest}.yaml"
     return path if path.exists() else compile_to(project, query, path, serving)
