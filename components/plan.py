@@ -44,7 +44,7 @@ def plan(
         ledger: MLflow tracking URI.
         code: The project's archive; its digest goes to the ledger.
         job: Identity of this pipeline run.
-        schedule: As `schedule` in flywheel.yaml, for a run that it has started; empty for any other.
+        schedule: As `schedule` in flywheel.yaml, and `since` when it counts, for a run that it has started; else empty.
     """
     from pathlib import Path
 

@@ -128,7 +128,7 @@ def _row(recurring: Any, link: str) -> dict[str, Any]:
 
     from flywheel.config import Schedule
 
-    schedule = Schedule.read({key: recurring.about[key] for key in Schedule.model_fields if key in recurring.about})
+    schedule = Schedule.read(recurring.about)
     following = next(schedule.ticks().after(datetime.now(UTC)), None) if recurring.enabled else None
     told = {"name": recurring.name, "profile": recurring.profile, "enabled": recurring.enabled}
     told |= {"schedule": str(schedule), "next": following.isoformat() if following else None, "link": link}

@@ -89,9 +89,10 @@ class Schedule(Strict):
 
     @classmethod
     def read(cls, said: Mapping[str, Any]) -> Schedule:
-        """Return what `handed` gave and Kubeflow handed on: the interval in seconds, all numbers floats."""
+        """Return what `handed` gave and Kubeflow handed on, other keys beside it: the interval is in seconds."""
+        known = {key: value for key, value in said.items() if key in cls.model_fields}
         every = {"every": f"{said['every']}s"} if said.get("every") is not None else {}
-        return cls.model_validate({**said, **every})
+        return cls.model_validate(known | every)
 
     def handed(self) -> dict[str, Any]:
         """Return what the runs have to know of it, as JSON values."""

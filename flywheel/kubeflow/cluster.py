@@ -59,7 +59,7 @@ class Cluster:
     @property
     def namespace(self) -> str | None:
         """The namespace of runs and schedules; None where Kubeflow has one user."""
-        return self.settings.namespace or self.client.get_user_namespace() or None
+        return self.settings.namespace or self.ask(lambda kfp: kfp.get_user_namespace) or None
 
     def link(self, what: str, id: str) -> str:
         """Return the address of a page, as of `runs` or `recurringrun`."""
@@ -181,7 +181,7 @@ class Cluster:
             return _Busy(told, _seconds((error.headers or {}).get("Retry-After")))
         if error.status == 409:
             return _Taken(told)
-        if error.status == 401:
+        if error.status == 401 or 300 <= (error.status or 0) < 400:  # to a page to log in
             return ClusterError(told, f"set {TOKEN}, or {COOKIES} where Dex is in front; see docs/kubeflow.md.")
         if error.status == 403:
             return ClusterError(
@@ -207,7 +207,7 @@ class Cluster:
             options["namespace"] = settings.namespace
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            client = kfp.Client(**options)
+            client = _impatient(kfp.Client)(**options)
         _be_patient(client)
         return client
 
@@ -244,6 +244,21 @@ class _Taken(Exception):
 def named(name: str, key: str = "display_name", operation: str = "EQUALS") -> str:
     """Return a filter, as the API takes it, for what has a name."""
     return json.dumps({"predicates": [{"operation": operation, "key": key, "stringValue": name}]})
+
+
+def _impatient(client: Any) -> Any:
+    """Return the class of clients that leave it to us to try again, here at once, with lines of log, five times."""
+
+    class Client(client):  # type: ignore[misc]
+        def _load_config(self, *args: Any, **options: Any) -> Any:
+            config = super()._load_config(*args, **options)
+            config.retries = False
+            return config
+
+        def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
+            return self._healthz_api.healthz_service_get_healthz()
+
+    return Client
 
 
 def _be_patient(client: Any) -> None:

@@ -72,7 +72,7 @@ class Declared:
         assert self.package is not None
         settings, schedule = self.workspace.project.kubeflow, self.schedule
         said = schedule.handed() | {"concurrency": schedule.concurrency}
-        said |= {"version": self.package.version, "code": self.package.code}
+        said |= {"version": self.package.version, "code": self.package.archive.stem}
         given = settings.model_dump(include={"experiment", "pipeline_root", "service_account", "time_zone"})
         return said | {f"kubeflow.{key}": value for key, value in given.items() if value is not None}
 

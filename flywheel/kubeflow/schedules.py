@@ -159,8 +159,8 @@ class Schedules:
         start = max((at for at in (seen, begin) if at), default=None)
         try:
             return self._make(cluster, each, package, former, start, experiment, ids)
-        except Refused:
-            for recurring in stopped:
+        except Refused as error:
+            for recurring in stopped if error.status < 500 else ():  # after any other error it may have been made
                 switch(cluster, recurring, on=True)
             raise
 
@@ -183,6 +183,8 @@ class Schedules:
             mine = [recurring for recurring in self._mine(cluster, each) if recurring.id not in known]
             return next((recurring.id for recurring in mine if recurring.digest == each.digest()), None)
 
+        since = moment(start or self.clock())
+
         def make() -> str:
             made: Any = cluster.once(
                 lambda kfp: kfp.create_recurring_run,
@@ -194,7 +196,7 @@ class Schedules:
                 cron_expression=f"0 {ticks.alarms(settings.time_zone, self.clock())}",
                 max_concurrency=schedule.concurrency,
                 no_catchup=schedule.catch_up != "all",
-                params={"code": package.code, "span": "", "schedule": schedule.handed()},
+                params={"code": package.code, "span": "", "schedule": schedule.handed() | {"since": since}},
                 pipeline_id=ids[0],
                 version_id=ids[1],
                 enabled=not schedule.paused,

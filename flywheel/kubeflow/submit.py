@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from flywheel.errors import FlywheelError
 from flywheel.kubeflow.cluster import Cluster, named
@@ -187,6 +189,8 @@ def outcome_of(workspace: Workspace, run: str, span: str) -> tuple[str, Row | No
     from flywheel.ledger import Ledger
 
     name, ledger = workspace.project.name, Ledger(workspace.ledger)
+    if not _reachable(workspace.ledger):
+        return "", None
     try:
         if row := ledger.find(name, run):
             return row.outcome or "", row
@@ -197,3 +201,18 @@ def outcome_of(workspace: Workspace, run: str, span: str) -> tuple[str, Row | No
     except (FlywheelError, ImportError):
         return "", None
     return ("not-needed" if done or (champion and champion.span > span) else "not-ready"), None
+
+
+def _reachable(ledger: str) -> bool:
+    """Return whether a ledger may be asked from here: MLflow would try for minutes, and make a file that is not there."""
+    scheme, _, path = ledger.partition(":///")
+    if scheme == "sqlite":
+        return Path(path).is_file()
+    parts = urlsplit(ledger)
+    if not parts.hostname:
+        return True
+    try:
+        socket.create_connection((parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), 3).close()
+    except OSError:
+        return False
+    return True

@@ -17,7 +17,13 @@ _LATE = timedelta(hours=1)
 """How late a run may begin and still be on time, where ticks are two hours apart or more."""
 
 
-def due(schedule: Schedule, rows: Iterable[Row], newest: Callable[[datetime], Span], now: datetime) -> tuple[Span, str]:
+def due(
+    schedule: Schedule,
+    rows: Iterable[Row],
+    newest: Callable[[datetime], Span],
+    now: datetime,
+    since: datetime | None = None,
+) -> tuple[Span, str]:
     """Return the span of a scheduled run, and why there is nothing to do for it in a sentence, empty when there may be.
 
     Each tick of the schedule has one span, the newest that was complete by then. Alarms may ring between ticks, and
@@ -28,13 +34,14 @@ def due(schedule: Schedule, rows: Iterable[Row], newest: Callable[[datetime], Sp
         rows: Those of the ledger, without this run's own.
         newest: Gives the newest span that is complete at a time.
         now: With its zone.
+        since: When the schedule was applied, or the last tick that one before it has seen to: only later ones count.
     """
     ticks, rows = schedule.ticks(), list(rows)
     tick = ticks.last(now)
-    if tick is None:
-        return newest(now), "the schedule has not begun"
+    if tick is None or (since and tick <= since):
+        return newest(now), "nothing has been due since the schedule was applied"
     span = newest(tick)
-    if schedule.catch_up == "all" and (missed := _missed(ticks, rows, newest, now)):
+    if schedule.catch_up == "all" and (missed := _missed(ticks, rows, newest, now, since)):
         return missed, ""
     if schedule.catch_up == "none" and now - tick > _tolerance(ticks, tick):
         late = timedelta(seconds=int((now - tick).total_seconds()))
@@ -44,12 +51,15 @@ def due(schedule: Schedule, rows: Iterable[Row], newest: Callable[[datetime], Sp
     return span, ""
 
 
-def _missed(ticks: Ticks, rows: list[Row], newest: Callable[[datetime], Span], now: datetime) -> Span | None:
+def _missed(
+    ticks: Ticks, rows: list[Row], newest: Callable[[datetime], Span], now: datetime, since: datetime | None
+) -> Span | None:
     """Return the oldest span, newer than any that was tried, whose tick has passed; None if there is none."""
     tried = max((row.span for row in rows), default="")
     if not tried:
         return None
-    spans = (newest(tick) for tick in islice(ticks.until(now), _MOST))
+    counted = takewhile(lambda tick: not since or tick > since, islice(ticks.until(now), _MOST))
+    spans = (newest(tick) for tick in counted)
     return min(takewhile(lambda span: span.name > tried, spans), default=None)
 
 

@@ -76,7 +76,8 @@ def plan(
         ledger: MLflow tracking URI.
         code_zip: The project's archive, named by its digest.
         job: Identity of this pipeline run.
-        schedule: As `schedule` in flywheel.yaml, for a run that it has started; nothing for any other.
+        schedule: As `schedule` in flywheel.yaml, and `since` when it counts, for a run that it has started; nothing for
+            any other.
         clock: Gives the time, with its zone.
 
     Raises:
@@ -150,7 +151,8 @@ def _choose(
     if span:
         return Span.parse(span, source["every"]), ""
     if schedule:
-        return due(Schedule.read(schedule), tried, data.newest, now)
+        since = datetime.fromisoformat(schedule["since"]) if schedule.get("since") else None
+        return due(Schedule.read(schedule), tried, data.newest, now, since)
     return data.newest(now), ""
 
 

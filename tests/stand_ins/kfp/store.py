@@ -7,6 +7,7 @@ import yaml
 
 _OPERATIONS = ["", "EQUALS", "NOT_EQUALS", "GREATER_THAN", "", "GREATER_THAN_EQUALS", "LESS_THAN", "LESS_THAN_EQUALS",
                "IN", "IS_SUBSTRING"]  # fmt: skip
+_FIELDS = {"recurring_runs": "recurringRuns"}  # the one name of this kind in the description
 KEYS = {
     "experiments": {"id", "experiment_id", "name", "display_name", "created_at", "namespace", "storage_state"},
     "pipelines": {"id", "pipeline_id", "name", "display_name", "created_at", "description", "namespace"},
@@ -44,7 +45,8 @@ def page(kind, found, query):
     rows.sort(key=lambda row: str(row.get(by, "")), reverse=order == "desc")
     start = _offset(query.get("page_token"), query)
     size = min(int(query.get("page_size") or 0) or 10, 200)
-    answer = {kind: [public(row) for row in rows[start : start + size]]} if rows[start : start + size] else {}
+    shown = [public(row) for row in rows[start : start + size]]
+    answer = {_FIELDS.get(kind, kind): shown} if shown else {}
     if start + size < len(rows):
         answer["next_page_token"] = _token(start + size, query)
     return answer | {"total_size": len(rows)}
@@ -116,7 +118,7 @@ def spec_of(package):
         Refused: It is none.
     """
     try:
-        documents = list(yaml.safe_load_all(package))
+        documents = list(yaml.load_all(package, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
         spec = documents[0]
         spec["pipelineInfo"]["name"], spec["root"]["dag"]["tasks"], spec["schemaVersion"]
     except (yaml.YAMLError, KeyError, TypeError, IndexError):
