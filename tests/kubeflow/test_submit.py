@@ -120,7 +120,9 @@ def test_a_busy_server_is_asked_again(start, kubeflow, status):
 def test_a_server_that_stays_busy_is_given_up(start, kubeflow):
     kubeflow.fail(503, times=100)
 
-    with pytest.raises(ClusterError, match="answers 503: as the test has it\n  try again later: what was done stays done"):
+    with pytest.raises(
+        ClusterError, match="answers 503: as the test has it\n  try again later: what was done stays done"
+    ):
         start()
     assert len(kubeflow.asked) < 10
 
@@ -163,7 +165,9 @@ def test_of_two_that_submit_at_once_one_run_goes_on(start, kubeflow):
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda _: start(), range(2)))
 
-    going = [run for run in kubeflow.runs.values() if run["display_name"].endswith("03-01") and run["state"] == "RUNNING"]
+    going = [
+        run for run in kubeflow.runs.values() if run["display_name"].endswith("03-01") and run["state"] == "RUNNING"
+    ]
     assert {run.run for run in found} == {going[0]["run_id"]}
     assert len(going) == 1
 
@@ -205,9 +209,7 @@ def test_kfps_own_variables_lead_to_the_cluster_and_the_experiment(folder, kubef
         "KF_PIPELINES_DEFAULT_EXPERIMENT_NAME": "all of us",
         "FLYWHEEL_KFP_TOKEN": "let me in",
     }
-    run = submit(
-        folder, "2026-03-01", overrides=[f"kubeflow.pipeline_root=file://{root}"], environment=environment
-    )
+    run = submit(folder, "2026-03-01", overrides=[f"kubeflow.pipeline_root=file://{root}"], environment=environment)
 
     assert run.link.startswith("https://ui.example.com/#/runs/details/")
     assert [each["display_name"] for each in kubeflow.experiments.values()] == ["all of us"]
@@ -334,7 +336,9 @@ def test_the_command_tells_what_it_started_and_how_to_follow(folder, where, ledg
     second = call(folder, where, ledger, "--span", "2026-03-01")
 
     assert first.exit_code == second.exit_code == 0
-    assert re.fullmatch(r"started flights 2026-03-01\nhttp://.*/#/runs/details/.*\nfollow it with --wait\n", first.output)
+    assert re.fullmatch(
+        r"started flights 2026-03-01\nhttp://.*/#/runs/details/.*\nfollow it with --wait\n", first.output
+    )
     assert second.output.startswith("flights 2026-03-01 is running already\n")
 
 
