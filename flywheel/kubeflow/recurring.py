@@ -65,10 +65,18 @@ class Recurring:
             return None
         trigger = found.trigger.cron_schedule if found.trigger else None
         return cls(
-            found.recurring_run_id, name, profile, digest, generation, about,
-            str(found.mode or found.status) in _ENABLED, found.created_at, trigger.start_time if trigger else None, (trigger.cron if trigger else "") or "",
-            not found.no_catchup,
-        )  # fmt: skip
+            id=found.recurring_run_id,
+            name=name,
+            profile=profile,
+            digest=digest,
+            generation=generation,
+            about=about,
+            enabled=str(found.mode or found.status) in _ENABLED,
+            created=found.created_at,
+            start=trigger.start_time if trigger else None,
+            cron=(trigger.cron if trigger else "") or "",
+            catchup=not found.no_catchup,
+        )
 
 
 def described(title: str, owner: tuple[str, str], digest: str, generation: int, about: Mapping[str, Any]) -> str:

@@ -204,7 +204,7 @@ def outcome_of(workspace: Workspace, run: str, span: str) -> tuple[str, Row | No
 
 
 def _reachable(ledger: str) -> bool:
-    """Return whether a ledger may be asked from here: MLflow would try for minutes, and make a file that is not there."""
+    """Return whether a ledger can be asked from here: MLflow would try for minutes, and make a file that is missing."""
     scheme, _, path = ledger.partition(":///")
     if scheme == "sqlite":
         return Path(path).is_file()

@@ -12,7 +12,7 @@ from flywheel.profiles.alarms import Finding, examine
 from flywheel.profiles.bars import column_of
 from flywheel.profiles.compare import Measure
 from flywheel.profiles.history import Entry, History
-from flywheel.profiles.measure import Rows, profile_of
+from flywheel.profiles.measure import Rows, profile_of, rows_of
 from flywheel.profiles.profile import Column, Profile
 from flywheel.profiles.relations import Relations
 from flywheel.profiles.settings import Settings
@@ -137,8 +137,7 @@ class SpanGate:
         if waived and not entry.reference:  # a person looked at it after it was judged
             self.history.add(replace(entry, reference=span not in self._settings.calendar))
         start = Span.parse(span, self._settings.every).start
-        _, rows = profile_of(batches, start, self._settings.rated, self._settings.leave_out)
-        self.learn(span, rows, batches)
+        self.learn(span, rows_of(batches, start, self._settings.leave_out), batches)
 
     def _related(self, span: str, rows: Rows) -> dict[str, Measure]:
         """Return how the columns of a span hang together, and how they run on from the span before."""

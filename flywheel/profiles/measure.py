@@ -67,14 +67,28 @@ def profile_of(
     sample = _Sample()
     counts: dict[str, _Counts] = {}
     rows = 0
-    for batch in batches:
-        given = [item for item in zip(batch.schema.names, batch.columns, strict=True) if item[0] not in leave_out]
-        plain = {name: _plain(array, start) for column in given for name, array in _fields(*column)}
+    for size, plain in _plain_batches(batches, start, leave_out):
         for name, values in plain.items():
             counts.setdefault(name, _Counts(values.kind)).add(values)
         sample.add(plain)
-        rows += batch.num_rows
-    return _summed(rows, counts, sample, label), sample.rows([name for name in counts if counts[name].kind == "time"])
+        rows += size
+    return _summed(rows, counts, sample, label), sample.rows()
+
+
+def rows_of(batches: Iterable[pa.RecordBatch], start: datetime, leave_out: Sequence[str] = ()) -> Rows:
+    """Return the same rows as `profile_of`, without the profile."""
+    sample = _Sample()
+    for _, plain in _plain_batches(batches, start, leave_out):
+        sample.add(plain)
+    return sample.rows()
+
+
+def _plain_batches(
+    batches: Iterable[pa.RecordBatch], start: datetime, leave_out: Sequence[str]
+) -> Iterator[tuple[int, dict[str, _Values]]]:
+    for batch in batches:
+        given = [item for item in zip(batch.schema.names, batch.columns, strict=True) if item[0] not in leave_out]
+        yield batch.num_rows, {name: _plain(array, start) for column in given for name, array in _fields(*column)}
 
 
 class _Values:
@@ -180,12 +194,14 @@ class _Sample:
         self.numbers: dict[str, Floats] = {}
         self.words: dict[str, NDArray[Any]] = {}
         self._hashed: list[str] | None = None
+        self._times: list[str] = []
 
     def add(self, columns: Mapping[str, _Values]) -> None:
         each = {name: values.hashes() for name, values in columns.items()}
         if self._hashed is None:  # a weekday says nothing about a row of a day, and hides that it is yesterday's
             told = [name for name, values in columns.items() if values.kind != "time" and np.ptp(each[name]) > 0]
             self._hashed = told or list(columns)
+            self._times = [name for name, values in columns.items() if values.kind == "time"]
         size = len(next(iter(each.values()), ()))
         hashes = np.zeros(size, np.uint64)
         with np.errstate(over="ignore"):
@@ -209,11 +225,11 @@ class _Sample:
                 for name, values in store.items():
                     store[name] = values[kept]  # type: ignore[index]
 
-    def rows(self, times: Sequence[str]) -> Rows:
-        """Return those with the thousand smallest hashes; `times` are the columns of times."""
+    def rows(self) -> Rows:
+        """Return those with the thousand smallest hashes."""
         chosen = np.argsort(self.hashes, kind="stable")[:_ROWS]
         columns = {name: values[chosen] for name, values in {**self.numbers, **self.words}.items()}
-        varied = (name for name in times if len(np.unique(columns[name][~np.isnan(columns[name])])) > 1)
+        varied = (name for name in self._times if len(np.unique(columns[name][~np.isnan(columns[name])])) > 1)
         return Rows(columns, next(varied, ""))
 
 

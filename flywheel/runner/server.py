@@ -24,9 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flywheel.runner import child, wire
+from flywheel.runner.threads import other_threads
 
-_FORK_SAFE_THREADS = {"jemalloc_bg_thd"}
-"""Threads of libraries that take care of forking themselves (pthread_atfork)."""
 _REPORT = 1 << 16
 
 
@@ -178,17 +177,7 @@ def _load_one(name: str, send: Any, depth: int = 3) -> None:
     for more in getattr(module, "PRELOAD", ()) if depth else ():
         if isinstance(more, str) and more not in sys.modules:
             _load_one(more, send, depth - 1)
-    send(event="loaded", module=name, seconds=time.monotonic() - started, error="", threads=_threads())
-
-
-def _threads() -> list[str]:
-    """Return the threads besides this one that would make a fork unsafe."""
-    names = []
-    for thread in os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else ():
-        if int(thread) != os.getpid():
-            with open(f"/proc/self/task/{thread}/comm") as file:
-                names.append(file.read().strip())
-    return [name for name in names if name not in _FORK_SAFE_THREADS]
+    send(event="loaded", module=name, seconds=time.monotonic() - started, error="", threads=other_threads())
 
 
 def _source_files() -> dict[str, int]:

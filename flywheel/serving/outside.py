@@ -1,20 +1,23 @@
-"""Where a packaged model is tried: a fresh process, in this environment or in one with only what it declares."""
+"""Where a packaged model is tried: a clean process, in this environment or in one with only what it declares."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.say import say
-from flywheel.serving import trial
+from flywheel.serving import template, trial
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 _OURS = "ai-flywheel"
 _NOT_INHERITED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """What the runner tells its steps, and a server is not told."""
+_TOO_LONG = 1000
 
 
 @dataclass(frozen=True)
@@ -80,38 +84,89 @@ def attempt(
 
 def _run(python: str, job: trial.Job, folder: Path, timeout: float) -> str:
     """Run the trial and return how it ended, as the reason why there is no result."""
-    environment = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
-    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [python, "-I", "-m", trial.__name__, job.to_json()]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return f"it did not end within {timeout:g} s"
-        finally:
-            _end(process)
+    code = _forked(python, job, timeout)
+    if code is None:
+        code = _fresh(python, job, folder, timeout)
+    if code == _TOO_LONG:
+        return f"it did not end within {timeout:g} s"
     lines = (folder / "log").read_text(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
     return f"its process was ended by signal {-code}" if code < 0 else f"its process ended with code {code}: {last}"
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the trial, and what it may have started."""
+def _fresh(python: str, job: trial.Job, folder: Path, timeout: float) -> int:
+    """Try in a Python that is started for it, and return its exit code."""
+    with (folder / "log").open("wb") as log:
+        process = _start([python, "-I", "-m", trial.__name__, job.to_json()], cwd=folder, stdout=log, stderr=log)
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return _TOO_LONG
+        finally:
+            _end(process.pid)
+            process.wait()
+
+
+def _forked(python: str, job: trial.Job, timeout: float) -> int | None:
+    """Try in a fork of the template of this environment, and return its exit code; None if there is no template.
+
+    It is the parent's, a runner that goes on to further runs: its next candidates find what they need imported.
+    """
+    path = _socket(python)
+    if path is None:
+        return None
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+        if not _connect(connection, path):
+            command = [python, "-I", "-m", template.__name__, str(path), str(os.getppid())]
+            process = _start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while not _connect(connection, path):
+                if process.poll() is not None:
+                    return None
+                time.sleep(0.01)
+        connection.sendall(job.to_json().encode())
+        connection.settimeout(timeout)
+        with connection.makefile() as said:
+            started = said.readline()
+            if not started:
+                return None
+            try:
+                ended = said.readline()
+            except TimeoutError:
+                return _TOO_LONG
+            finally:
+                _end(int(started))
+            return int(ended) if ended else None
+    return None
+
+
+def _socket(python: str) -> Path | None:
+    """Return where the template of an environment listens, one for each parent; None where nobody else keeps out."""
+    folder = Path(tempfile.gettempdir(), f"flywheel-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+        return None
+    about = [python, os.getppid(), *(Path(file).stat().st_mtime_ns for file in (trial.__file__, template.__file__))]
+    return folder / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+
+
+def _connect(connection: socket.socket, path: Path) -> bool:
     try:
-        os.killpg(process.pid, 9)
-    except ProcessLookupError:
-        return  # it had ended, and started nothing that lives on
-    finally:
-        process.wait()
+        connection.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    return True
+
+
+def _start(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    environment = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True, **how)
+
+
+def _end(process: int) -> None:
+    """End the trial, and what it may have started."""
+    with contextlib.suppress(ProcessLookupError):  # it has ended, and started nothing that lives on
+        os.killpg(process, 9)
 
 
 def _tables(folder: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Job:
     batches: tuple[int, ...] = (1, 32)
     repeats: int = 5
     calls: int = 200
-    seconds: float = 1.0
+    seconds: float = 0.25
 
     def to_json(self) -> str:
         """Return it as text."""
@@ -199,16 +199,31 @@ def _throughput(model: Any, rows: pd.DataFrame, repeats: int) -> dict[str, Any]:
 
 def _memory() -> float:
     """Return the largest resident memory that this process has had, in MB."""
+    peak = resident("VmHWM")  # getrusage would count the process that this one was started from too
+    return peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def resident(what: str) -> float:
+    """Return a figure of /proc/self/status in MB; 0 where there is none."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count the process that this one was started from too
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{what}:")), 0.0)
+
+
+def finish(job: Job, shared: float = 0.0) -> None:
+    """Run `job` and leave what was found in its folder.
+
+    Args:
+        job: What is tried.
+        shared: Libraries that the process before the fork has in memory, in MB: the system counts them there alone.
+    """
+    found = run(job)
+    if "memory_mb" in found:
+        found["memory_mb"] += max(shared - resident("RssFile"), 0.0)
+    Path(job.folder, RESULT).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    result = run(Job(**given))
-    Path(given["folder"], RESULT).write_text(json.dumps(result))
+    finish(Job(**json.loads(sys.argv[1])))
     sys.stdout.flush()
     os._exit(0)  # with TensorFlow loaded an orderly exit takes seconds

@@ -87,7 +87,7 @@ def plan(
     """
     book = Ledger(ledger)
     with Data(warehouse, query, source) as data:
-        tried = [row for row in book.rows(name) if row.job != job]
+        tried = [row for row in book.rows(name) if row.job != job] if schedule and not span else []
         chosen, idle = _choose(span, source, schedule, tried, data, clock())
         windows = Windows.of(chosen, int(source["window"]), int(source["judge"]))
         newest = book.champion(name)
@@ -95,7 +95,7 @@ def plan(
         champion = book.previous(name) if newest and newest.span == chosen.name else newest
         trained = _trained_until(book, champion)
         judge = tuple(span for span in windows.judge if span.name > trained)
-        earlier = [row for row in tried if row.span == chosen.name]
+        earlier = [row for row in book.rows(name, span=chosen.name) if row.job != job]
         done = _done(earlier)
         run, outcome = "", "not-needed"
         if idle:

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("kfp")
 
-from tests.stand_ins.kfp import StandIn  # noqa: E402
+from tests.stand_ins.kfp import StandIn
 
 FLYWHEEL = """\
 name: flights

@@ -2,7 +2,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -256,7 +256,7 @@ def test_what_the_server_refuses_leaves_the_old_schedule_running(of, folder, kub
 
 def test_pausing_what_is_not_there_says_what_to_do(of, folder):
     with pytest.raises(
-        ClusterError, match="flights: no schedule on the cluster\n  make it by `flywheel schedule apply`"
+        ClusterError, match=r"flights: no schedule on the cluster\n  make it by `flywheel schedule apply`"
     ):
         of(folder).pause()
 
@@ -333,7 +333,7 @@ def test_run_takes_longer_than_a_day_and_none_overlap(of, folder, kubeflow, plan
     kubeflow.advance(timedelta(days=20))
 
     begun = sorted(datetime.fromisoformat(run["created_at"]) for run in kubeflow.runs.values())
-    assert all(later - sooner >= kubeflow.takes for sooner, later in zip(begun, begun[1:], strict=False))
+    assert all(later - sooner >= kubeflow.takes for sooner, later in pairwise(begun))
 
 
 def test_start_and_end_are_kept(of, folder, kubeflow, planner):

@@ -121,7 +121,7 @@ def test_a_server_that_stays_busy_is_given_up(start, kubeflow):
     kubeflow.fail(503, times=100)
 
     with pytest.raises(
-        ClusterError, match="answers 503: as the test has it\n  try again later: what was done stays done"
+        ClusterError, match=r"answers 503: as the test has it\n  try again later: what was done stays done"
     ):
         start()
     assert len(kubeflow.asked) < 10
@@ -188,7 +188,7 @@ def test_a_token_that_expires_is_read_again(start, kubeflow):
 
 
 def test_a_server_that_is_not_there_is_named(start, kubeflow):
-    with pytest.raises(ClusterError, match="http://127.0.0.1:9 cannot be reached"):
+    with pytest.raises(ClusterError, match=r"http://127.0.0.1:9 cannot be reached"):
         start(more=["kubeflow.endpoint=http://127.0.0.1:9"])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import threading
 import traceback
 import uuid
@@ -46,7 +47,7 @@ class StandIn:
         self.experiments, self.pipelines, self.pipeline_versions, self.runs, self.recurring_runs = {}, {}, {}, {}, {}
         self.asked, self.violations = [], []
         self._faults, self._frames, self._lock = [], [], threading.RLock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.stand_in, self._server.daemon_threads = self, True
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -356,6 +357,13 @@ def _parts(headers, sent):
     message = message_from_bytes(b"Content-Type: " + headers["Content-Type"].encode() + b"\r\n\r\n" + sent)
     return {part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
             for part in message.get_payload()}  # fmt: skip
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Say nothing of clients that hang up."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
