@@ -15,6 +15,7 @@ from flywheel.cli import (
     compare,
     compile,
     dashboard,
+    doctor,
     export,
     feedback,
     history,
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("backfill")(backfill.backfill)
+app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
