@@ -232,7 +232,7 @@ def test_what_no_cluster_could_run_is_refused_before_anything_is_started(start, 
 
 
 def test_without_an_endpoint_nothing_is_guessed(folder, tmp_path):
-    with pytest.raises(ConfigError, match="set kubeflow.endpoint in flywheel.yaml"):
+    with pytest.raises(ConfigError, match=r"set kubeflow.endpoint in flywheel.yaml"):
         submit(
             folder,
             "2026-03-01",
