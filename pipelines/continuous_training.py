@@ -21,7 +21,7 @@ from flywheel.components import (
     validate,
 )
 from flywheel.config import Project, Resources, Train
-from flywheel.kubeflow import resources
+from flywheel.kubeflow.resources import resources
 from flywheel.pipelines.closing import closing
 
 
@@ -60,6 +60,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         warehouse: str = source.warehouse,
         ledger: str = project.ledger.tracking_uri,
         serving: str = project.deploy.text(),
+        schedule: dict = {},  # noqa: B006 - kfp only reads it
     ):
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         with dsl.ExitHandler(closing(project, ledger, "ledger")):
@@ -73,6 +74,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 ledger=ledger,
                 code=archive,
                 job=job,
+                schedule=schedule,
             ).set_caching_options(False)
             to = planned.outputs
             with dsl.If(to["go"] == True):

@@ -23,6 +23,7 @@ from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
+from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
 from flywheel.config.tune import Range, Tune
@@ -47,6 +48,7 @@ __all__ = [
     "Hash",
     "Image",
     "KServe",
+    "Kubeflow",
     "LeakGate",
     "Ledger",
     "List",
@@ -64,6 +66,7 @@ __all__ = [
     "RequestLog",
     "Resources",
     "Sample",
+    "Schedule",
     "ServingGate",
     "Shadow",
     "Slack",

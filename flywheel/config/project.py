@@ -15,6 +15,7 @@ from flywheel.config.metrics import check
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Notify
 from flywheel.config.resources import Resources
+from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
 from flywheel.config.tune import Tune
@@ -119,6 +120,8 @@ class Project(Strict):
     monitor: Monitor = Field(Monitor(), description="What is watched of the model in service.")
     notify: Notify = Field(Notify(), description="Who is told when the state changes.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
+    schedule: Schedule | None = Field(None, description="When it runs by itself on a cluster.")
+    kubeflow: Kubeflow = Field(Kubeflow(), description="The cluster that it is submitted to.")
     hourly_cost: float | None = Field(
         None,
         ge=0,
