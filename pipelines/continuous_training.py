@@ -34,10 +34,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         serving_query: Text of the SQL file that gives logged requests; none, and nothing is compared with them.
     """
     source, label = project.source, project.label
-    elsewhere = {"warehouse", "query", "serving", "serving_warehouse"}
-    asked = source.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
-    if project.train.weight:
-        asked["weight"] = project.train.weight
+    asked = asked_of(project)
     checked = {
         "name": project.name,
         "label": label,
@@ -53,7 +50,6 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         judged |= {"metrics": {name: each.model_dump(mode="json") for name, each in project.metrics.items()}}
     if project.gates.leak:
         judged |= {"leak": project.gates.leak.model_dump(mode="json")}
-    features = [feature.model_dump(mode="json", by_alias=True, exclude_none=True) for feature in project.features]
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
     # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
     asks = project.train.resources
@@ -111,12 +107,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 ).set_caching_options(False)
                 with dsl.If(fit.outputs["ok"] == True):
                     seen = transform(
-                        examples=data.output,
-                        features=features,
-                        label=label,
-                        window=fit.outputs["window"],
-                        code=archive,
-                        settings={"task": project.task, **project.transform.model_dump(mode="json")},
+                        examples=data.output, window=fit.outputs["window"], code=archive, **transformed_as(project)
                     )
                     window = {
                         "examples": data.output,
@@ -176,6 +167,44 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             ).set_caching_options(False)
 
     return pipeline
+
+
+def ahead(project: Project, query: str) -> BaseComponent:
+    """Return the pipeline of what a run does before it needs the champion: a backfill fills the runner's cache by it.
+
+    Its steps are those of `continuous_training`, with the same parameters.
+
+    Args:
+        project: What flywheel.yaml declares.
+        query: Text of the SQL file that it names.
+    """
+
+    @dsl.pipeline(name=f"{project.name}-ahead", description=f"Rows of later spans of {project.name}")
+    def pipeline(code: str, spans: list, window: list, state: str, warehouse: str = project.source.warehouse):
+        archive = dsl.importer(artifact_uri=code, artifact_class=dsl.Artifact).output
+        columns = list(project.columns)
+        data = extract(
+            query=query, warehouse=warehouse, spans=spans, columns=columns, source=asked_of(project), state=state
+        )
+        transform(examples=data.output, window=window, code=archive, **transformed_as(project))
+
+    return pipeline
+
+
+def asked_of(project: Project) -> dict[str, Any]:
+    """Return what `plan` and `extract` are told of the source."""
+    elsewhere = {"warehouse", "query", "serving", "serving_warehouse"}
+    asked = project.source.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
+    return asked | ({"weight": project.train.weight} if project.train.weight else {})
+
+
+def transformed_as(project: Project) -> dict[str, Any]:
+    """Return what `transform` is told, whatever the rows."""
+    return {
+        "features": [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in project.features],
+        "label": project.label,
+        "settings": {"task": project.task, **project.transform.model_dump(mode="json")},
+    }
 
 
 def _settings(project: Project, how: Train) -> dict[str, Any]:

@@ -57,17 +57,10 @@ def history(
 
 
 def _reigns(version: Version) -> list[tuple[str, str, str]]:
+    from flywheel.ledger.overview import long
+
     lines = []
     for since, until, by in version.reigns:
         end = f"{until:%Y-%m-%d %H:%M}" if until else "today"
-        lines.append((f"{since:%Y-%m-%d %H:%M} to {end}", _long((until or datetime.now(UTC)) - since), by))
+        lines.append((f"{since:%Y-%m-%d %H:%M} to {end}", long((until or datetime.now(UTC)) - since), by))
     return lines or [("never", "", "")]
-
-
-def _long(time: object) -> str:
-    """Return a length of time as people say it."""
-    seconds = time.total_seconds()  # type: ignore[attr-defined]
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"

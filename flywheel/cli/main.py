@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 
 from flywheel.cli import (
+    backfill,
     by_hand,
     cache,
     compare,
     compile,
+    dashboard,
+    doctor,
     export,
     feedback,
     history,
@@ -20,6 +23,7 @@ from flywheel.cli import (
     monitor,
     run,
     schema,
+    select,
     serve,
     show,
     status,
@@ -35,14 +39,18 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("run")(run.run)
+app.command("backfill")(backfill.backfill)
+app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
 app.command("compare")(compare.compare)
+app.command("select")(select.select)
 app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
 app.command("history")(history.history)
 app.command("lineage")(lineage.lineage)
+app.command("dashboard")(dashboard.dashboard)
 app.command("export")(export.export)
 app.command("waive")(waive.waive)
 app.command("approve")(by_hand.approve)

@@ -33,6 +33,7 @@ class Options:
         debug: Task to run in this process.
         plain: Lines instead of a live tree.
         as_json: One event a line, on standard output.
+        quiet: Nothing is drawn.
     """
 
     jobs: int | None = None
@@ -43,6 +44,7 @@ class Options:
     debug: str = ""
     plain: bool = False
     as_json: bool = False
+    quiet: bool = False
 
     def check(self) -> None:
         """Refuse options that do not go together.
@@ -62,8 +64,11 @@ class Options:
     @cached_property
     def events(self) -> Events:
         """Draws what happens."""
+        from flywheel.runner.events import ignore
         from flywheel.runner.progress import choose
 
+        if self.quiet:
+            return ignore
         return choose(plain=self.plain or bool(self.debug), as_json=self.as_json)
 
     def launch(

@@ -73,6 +73,17 @@ def compiled_monitoring(project: Project, cache: Path, labels: str = "", serving
     return _cached(told, cache, lambda path: compile_monitoring(project, path, labels, serving))
 
 
+def compiled_ahead(project: Project, query: str, cache: Path) -> Path:
+    """Return the compiled pipeline of what a backfill does ahead, from `cache`, compiled now if it is not there."""
+
+    def made() -> BaseComponent:
+        from flywheel.pipelines.continuous_training import ahead
+
+        return ahead(project, query)
+
+    return _cached(["ahead", _told(project), query], cache, lambda path: _write(made, path))
+
+
 def _write(made: Callable[[], BaseComponent], path: Path) -> Path:
     try:
         from kfp import compiler

@@ -45,7 +45,10 @@ class Client:
             ensure_sqlite(file)
             self.uri, self.artifacts = f"{_SQLITE}{file}", artifacts_beside(file)
         from flywheel.ledger.engine import MlflowClient
+        from flywheel.ledger.migrate import ensure_current
 
+        if tracking_uri.startswith("sqlite:"):
+            ensure_current(file)
         with reported(tracking_uri):
             self._client = MlflowClient(self.uri, self.uri)
 
@@ -180,7 +183,7 @@ def ensure_sqlite(file: Path) -> None:
     try:
         if not _is_store(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(file.with_name(f".{file.name}.lock")):
+            with locked(file.with_name(f".{file.name}.lock")):
                 if not _is_store(file):
                     _make(file)
     except OSError as error:
@@ -232,7 +235,7 @@ def _make(file: Path) -> None:
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def locked(file: Path) -> Iterator[None]:
     """Hold the lock `file` for the block; it is the file's, so it ends with the process that holds it."""
     with file.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

@@ -96,8 +96,13 @@ def _check(column: str, found: Mapping[str, Measure], bars: Bars, asked: float |
     value = found[measure]
     bound = value.natural(bars.range(measure)[1])
     bad = excess > 1
-    what = "share of missing values" if check_of(measure) == "null drift" else "distance from the training window"
-    why = f"{column} of requests: {what} {value.observed:.2%}, days of {window} have at most {bound:.2%}"
+    if check_of(measure) == "null drift":  # of which fewer than usual is as strange as more
+        least = value.natural(-bars.range(measure)[1])
+        bound = least if value.observed < value.reference else bound
+        what, usual = "share of missing values", f"{least:.2%} to {value.natural(bars.range(measure)[1]):.2%}"
+    else:
+        what, usual = "distance from the training window", f"at most {bound:.2%}"
+    why = f"{column} of requests: {what} {value.observed:.2%}, days of {window} have {usual}"
     told = {"observed": value.observed, "bound": bound, **common}
     return Check(name, "fail" if bad else "pass", reason=why * bad, remedy=_REMEDY * bad, **told)  # type: ignore[arg-type]
 

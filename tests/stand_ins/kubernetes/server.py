@@ -18,6 +18,7 @@ JOBS = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/team/trainjobs"
 PODS = "/api/v1/namespaces/team/pods"
 KNOWN = {JOBS, PODS, "/apis/kueue.x-k8s.io/v1beta1/namespaces/team/workloads",
          "/apis/argoproj.io/v1alpha1/namespaces/team/workflows"}  # fmt: skip
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _REASONS = {400: "BadRequest", 403: "Forbidden", 404: "NotFound", 409: "AlreadyExists", 503: "ServiceUnavailable"}
 
@@ -35,11 +36,14 @@ class StandIn:
         story: What happens next: one function is called each time that somebody begins to watch.
         asked: Every call, as (verb, path).
         runtimes: ClusterTrainingRuntimes that there are.
+        namespaces: Those that there are.
+        forbidden: What nobody may, as (verb, resource), for whoever asks by a SelfSubjectAccessReview.
     """
 
     def __init__(self):
         self.objects = {path: {} for path in KNOWN}
         self.logs, self.story, self.asked, self.runtimes = {}, [], [], {"torch-distributed"}
+        self.namespaces, self.forbidden = {"team", "default"}, set()
         self._version, self._events, self._faults = 100, [], Counter()
         self.changed = threading.Condition(threading.RLock())
         self.trainer = Trainer(self)
@@ -134,6 +138,13 @@ class StandIn:
             hook = 'admission webhook "validator.trainjob.trainer.kubeflow.org" denied the request'
             raise Refused(403, f'{hook}: ClusterTrainingRuntime.trainer.kubeflow.org "{runtime}" not found')
 
+    def review(self, body):
+        """Answer a SelfSubjectAccessReview."""
+        assert (body["apiVersion"], body["kind"]) == ("authorization.k8s.io/v1", "SelfSubjectAccessReview"), body
+        asked = body["spec"]["resourceAttributes"]
+        what = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+        return body | {"status": {"allowed": (asked["verb"], what) not in self.forbidden}}
+
     def remove(self, path, name):
         with self.changed:
             item = self.objects[path].get(name)
@@ -207,6 +218,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, verb, path, query, body):
         stand_in = self.server.stand_in
+        if path in ("/version", "/version/"):
+            told = {"major": "1", "minor": "31", "gitVersion": "v1.31.2", "gitCommit": "c", "gitTreeState": "clean"}
+            self._send(200, told | {"buildDate": "d", "goVersion": "go", "compiler": "gc", "platform": "linux/amd64"})
+            return
+        if path == REVIEWS:
+            self._send(201, stand_in.review(body))
+            return
+        if found := re.fullmatch(r"/api/v1/namespaces/([^/]+)", path):
+            if stand_in.happens("forbidden get"):
+                raise Refused(403, f'namespaces "{found[1]}" is forbidden')
+            if found[1] not in stand_in.namespaces:
+                raise Refused(404, f'namespaces "{found[1]}" not found')
+            self._send(200, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": found[1]}})
+            return
         if path.endswith("/log"):
             name = path.split("/")[-2]
             lines = stand_in.trainer.log(name)[-int(query.get("tailLines", 1000)) :]

@@ -1,0 +1,125 @@
+"""What a backfill does ahead: rows of later spans, extracted and transformed into the runner's cache by a helper.
+
+None of it depends on the champion, so it need not wait for it; a run that then comes to these steps finds the results.
+The helper is a process of its own that reads names of spans from its standard input, one a line, and ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from flywheel.spans import Span, Windows
+
+if TYPE_CHECKING:
+    from flywheel.workspace import Workspace
+
+_FOLDER = "ahead"
+
+
+class Ahead:
+    """A helper that prepares up to `depth` spans before they are run; use it as a context manager.
+
+    It is only a help: a span that it cannot prepare, say because its rows are wrong, fails in its own run, by name.
+
+    Args:
+        workspace: Whose spans.
+        options: Profile and overrides that the workspace was opened with.
+        spans: Names of all spans that are to be run, oldest first.
+        depth: How many to prepare before they are asked for; 0, and nothing is done ahead.
+    """
+
+    def __init__(
+        self, workspace: Workspace, options: tuple[str | None, Sequence[str]], spans: Sequence[str], depth: int
+    ) -> None:
+        self._workspace, self._options, self._left, self._depth = workspace, options, list(spans), depth
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Ahead:
+        if self._depth:
+            from flywheel.runner import boot
+
+            profile, overrides = self._options
+            command = boot.command("flywheel.ahead", str(self._workspace.folder), profile or "", *overrides)
+            log = (self._workspace.state / f"{_FOLDER}.log").open("w")
+            with log:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, start_new_session=True
+                )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is None:
+            return
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.terminate()
+        self._process.wait()
+
+    def begun(self, span: str) -> None:
+        """Say that `span` is run now: those after it, up to `depth`, are prepared meanwhile."""
+        if span not in self._left or self._process is None:
+            return
+        at = self._left.index(span) + 1
+        wanted, self._left = self._left[at : at + self._depth], self._left[at:]
+        with suppress(OSError):  # the helper is gone; the runs do its work
+            for name in wanted:
+                self._process.stdin.write(f"{name}\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+
+
+def prepare(workspace: Workspace, span: str, run: Callable[..., Any]) -> None:
+    """Extract and transform what a run for `span` is going to need, into the cache that it looks into."""
+    from flywheel.kubeflow.compile import compiled_ahead
+    from flywheel.steps.ready import Data
+
+    project, query = workspace.compilable(), workspace.query()
+    asked = project.source.model_dump(mode="json", exclude_none=True)
+    windows = Windows.of(Span.parse(span, project.source.every), project.source.window, project.source.judge)
+    with Data(workspace.warehouse, query, asked) as data:
+        state = data.state
+    root = workspace.state / _FOLDER
+    root.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        (root / "cache").symlink_to(Path("..", "cache"))
+    arguments = {
+        "code": workspace.pack(),
+        "spans": [part.name for part in windows.all],
+        "window": [part.name for part in windows.train],
+        "state": state,
+        "warehouse": workspace.warehouse,
+    }
+    result = run(compiled_ahead(project, query, workspace.state / "compiled"), arguments, root=root, jobs=1)
+    shutil.rmtree(result.folder, ignore_errors=True)  # the cache has its own links to all of it
+
+
+def main() -> None:
+    """Prepare the spans that standard input names, each once, until it ends."""
+    from flywheel.errors import FlywheelError
+    from flywheel.runner import run
+    from flywheel.say import say
+    from flywheel.workspace import Workspace
+
+    folder, profile, *overrides = sys.argv[1:]
+    os.nice(5)  # the run that is waited for goes first
+    seen: set[str] = set()
+    workspace = Workspace.open(Path(folder), profile or None, overrides)
+    for line in sys.stdin:
+        span = line.strip()
+        if span in seen:
+            continue
+        seen.add(span)
+        try:
+            prepare(workspace, span, run)
+            say(f"{span}: prepared")
+        except FlywheelError as error:
+            say(f"{span}: {error}")

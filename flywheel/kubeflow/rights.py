@@ -1,0 +1,47 @@
+"""What the steps of a flywheel have to be allowed on Kubernetes: no more than its settings make them do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flywheel.config import KServe, Project
+
+_TRAINJOBS = ("create", "get", "list", "watch", "patch", "delete")
+_SERVICES = ("get", "create", "patch", "delete")
+
+
+@dataclass(frozen=True)
+class Right:
+    """What may be done to one kind of objects.
+
+    Attributes:
+        group: API group; empty for Kubernetes' own.
+        resource: Plural name of the kind, as `pods/log`.
+        verbs: What is done to them.
+        namespace: Where they are; None for that of the run.
+        why: What it is for, after `to`.
+    """
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    namespace: str | None
+    why: str
+
+
+def rights(project: Project) -> tuple[Right, ...]:
+    """Return what the service account of the steps needs; nothing for a flywheel that leaves Kubernetes alone."""
+    needed: list[Right] = []
+    if project.train.resources.nodes:
+        needed += [
+            Right("trainer.kubeflow.org", "trainjobs", _TRAINJOBS, None, "train on several machines"),
+            Right("", "pods", ("get", "list"), None, "see how the nodes of a TrainJob fare"),
+            Right("", "pods/log", ("get",), None, "show why one failed"),
+            Right("argoproj.io", "workflows", ("get",), None, "see that a run was terminated"),
+        ]
+    if project.train.resources.queue:
+        needed.append(Right("kueue.x-k8s.io", "workloads", ("list",), None, "say why a queue does not admit"))
+    if isinstance(project.deploy, KServe):
+        where = project.deploy.namespace
+        needed.append(Right("serving.kserve.io", "inferenceservices", _SERVICES, where, "put the champion in service"))
+    return tuple(needed)
