@@ -17,6 +17,7 @@ def plan(
     ledger: str,
     code: dsl.Input[dsl.Artifact],
     job: str,
+    schedule: dict,
 ) -> NamedTuple(
     "Plan",
     [
@@ -43,9 +44,10 @@ def plan(
         ledger: MLflow tracking URI.
         code: The project's archive; its digest goes to the ledger.
         job: Identity of this pipeline run.
+        schedule: As `schedule` in flywheel.yaml, and `since` when it counts, for a run that it has started; else empty.
     """
     from pathlib import Path
 
     from flywheel.steps.plan import plan
 
-    return plan(name, span, source, warehouse, query, ledger, Path(code.path), job)
+    return plan(name, span, source, warehouse, query, ledger, Path(code.path), job, schedule)

@@ -22,11 +22,13 @@ from flywheel.cli import (
     lineage,
     monitor,
     run,
+    schedule,
     schema,
     select,
     serve,
     show,
     status,
+    submit,
     transform,
     waive,
 )
@@ -59,6 +61,8 @@ app.command("rollback")(by_hand.rollback)
 app.command("freeze")(by_hand.freeze)
 app.command("unfreeze")(by_hand.unfreeze)
 app.command("compile")(compile.compile)
+app.command("submit")(submit.submit)
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(schema.app, name="schema")
 app.add_typer(transform.app, name="transform")
 app.add_typer(cache.app, name="cache")

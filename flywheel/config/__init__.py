@@ -17,12 +17,13 @@ from flywheel.config.features import (
     Timestamp,
     Transform,
 )
-from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, Statistics
+from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, OwnMetric, Statistics
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
+from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
 from flywheel.config.tune import Range, Tune
@@ -47,6 +48,7 @@ __all__ = [
     "Hash",
     "Image",
     "KServe",
+    "Kubeflow",
     "LeakGate",
     "Ledger",
     "List",
@@ -59,11 +61,13 @@ __all__ = [
     "Notify",
     "Numeric",
     "OnDevice",
+    "OwnMetric",
     "Project",
     "Range",
     "RequestLog",
     "Resources",
     "Sample",
+    "Schedule",
     "ServingGate",
     "Shadow",
     "Slack",

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flywheel.config import Schedule
 from flywheel.ledger import Champion, Ledger, Row, Waiver
 from flywheel.say import say
 from flywheel.spans import Span, Windows
+from flywheel.steps.due import due
 from flywheel.steps.ready import Data, noted
 
 PRELOAD = ("flywheel.ledger.engine", "duckdb", "pyarrow", "sqlglot.dialects.bigquery", "sqlglot.dialects.duckdb")
@@ -52,6 +54,7 @@ def plan(
     ledger: str,
     code_zip: Path,
     job: str,
+    schedule: Mapping[str, Any] | None = None,
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Plan:
@@ -64,7 +67,8 @@ def plan(
 
     Args:
         name: Name of the flywheel.
-        span: Name of the span; empty for the last one that is complete by the clock, `grace` and `watermark`.
+        span: Name of the span; empty for the last one that is complete by the clock, `grace` and `watermark`, or the
+            one that `schedule` says.
         source: As `source` in flywheel.yaml: `every`, how long a span is, how many to train on, `window`, and to judge
             on, `judge`; `grace` in seconds, and `watermark`.
         warehouse: URL of the warehouse.
@@ -72,6 +76,8 @@ def plan(
         ledger: MLflow tracking URI.
         code_zip: The project's archive, named by its digest.
         job: Identity of this pipeline run.
+        schedule: As `schedule` in flywheel.yaml, and `since` when it counts, for a run that it has started; nothing for
+            any other.
         clock: Gives the time, with its zone.
 
     Raises:
@@ -81,7 +87,8 @@ def plan(
     """
     book = Ledger(ledger)
     with Data(warehouse, query, source) as data:
-        chosen = Span.parse(span, source["every"]) if span else data.newest(clock())
+        tried = [row for row in book.rows(name) if row.job != job] if schedule and not span else []
+        chosen, idle = _choose(span, source, schedule, tried, data, clock())
         windows = Windows.of(chosen, int(source["window"]), int(source["judge"]))
         newest = book.champion(name)
         # A span that is tried again after its promotion meets the champion of before, as it did the first time.
@@ -91,7 +98,9 @@ def plan(
         earlier = [row for row in book.rows(name, span=chosen.name) if row.job != job]
         done = _done(earlier)
         run, outcome = "", "not-needed"
-        if done and not _anew(done, windows, book.waivers(name), data):
+        if idle:
+            reason = idle
+        elif done and not _anew(done, windows, book.waivers(name), data):
             reason = f"span {chosen} is done: {done.outcome} on {done.started:%Y-%m-%d at %H:%M} UTC ({done.why})"
         elif newest and chosen.name < newest.span:
             reason = f"span {chosen} is older than the champion's: version {newest.version} is of {newest.span}"
@@ -128,6 +137,23 @@ def plan(
         reason=reason,
         outcome=outcome,
     )
+
+
+def _choose(
+    span: str,
+    source: Mapping[str, Any],
+    schedule: Mapping[str, Any] | None,
+    tried: list[Row],
+    data: Data,
+    now: datetime,
+) -> tuple[Span, str]:
+    """Return the run's span, and why there is nothing to do for it; empty when there may be something."""
+    if span:
+        return Span.parse(span, source["every"]), ""
+    if schedule:
+        since = datetime.fromisoformat(schedule["since"]) if schedule.get("since") else None
+        return due(Schedule.read(schedule), tried, data.newest, now, since)
+    return data.newest(now), ""
 
 
 def _done(earlier: list[Row]) -> Row | None:

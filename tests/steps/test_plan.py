@@ -315,3 +315,23 @@ def test_the_state_is_noted_whatever_its_length(plan_for, uri):
     assert noted(long).startswith("as-of 2013-06-11T00:00:00Z xxx")
     assert len(noted(long)) < 500
     assert noted(long) != noted(long + "x")
+
+
+def test_a_scheduled_run_takes_the_span_of_its_tick_once(plan_for, uri):
+    schedule = {"cron": "0 6 * * *", "time_zone": "UTC", "catch_up": "latest"}
+    first = plan_for("", "job-1", schedule=schedule, clock=at("2013-06-10T06:00:10"))
+    finish(uri, first, "kept-champion")
+
+    second = plan_for("", "job-2", schedule=schedule, clock=at("2013-06-10T07:00"))
+    again = plan_for("", "job-1", schedule=schedule, clock=at("2013-06-10T06:05"))
+
+    assert (first.go, first.span) == (True, "2013-06-09")
+    assert (second.go, second.outcome) == (False, "not-needed")
+    assert again.run == first.run  # a step that Kubeflow tries again goes on
+
+
+def test_a_scheduled_run_that_catches_up_takes_the_oldest_span_that_was_missed(plan_for, uri):
+    schedule = {"cron": "0 6 * * *", "time_zone": "UTC", "catch_up": "all"}
+    finish(uri, plan_for("2013-06-06", "job-1"), "kept-champion")
+
+    assert plan_for("", "job-2", schedule=schedule, clock=at("2013-06-10T06:00")).span == "2013-06-07"

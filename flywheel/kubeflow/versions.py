@@ -1,0 +1,98 @@
+"""The pipeline on the cluster: one version for each content, so none is uploaded twice."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flywheel.kubeflow.cluster import Cluster, named
+from flywheel.kubeflow.code import check_for_a_cluster, code_uri, put
+from flywheel.kubeflow.compile import compiled
+
+if TYPE_CHECKING:
+    from flywheel.workspace import Workspace
+
+_LENGTH = 20
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a cluster is given of a flywheel.
+
+    Attributes:
+        workspace: Of which it is.
+        pipeline: The compiled pipeline.
+        version: Its name on the cluster: a digest of its content.
+        archive: The user's code.
+        code: Where that is put.
+    """
+
+    workspace: Workspace
+    pipeline: Path
+    version: str
+    archive: Path
+    code: str
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> Package:
+        """Return what a cluster would be given of a workspace as it is now; nothing is sent.
+
+        Raises:
+            ConfigError: The declaration is wrong, or only this machine could run it.
+        """
+        check_for_a_cluster(workspace)
+        workspace.check_trainer()
+        query, serving = workspace.query(), workspace.serving_query()
+        pipeline = compiled(workspace.project, query, workspace.state / "compiled", serving)
+        version = hashlib.sha256(pipeline.read_bytes()).hexdigest()[:_LENGTH]
+        archive, code = code_uri(workspace)
+        return cls(workspace, pipeline, version, archive, code)
+
+    @property
+    def name(self) -> str:
+        """Of the flywheel, and of its pipeline."""
+        return self.workspace.project.name
+
+    def send(self, cluster: Cluster) -> tuple[str, str]:
+        """Put code and pipeline where the cluster finds them; return the ids of pipeline and version."""
+        put(self.archive, self.code)
+        pipeline = _pipeline(cluster, self.name)
+        return pipeline, self._version(cluster, pipeline)
+
+    def _version(self, cluster: Cluster, pipeline: str) -> str:
+        def find() -> str | None:
+            listed = cluster.all(
+                "pipeline_versions",
+                lambda kfp: kfp.list_pipeline_versions,
+                pipeline_id=pipeline,
+                filter=named(self.version),
+            )
+            return next((each.pipeline_version_id for each in listed), None)
+
+        def make() -> str:
+            made = cluster.once(
+                lambda kfp: kfp.upload_pipeline_version, str(self.pipeline), self.version, pipeline_id=pipeline
+            )
+            return str(made.pipeline_version_id)
+
+        return cluster.find_or_make(find, make)
+
+
+def _pipeline(cluster: Cluster, name: str) -> str:
+    """Return the id of the pipeline of that name; one that is not there is made, without a version of its name."""
+    import kfp_server_api
+
+    def find() -> str | None:
+        listed = cluster.all(
+            "pipelines", lambda kfp: kfp.list_pipelines, filter=named(name), namespace=cluster.namespace
+        )
+        return next((each.pipeline_id for each in listed), None)
+
+    def make() -> str:
+        body: Any = kfp_server_api.V2beta1Pipeline(display_name=name, namespace=cluster.namespace)
+        made: Any = cluster.once(lambda kfp: kfp.pipelines.pipeline_service_create_pipeline, body)
+        return str(made.pipeline_id)
+
+    return cluster.find_or_make(find, make)
