@@ -43,7 +43,9 @@ def build(
     workspace = Workspace.open(folder, profile)
     file = requirements or workspace.folder / "requirements.txt"
     tag = image.build(workspace.project.name, file, base or _base(workspace), options)
-    typer.echo(f"built {tag}\n  `flywheel image push` pushes it; for training, set train.resources.image to it.")
+    typer.echo(
+        f"built {tag}\n  `flywheel image push` pushes it; a task of your own pipeline runs in it by set_container_image."
+    )
 
 
 @app.command("push")
@@ -58,7 +60,7 @@ def push(
     text = image.read(requirements or workspace.folder / "requirements.txt")
     tag = image.name_of(workspace.project.name, text, base or _base(workspace))
     image.push(tag)
-    typer.echo(f"pushed {tag}\n  for training, set train.resources.image to it.")
+    typer.echo(f"pushed {tag}\n  a task of your own pipeline runs in it by set_container_image.")
 
 
 def _base(workspace: Workspace) -> str:
