@@ -46,6 +46,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     judged: dict[str, Any] = {"label": label, "task": project.task, "slices": list(project.slices)}
     if project.naive:
         judged |= {"naive": project.naive}
+    if project.metrics:
+        judged |= {"metrics": {name: each.model_dump(mode="json") for name, each in project.metrics.items()}}
     if project.gates.leak:
         judged |= {"leak": project.gates.leak.model_dump(mode="json")}
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
@@ -125,6 +127,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         made = train(settings=_settings(project, plain) | {"role": "baseline"}, champion="", **window)
                         _ask_for(made, plain.resources)
                         simple = {"baseline": made.set_display_name("baseline").outputs["model"]}
+                    asked_with = {"code": archive} if project.metrics else {}
                     found = analyze(
                         examples=data.output,
                         model=candidate.outputs["model"],
@@ -133,6 +136,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         settings=judged,
                         ledger=ledger,
                         **simple,
+                        **asked_with,
                     )
                     better = decide(
                         evaluation=found.outputs["evaluation"], gates=gates, ledger=ledger, run=to["run"]

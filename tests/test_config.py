@@ -68,6 +68,11 @@ def test_a_profile_is_laid_over_and_an_override_over_both(project):
         ({"features": FLIGHTS["features"] * 2}, "column 'carrier' stands twice"),
         ({"gates": {"model": [{"metric": "auc"}]}}, "gates.model.0: a gate needs one of"),
         (
+            {"metrics": {"auc": {"function": "a:b", "better": "lower"}}},
+            "metrics.auc: the task 'binary' has a metric of",
+        ),
+        ({"metrics": {"cost": {"function": "a", "better": "lower"}}}, "metrics.cost.function"),
+        (
             {
                 "gates": {"model": [{"metric": "auc", "no_worse_than": "baseline", "margin": 0.1}]},
                 "train": {"baseline": False},

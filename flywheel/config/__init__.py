@@ -17,7 +17,7 @@ from flywheel.config.features import (
     Timestamp,
     Transform,
 )
-from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, Statistics
+from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, OwnMetric, Statistics
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
@@ -61,6 +61,7 @@ __all__ = [
     "Notify",
     "Numeric",
     "OnDevice",
+    "OwnMetric",
     "Project",
     "Range",
     "RequestLog",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from typing import Any, Literal
 
@@ -68,13 +69,27 @@ class DataGate(Strict):
         return [str(line) if isinstance(line, date) else line for line in lines] if isinstance(lines, list) else lines
 
 
+class OwnMetric(Strict):
+    """A metric of one's own: what a prediction is worth, row by row, and in the mean."""
+
+    function: str = Field(
+        pattern=r"^[\w.]+:\w+$",
+        description="`module:function`: takes a record batch of label, prediction and `columns`; gives a number a row.",
+    )
+    better: Literal["higher", "lower"] = Field(
+        description="Whether more is better, as of revenue, or less, as of cost."
+    )
+    columns: tuple[str, ...] = Field((), description="Columns of the query that it needs besides.")
+
+
 class ModelGate(Strict):
     """One bar that a candidate has to clear."""
 
     metric: str = Field(
         description="What is measured. Binary: auc, accuracy, log_loss, brier, precision, recall, calibration. "
         "Multiclass: accuracy, macro_f1, weighted_f1, auc, log_loss, top_2, top_3, top_5, precision_<class>, "
-        "recall_<class>. Regression: mae, rmse, mse, mape, smape, r2, pinball, mase, bias, calibration."
+        "recall_<class>. Regression: mae, rmse, mse, mape, smape, r2, pinball, mase, bias, calibration. "
+        "Any: one of `metrics`."
     )
     at_least: float | None = Field(None, description="Absolute bar, higher is better.")
     at_most: float | None = Field(None, description="Absolute bar, lower is better.")
@@ -95,9 +110,11 @@ class ModelGate(Strict):
             raise ValueError("no_worse_than needs a margin above 0: how much worse is still accepted")
         return self
 
-    def fit(self, task: str) -> None:
-        """Raise a ValueError unless this gate judges what a model of `task` has."""
-        metrics.check(self.metric, task)
+    def fit(self, task: str, own: Collection[str] = ()) -> None:
+        """Raise a ValueError unless this gate judges what a model of `task` has, or a metric of the user's own."""
+        if self.metric in own:
+            return
+        metrics.check(self.metric, task, own)
         if self.no_worse_than and not metrics.better(self.metric, task):
             raise ValueError(f"metric {self.metric} has no better or worse; give it at_least or at_most")
         if self.no_worse_than == "naive" and self.metric == "mase":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from flywheel.errors import meant
 
@@ -39,9 +39,9 @@ def better(metric: str, task: str) -> int:
     return BETTER[task][metric]
 
 
-def check(metric: str, task: str) -> None:
+def check(metric: str, task: str, own: Collection[str] = ()) -> None:
     """Raise a ValueError unless a gate may name `metric` when the task is `task`."""
-    known = [name for name in BETTER[task] if name not in NO_BAR]
+    known = [*own, *(name for name in BETTER[task] if name not in NO_BAR)]
     if metric in known or (task == "multiclass" and metric.startswith(OF_A_CLASS)):
         return
     more = ", and precision_ or recall_ with a class behind it" if task == "multiclass" else ""

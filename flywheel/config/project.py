@@ -10,8 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.deploy import Deploy, Local
 from flywheel.config.features import Feature, Transform
-from flywheel.config.gates import Gates, Statistics
-from flywheel.config.metrics import check
+from flywheel.config.gates import Gates, OwnMetric, Statistics
+from flywheel.config.metrics import BETTER, OF_A_CLASS, check
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Notify
 from flywheel.config.resources import Resources
@@ -108,6 +108,9 @@ class Project(Strict):
     naive: str | None = Field(
         None, description="Column with a forecast that costs nothing, as the value a week ago; for regression."
     )
+    metrics: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], OwnMetric] = Field(
+        {}, description="Metrics of one's own, by name: cost of errors, revenue."
+    )
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     transform: Transform = Field(Transform(), description="How the training window is transformed.")
@@ -139,6 +142,7 @@ class Project(Strict):
         gate, source = self.gates.data, self.source
         asked = [*gate.columns, *gate.drift, *gate.skew, *gate.key, *self.statistics.slices]
         asked += [column for choice in (source.sample, source.split) if choice for column in choice.key]
+        asked += [column for metric in self.metrics.values() for column in metric.columns]
         given = (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight, self.naive)
         asked += [column for column in given if column]
         sources = [column for feature in self.features for column in feature.sources]
@@ -163,9 +167,12 @@ class Project(Strict):
                 check(self.train.tune.metric, self.task)
             except ValueError as error:
                 raise ValueError(f"train.tune: {error}") from None
+        for name in self.metrics:
+            if name in BETTER[self.task] or name.startswith(OF_A_CLASS):
+                raise ValueError(f"metrics.{name}: the task {self.task!r} has a metric of that name")
         for number, gate in enumerate(self.gates.model):
             try:
-                gate.fit(self.task)
+                gate.fit(self.task, self.metrics)
             except ValueError as error:
                 raise ValueError(f"gates.model.{number}: {error}") from None
             if gate.no_worse_than == "baseline" and self.train.baseline is False:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Check
-from flywheel.config.metrics import HEADLINE, better
+from flywheel.config.metrics import HEADLINE
 from flywheel.evaluation import metrics, paired
 from flywheel.evaluation.paired import ALPHA, Estimate
 from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, NAIVE, Predictions
@@ -165,7 +165,7 @@ def difference(found: Predictions, metric: str, other: str = CHAMPION) -> Estima
 
     Where neither more nor less is better it is candidate minus the other.
     """
-    sign = better(metric, found.task) or 1
+    sign = metrics.better(found, metric) or 1
     return paired.estimate([_statistic(found, metric, name) for name in (CANDIDATE, other)], (sign, -sign))
 
 

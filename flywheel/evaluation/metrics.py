@@ -6,24 +6,33 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flywheel.config.metrics import HEADLINE
+from flywheel.config.metrics import better as better_of
 from flywheel.evaluation import binary, multiclass, regression
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.metric import Metric
+from flywheel.evaluation.own import metric
 
 if TYPE_CHECKING:
     from flywheel.evaluation.groups import Floats
     from flywheel.evaluation.predictions import Predictions
 
-__all__ = ["HEADLINE", "by_group", "finite", "of", "overall", "table"]
+__all__ = ["HEADLINE", "better", "by_group", "finite", "of", "overall", "table"]
 
 
 def of(found: Predictions) -> Mapping[str, Metric]:
     """Return the metrics that these predictions have, by name."""
+    own = {name: metric(name) for name in found.own}
     if found.task == "multiclass":
-        return multiclass.metrics(found.classes)
+        return {**multiclass.metrics(found.classes), **own}
     if found.task == "binary":
-        return binary.METRICS
-    return {name: each for name, each in regression.METRICS.items() if name != "mase" or found.naive}
+        return {**binary.METRICS, **own}
+    known = {name: each for name, each in regression.METRICS.items() if name != "mase" or found.naive}
+    return {**known, **own}
+
+
+def better(found: Predictions, metric: str) -> int:
+    """Return 1 when more of `metric` is better, -1 when less is, 0 when neither."""
+    return found.better[metric] if metric in found.better else better_of(metric, found.task)
 
 
 def by_group(found: Predictions, model: str, groups: Groups) -> dict[str, Floats]:

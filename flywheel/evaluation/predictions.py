@@ -12,6 +12,7 @@ from flywheel.errors import ConfigError, DataError
 from flywheel.evaluation.answers import PredictionError, answer, asked_columns, classes_of
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.labels import check, classes_in, encoded, sorted_classes
+from flywheel.evaluation.own import PREFIX, Own
 from flywheel.evaluation.regression import NAIVE
 from flywheel.transform import raw
 
@@ -43,6 +44,8 @@ class Predictions:
         slices: The rows of each value, by slice column.
         task: `binary`, `multiclass` or `regression`.
         classes: What the indices of classes mean, as text; only when there are several.
+        own: By metric of the user's own, what each model's prediction of a row is worth.
+        better: For each of those, 1 when more is better and -1 when less is.
     """
 
     labels: NDArray[Any]
@@ -51,6 +54,8 @@ class Predictions:
     slices: dict[str, Groups] = field(default_factory=dict)
     task: str = "binary"
     classes: tuple[str, ...] = ()
+    own: dict[str, dict[str, Floats]] = field(default_factory=dict)
+    better: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,7 +79,8 @@ class Predictions:
         about = json.loads((table.schema.metadata or {}).get(_ABOUT, _BINARY))
         labels = table["label"].to_numpy()
         scores = [name for name in (*MODELS, NAIVE) if name in table.column_names]
-        slices = [name for name in table.column_names if name not in _RESERVED]
+        own = about.get("own", {})
+        slices = [name for name in table.column_names if name not in _RESERVED and not name.startswith(PREFIX)]
         return cls(
             labels=labels if about["task"] == "regression" else labels.astype("int64"),
             scores={name: _scores(table[name], len(about["classes"])) for name in scores},
@@ -82,6 +88,8 @@ class Predictions:
             slices={name: _groups(table[name]) for name in slices},
             task=about["task"],
             classes=tuple(about["classes"]),
+            own={metric: {name: table[f"{PREFIX}{metric} {name}"].to_numpy() for name in scores} for metric in own},
+            better=own,
         )
 
     @classmethod
@@ -93,13 +101,16 @@ class Predictions:
         schema = pq.read_schema(file)
         about = json.loads((schema.metadata or {}).get(_ABOUT, _BINARY))
         scores = {name: np.empty(0) for name in (*MODELS, NAIVE) if name in schema.names}
-        return cls(np.empty(0), scores, Groups.whole(0), {}, about["task"], tuple(about["classes"]))
+        own = about.get("own", {})
+        worth = {metric: dict.fromkeys(scores, np.empty(0)) for metric in own}
+        return cls(np.empty(0), scores, Groups.whole(0), {}, about["task"], tuple(about["classes"]), worth, own)
 
     def select(self, rows: Any) -> Predictions:
         """Return the rows that a boolean mask or an index array chooses; slices are left out."""
         scores = {name: values[rows] for name, values in self.scores.items()}
         spans = Groups(self.spans.keys, self.spans.codes[rows])
-        return replace(self, labels=self.labels[rows], scores=scores, spans=spans, slices={})
+        own = {metric: {name: each[rows] for name, each in worth.items()} for metric, worth in self.own.items()}
+        return replace(self, labels=self.labels[rows], scores=scores, spans=spans, slices={}, own=own)
 
 
 def write(
@@ -111,6 +122,7 @@ def write(
     file: Path,
     task: str = "binary",
     naive: str = "",
+    own: Own | None = None,
 ) -> int:
     """Write label, slice columns and every model's prediction of each row of `spans` to `file`; return the rows.
 
@@ -126,6 +138,7 @@ def write(
         file: Where to.
         task: `binary`, `multiclass` or `regression`.
         naive: Column with a naive forecast; empty for none.
+        own: Metrics of the user's own; what each model's answer is worth by them is written beside it.
 
     Raises:
         ConfigError: The label, a slice column or the naive forecast is not in the examples, or has a name that this
@@ -140,12 +153,15 @@ def write(
     schema = examples.schema
     _check_columns(schema.names, label, slices, naive)
     inputs = {name: asked_columns(name, model, schema.names, label) for name, model in models.items()}
-    wanted = [column for column in schema.names if column in {label, naive, *slices}.union(*inputs.values())]
+    own = own or Own()
+    _check_own(schema.names, own)
+    asked = {label, naive, *slices, *own.columns}.union(*inputs.values())
+    wanted = [column for column in schema.names if column in asked]
     classes: tuple[str, ...] = ()
     if task == "multiclass":
         told = [value for name, model in models.items() for value in classes_of(name, model)]
         classes = sorted_classes({*told, *classes_in(examples, spans, label)})
-    target = _schema(schema, slices, models, task, classes, naive)
+    target = _schema(schema, slices, models, task, classes, naive, own)
     rows, seen = 0, set[Any]()
     with pq.ParquetWriter(file, target, compression="zstd") as writer:
         for span, batch in examples.batches(spans, wanted):
@@ -157,9 +173,10 @@ def write(
             frame = raw.frame(batch)
             columns = [pa.array([span] * batch.num_rows, pa.string()), labels]
             columns += [batch.column(wanted.index(name)).cast(target.field(name).type) for name in slices]
-            columns += [answer(name, model, frame[inputs[name]], task, classes) for name, model in models.items()]
+            answers = {name: answer(name, model, frame[inputs[name]], task, classes) for name, model in models.items()}
             if naive:
-                columns.append(_forecast(batch.column(wanted.index(naive)), naive, span))
+                answers[NAIVE] = _forecast(batch.column(wanted.index(naive)), naive, span)
+            columns += [*answers.values(), *own.values(batch, label, answers, classes)]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=target))
             rows += batch.num_rows
     check({classes[index] for index in seen} if classes else seen, task, label, spans)
@@ -167,7 +184,13 @@ def write(
 
 
 def _schema(
-    given: pa.Schema, slices: Sequence[str], models: Mapping[str, Any], task: str, classes: Sequence[str], naive: str
+    given: pa.Schema,
+    slices: Sequence[str],
+    models: Mapping[str, Any],
+    task: str,
+    classes: Sequence[str],
+    naive: str,
+    own: Own,
 ) -> pa.Schema:
     import pyarrow as pa
 
@@ -176,7 +199,18 @@ def _schema(
     fields = [("span", pa.string()), ("label", labels[task])]
     fields += [(name, _sliceable(given.field(name).type)) for name in slices]
     fields += [(name, score) for name in models] + [(NAIVE, pa.float64())] * bool(naive)
-    return pa.schema(fields, {_ABOUT: json.dumps({"task": task, "classes": list(classes)}).encode()})
+    fields += [(name, pa.float64()) for name in own.names([*models, *[NAIVE] * bool(naive)])]
+    about = {"task": task, "classes": list(classes)} | ({"own": own.better} if own.asked else {})
+    return pa.schema(fields, {_ABOUT: json.dumps(about).encode()})
+
+
+def _check_own(names: Sequence[str], own: Own) -> None:
+    for column in own.columns:
+        if column not in names:
+            raise ConfigError(
+                f"a metric needs the column {column!r}, which is not in the examples, only {', '.join(names)}",
+                "let the query give that column, or mend `columns` under `metrics`.",
+            )
 
 
 def _check_columns(names: Sequence[str], label: str, slices: Sequence[str], naive: str) -> None:

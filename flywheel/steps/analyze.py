@@ -9,6 +9,7 @@ from typing import Any, Literal
 from flywheel.artifacts import Evaluation, Examples, Model
 from flywheel.evaluation import champion as champions
 from flywheel.evaluation.leaks import rows_seen
+from flywheel.evaluation.own import Own
 from flywheel.evaluation.predictions import (
     BASELINE,
     CANDIDATE,
@@ -34,6 +35,7 @@ def analyze(
     path: Path,
     engine: Literal["auto", "local", "beam"] = "auto",
     baseline: Model | None = None,
+    code: Path | None = None,
 ) -> Evaluation:
     """Return predictions and metrics of candidate, champion and baseline on the rows of the judge's spans.
 
@@ -44,12 +46,13 @@ def analyze(
         model: The candidate, an MLflow folder.
         champion: MLflow URI of the model in service; empty when there is none.
         judge: Spans to judge on, oldest first, none of which either model was trained on.
-        settings: `label`, the columns to slice by, `slices`, `task` and `naive` as in flywheel.yaml, and `leak` as
-            `gates.leak` there: with it, it is looked whether the judge's rows stand among the others.
+        settings: `label`, the columns to slice by, `slices`, `task`, `naive` and `metrics` as in flywheel.yaml, and
+            `leak` as `gates.leak` there: with it, it is looked whether the judge's rows stand among the others.
         ledger: MLflow tracking URI, whose registry holds the champion.
         path: Where the evaluation goes.
         engine: `local` measures in this process, `beam` lets TFMA do it; `auto` takes the former while it fits.
         baseline: A simple model of the same window, an MLflow folder, that the candidate ought to beat.
+        code: The project's archive, that the functions of `metrics` are in.
 
     Raises:
         ConfigError: The label or a slice column is not in the examples.
@@ -59,6 +62,7 @@ def analyze(
     """
     label, slices = str(settings["label"]), list(dict.fromkeys(settings.get("slices", ())))
     task, naive = settings.get("task", "binary"), settings.get("naive") or ""
+    own = Own.of(settings.get("metrics") or {}, code)
     with champions.quiet_mlflow():
         models = {CANDIDATE: _load(model, CANDIDATE)}
         if champion:
@@ -66,7 +70,7 @@ def analyze(
         if baseline:
             models[BASELINE] = _load(baseline, BASELINE)
         with Evaluation.create(path, producer="analyze", spans=judge) as draft:
-            rows = write(examples, judge, label, slices, models, draft.path / FILE, task, naive)
+            rows = write(examples, judge, label, slices, models, draft.path / FILE, task, naive, own)
             overall = _measure(draft.path, slices, rows, engine)
             draft.counts["rows"] = rows
             draft.facts |= {"label": label, "task": task, "slices": slices, "champion": champion, "judge": list(judge)}

@@ -81,7 +81,7 @@ def _parse(gates: Sequence[dict[str, Any]], found: Predictions) -> list[ModelGat
         ) from None
     for bar in bars:
         try:
-            bar.fit(found.task)
+            bar.fit(found.task, found.own)
         except ValueError as error:
             raise ConfigError(f"gates.model is wrong: {error}", "name one of those, or mend `task`.") from None
         if bar.metric not in metrics.of(found):

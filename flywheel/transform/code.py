@@ -58,8 +58,8 @@ class Code:
                 _LOADED[digest] = cls(archive, digest)
             return _LOADED[digest]
 
-    def find(self, name: str) -> Callable[..., Any]:
-        """Return the function `name`, as `module:function`.
+    def find(self, name: str, what: str = "feature function") -> Callable[..., Any]:
+        """Return the function `name`, as `module:function`; `what` it is, for messages.
 
         Raises:
             DataError: There is no such module or function, or its module cannot be imported.
@@ -68,7 +68,7 @@ class Code:
         if not self._has(module):
             there = ", ".join(sorted(file.name for file in self.folder.glob("*.py"))) or "none"
             raise DataError(
-                f"feature function {name!r}: there is no {module.replace('.', '/')}.py in the project",
+                f"{what} {name!r}: there is no {module.replace('.', '/')}.py in the project",
                 f"mend `function` in flywheel.yaml; Python files there: {there}.",
             )
         try:
@@ -76,15 +76,15 @@ class Code:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".replace(f"{self._package}.", "")
             raise DataError(
-                f"feature function {name!r}: {module}.py cannot be imported{self.place(error)}: {reason}",
-                "a feature function may import what the model server has: numpy, pandas and pyarrow, and own modules.",
+                f"{what} {name!r}: {module}.py cannot be imported{self.place(error)}: {reason}",
+                f"a {what} may import what the model server has: numpy, pandas and pyarrow, and own modules.",
             ) from error
         found = getattr(imported, function, None)
         if callable(found):
             return found  # type: ignore[no-any-return]
         known = sorted(key for key, value in vars(imported).items() if isinstance(value, types.FunctionType))
         raise DataError(
-            f"feature function {name!r}: {module}.py has no function {function!r}",
+            f"{what} {name!r}: {module}.py has no function {function!r}",
             meant(function, known).rstrip() or f"define `def {function}(batch: pa.RecordBatch) -> pa.Array:` there.",
         )
 
