@@ -44,7 +44,7 @@ def build(
     file = requirements or workspace.folder / "requirements.txt"
     tag = image.build(workspace.project.name, file, base or _base(workspace), options)
     typer.echo(
-        f"built {tag}\n  `flywheel image push` pushes it; a task of your own pipeline runs in it by set_container_image."
+        f"built {tag}\n  `flywheel image push` pushes it; tasks of your own pipelines run in it by set_container_image."
     )
 
 
