@@ -5,6 +5,7 @@ from flywheel.components.conclude import conclude
 from flywheel.components.decide import decide
 from flywheel.components.deploy import deploy
 from flywheel.components.extract import extract
+from flywheel.components.monitor import monitor
 from flywheel.components.plan import plan
 from flywheel.components.probe import probe
 from flywheel.components.promote import promote
@@ -18,6 +19,7 @@ __all__ = [
     "decide",
     "deploy",
     "extract",
+    "monitor",
     "plan",
     "probe",
     "promote",

@@ -106,6 +106,51 @@ class Flywheel:
             partial.replace(self.workspace.schema)
 
 
+class Monitoring:
+    """Runs the monitoring pipeline of a workspace, and keeps its report beside those of the span.
+
+    Args:
+        workspace: What to look at.
+        launch: Runs a compiled pipeline; `flywheel.runner.run` by default.
+    """
+
+    def __init__(self, workspace: Workspace, launch: Callable[..., Result] | None = None) -> None:
+        self.workspace, self._launch = workspace, launch
+
+    def run(self, span: str = "") -> Row:
+        """Look at `span`, by default the last one that is over, and return its row of the ledger.
+
+        Raises:
+            ConfigError: The span or a file is wrong, or nothing says where requests are logged.
+        """
+        from flywheel.kubeflow.compile import compiled_monitoring
+        from flywheel.runner import run
+
+        here = self.workspace
+        if span:
+            Span.parse(span, here.project.source.every)
+        requests, serving = here.logged(), here.serving_query()
+        if not requests and not serving:
+            raise ConfigError(
+                "nothing says where requests are logged",
+                "give `deploy: {log: {sample: 1.0}}` where `flywheel serve` serves, or `source.serving`, a query.",
+            )
+        pipeline = compiled_monitoring(here.compilable(), here.state / "compiled", here.labels_query(), serving)
+        arguments = {"span": span, "requests": requests, "warehouse": here.warehouse, "ledger": here.ledger}
+        result = (self._launch or run)(pipeline, arguments, root=here.state)
+        row = _row(result, span)
+        task = result.tasks.get("monitor") or next((t for n, t in result.tasks.items() if n.endswith("/monitor")), None)
+        made = task.artifacts.get("report") if task else None
+        if made is not None and made.path.is_file():
+            self.report(row.span).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made.path, self.report(row.span))
+        return row
+
+    def report(self, span: str) -> Path:
+        """Return the file that a span's report is kept in."""
+        return self.workspace.state / "reports" / "monitoring" / f"{span}.html"
+
+
 def _row(result: Result, span: str) -> Row:
     """Return the row that the run's exit task left, or one that says why there is none."""
     concluded = result.tasks["conclude"].outputs.get("Output") if "conclude" in result.tasks else None

@@ -92,6 +92,20 @@ class Workspace:
             return ""  # nothing has been logged yet
         return self._sql("serving", named) if named else ""
 
+    def labels_query(self) -> str:
+        """Return the SQL text that gives labels as they arrive; empty when there is none.
+
+        Raises:
+            ConfigError: A file is named that is not there, or is empty.
+        """
+        named = self.project.monitor.labels
+        return self._sql("labels", named, "monitor") if named else ""
+
+    def logged(self) -> str:
+        """Return the folder that requests of this model are logged to here; empty where that is not this machine's."""
+        deploy = self.project.deploy
+        return str(self.requests / self.project.name) if isinstance(deploy, config.Local) and deploy.log else ""
+
     def compilable(self) -> config.Project:
         """Return the project as a pipeline on this machine has it: what is no parameter of the pipeline is absolute."""
         source = self.project.source
@@ -100,14 +114,14 @@ class Workspace:
         absolute = {"serving_warehouse": self._absolute(source.serving_warehouse)}
         return self.project.model_copy(update={"source": source.model_copy(update=absolute)})
 
-    def _sql(self, key: str, named: str) -> str:
+    def _sql(self, key: str, named: str, section: str = "source") -> str:
         file = self.folder / named
         try:
             text = file.read_text()
         except (FileNotFoundError, IsADirectoryError):
             found = ", ".join(sorted(path.name for path in self.folder.glob("*.sql"))) or "none"
             raise ConfigError(
-                f"source.{key} names {named!r}, which is no file in {self.folder}",
+                f"{section}.{key} names {named!r}, which is no file in {self.folder}",
                 f"write that file, or name another; SQL files there: {found}.",
             ) from None
         except UnicodeDecodeError as error:

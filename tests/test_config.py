@@ -67,6 +67,13 @@ def test_a_profile_is_laid_over_and_an_override_over_both(project):
         ),
         ({"features": FLIGHTS["features"] * 2}, "column 'carrier' stands twice"),
         ({"gates": {"model": [{"metric": "auc"}]}}, "gates.model.0: a gate needs one of"),
+        (
+            {
+                "gates": {"model": [{"metric": "auc", "no_worse_than": "baseline", "margin": 0.1}]},
+                "train": {"baseline": False},
+            },
+            "gates.model.0: needs a baseline, and train.baseline is false",
+        ),
         ({"gates": {"model": [{"metric": "auc", "no_worse_than": "champion"}]}}, "needs a margin above 0"),
         ({"gates": {"model": [{"metrc": "auc"}]}}, "gates.model.0.metrc: unknown key; did you mean 'metric'"),
         ({"ledger": {"tracking_uri": "https://me:secret@host"}}, "set MLFLOW_TRACKING_USERNAME and _PASSWORD$"),

@@ -15,12 +15,19 @@ def compile(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("pipeline.yaml"),
     profile: Profile = None,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
+    monitoring: Annotated[
+        bool, typer.Option("--monitoring", help="The pipeline of `flywheel monitor`, for a schedule of its own.")
+    ] = False,
 ) -> None:
     """Write the pipeline that a cluster runs: the same compiled form that `flywheel run` runs here."""
-    from flywheel.kubeflow.compile import compile_to
+    from flywheel.kubeflow.compile import compile_monitoring, compile_to
     from flywheel.workspace import Workspace
 
     workspace = Workspace.open(folder, profile, overrides)
+    if monitoring:
+        path = compile_monitoring(workspace.project, output, workspace.labels_query(), workspace.serving_query())
+        typer.echo(f"compiled the monitoring of {workspace.project.name} to {path}")
+        return
     workspace.check_trainer()
     path = compile_to(workspace.project, workspace.query(), output, workspace.serving_query())
     typer.echo(f"compiled {workspace.project.name} to {path}")

@@ -8,7 +8,24 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli import by_hand, cache, compile, run, schema, serve, show, status, transform, waive
+from flywheel.cli import (
+    by_hand,
+    cache,
+    compare,
+    compile,
+    export,
+    feedback,
+    history,
+    lineage,
+    monitor,
+    run,
+    schema,
+    serve,
+    show,
+    status,
+    transform,
+    waive,
+)
 from flywheel.errors import FlywheelError
 
 app = typer.Typer(
@@ -20,7 +37,13 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
+app.command("feedback")(feedback.feedback)
+app.command("compare")(compare.compare)
+app.command("monitor")(monitor.monitor)
 app.command("show")(show.show)
+app.command("history")(history.history)
+app.command("lineage")(lineage.lineage)
+app.command("export")(export.export)
 app.command("waive")(waive.waive)
 app.command("approve")(by_hand.approve)
 app.command("promote")(by_hand.promote)

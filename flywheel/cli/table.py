@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from flywheel.ledger import Row
@@ -20,8 +21,14 @@ _COLOURS = {
 }
 
 
-def outcomes(rows: Iterable[Row]) -> Table:
-    """Return one line a run: what was decided, and on what."""
+def outcomes(rows: Iterable[Row], serves: Mapping[str, str] | None = None, hourly: float | None = None) -> Table:
+    """Return one line a run: what was decided, and on what.
+
+    Args:
+        rows: The runs, oldest first.
+        serves: By run, the version in service once it was closed; without it there is no such column.
+        hourly: What an hour of a run costs; without it there is no such column.
+    """
     from rich.table import Table
 
     rows = list(rows)
@@ -32,39 +39,84 @@ def outcomes(rows: Iterable[Row]) -> Table:
         ("span", "left"),
         ("rows", "right"),
         ("data", "left"),
+        *([("trained", "left")] if serves is not None else []),
         ("model", "left"),
         (metric, "right"),
         *((name, "right") for name in compared),
         ("outcome", "left"),
+        *([("serves", "left")] if serves is not None else []),
         ("seconds", "right"),
+        *([("cost", "right")] if hourly is not None else []),
     ]:
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for row in rows:
         outcome = row.outcome or row.status
         colour = _COLOURS.get(outcome, "default")
-        rows_read = row.decisions["data"].facts.get("rows") if "data" in row.decisions else None
         table.add_row(
             row.span,
-            f"{rows_read:,}" if isinstance(rows_read, int) else "",
+            "" if row.rows is None else f"{row.rows:,}",
             _said(row, "data"),
+            *(["yes" if row.trained else "no"] if serves is not None else []),
             _said(row, "model"),
             *(_figure(row.figures[name]) for name in ("candidate", *compared)),
             f"[{colour}]{outcome}[/]" + (f" v{row.version}" if row.version else ""),
+            *([_version(serves.get(row.run, ""))] if serves is not None else []),
             "" if row.seconds is None else f"{row.seconds:.1f}",
+            *([cost(row, hourly)] if hourly is not None else []),
         )
     return table
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Print the table, and under it why each run ended as it did."""
+def show(rows: Sequence[Row], serves: Mapping[str, str] | None = None, hourly: float | None = None) -> None:
+    """Print the table, and under it why each run ended as it did; on a narrow terminal a block a run instead.
+
+    Args:
+        rows: The runs, oldest first.
+        serves: As `outcomes` takes it.
+        hourly: As `outcomes` takes it.
+    """
     from rich.console import Console
 
-    console, table = Console(highlight=False, soft_wrap=True), outcomes(rows)
-    # A figure that is cut short says nothing: a narrow terminal, or none, gets longer lines.
-    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
+    console, table = Console(highlight=False, soft_wrap=True), outcomes(rows, serves, hourly)
+    needed = console.measure(table, options=console.options.update(width=500)).maximum
+    if console.is_terminal and console.width < needed:
+        for row in rows:
+            _block(console, row, serves or {}, hourly)
+        return
+    # A figure that is cut short says nothing: where there is no terminal, lines are as long as they have to be.
+    console.width = max(console.width, needed)
     console.print("\n", table, sep="")
     for row in rows:
         console.print(f"{row.span}: {row.unfinished or row.why}", markup=False, style="dim")
+
+
+def cost(row: Row, hourly: float) -> str:
+    """Return what a run cost, as people read it; empty while it is open."""
+    return "" if row.seconds is None else f"{row.seconds / 3600 * hourly:.4f}"
+
+
+def _block(console: Console, row: Row, serves: Mapping[str, str], hourly: float | None) -> None:
+    outcome = row.outcome or row.status
+    version = f" v{row.version}" if row.version else ""
+    console.print(f"\n[bold]{row.span}[/]  [{_COLOURS.get(outcome, 'default')}]{outcome}[/]{version}")
+    told = {
+        "rows": "" if row.rows is None else f"{row.rows:,}",
+        "data": _said(row, "data"),
+        "model": _said(row, "model"),
+        row.metric: _figure(row.figures["candidate"]),
+        "champion": _figure(row.figures["champion"]),
+        "baseline": _figure(row.figures["baseline"]),
+        "serves": _version(serves.get(row.run, "")),
+        "seconds": "" if row.seconds is None else f"{row.seconds:.1f}",
+        "cost": cost(row, hourly) if hourly is not None else "",
+    }
+    parts = [f"[dim]{name}[/] {value}" for name, value in told.items() if value]
+    console.print("  " + "  ".join(parts), soft_wrap=False)
+    console.print(f"  {row.unfinished or row.why}", markup=False, style="dim", soft_wrap=False)
+
+
+def _version(version: str) -> str:
+    return f"v{version}" if version else ""
 
 
 def _said(row: Row, gate: str) -> str:

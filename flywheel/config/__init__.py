@@ -17,7 +17,9 @@ from flywheel.config.features import (
     Timestamp,
     Transform,
 )
-from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, ModelGate, Statistics
+from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, Statistics
+from flywheel.config.monitor import Monitor
+from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import Resources, Spot, Toleration, Volume
@@ -36,19 +38,25 @@ __all__ = [
     "Cross",
     "DataGate",
     "Deploy",
+    "Email",
     "Embedding",
     "Feature",
     "Fresh",
     "Gates",
+    "GitHub",
     "Hash",
     "Image",
     "KServe",
+    "LeakGate",
     "Ledger",
     "List",
     "Local",
+    "Metrics",
     "ModelGate",
+    "Monitor",
     "MultiHot",
     "Ngrams",
+    "Notify",
     "Numeric",
     "OnDevice",
     "Project",
@@ -58,6 +66,7 @@ __all__ = [
     "Sample",
     "ServingGate",
     "Shadow",
+    "Slack",
     "Source",
     "Split",
     "Spot",

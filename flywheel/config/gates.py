@@ -104,9 +104,21 @@ class ModelGate(Strict):
             raise ValueError("metric mase compares with naive already; give it at_most: 1")
 
 
+class LeakGate(Strict):
+    """When a judgement is not to be believed, because the judge was let in on the answer."""
+
+    rows_at_most: float = Field(
+        0.01, ge=0, le=1, description="Largest share of the judge's rows that stand in the training window too."
+    )
+    jump: float = Field(
+        1.5, gt=0, description="Largest gain over the champion in one step: log odds of auc or accuracy, log of mae."
+    )
+
+
 class Gates(Strict):
     """What keeps bad data and worse models out."""
 
     data: DataGate = Field(DataGate(), description="Bars for the data.")
     model: tuple[ModelGate, ...] = Field((), description="Bars for the model; none, and nothing is promoted.")
+    leak: LeakGate | Literal[False] = Field(LeakGate(), description="Guards against a judge that knows the answer.")
     serving: ServingGate | None = Field(None, description="Bars for the packaged model; none, and it is not tried.")

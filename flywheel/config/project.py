@@ -12,6 +12,8 @@ from flywheel.config.deploy import Deploy, Local
 from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Gates, Statistics
 from flywheel.config.metrics import check
+from flywheel.config.monitor import Monitor
+from flywheel.config.notify import Notify
 from flywheel.config.resources import Resources
 from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
@@ -114,7 +116,14 @@ class Project(Strict):
         "none", description="Whether a person has to approve each promotion, by `flywheel approve`."
     )
     deploy: Deploy = Field(Local(), description="Where the champion is served.")
+    monitor: Monitor = Field(Monitor(), description="What is watched of the model in service.")
+    notify: Notify = Field(Notify(), description="Who is told when the state changes.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
+    hourly_cost: float | None = Field(
+        None,
+        ge=0,
+        description="What an hour of a run costs, in your currency: `flywheel status` then shows each run's.",
+    )
 
     @property
     def slices(self) -> tuple[str, ...]:
@@ -156,6 +165,8 @@ class Project(Strict):
                 gate.fit(self.task)
             except ValueError as error:
                 raise ValueError(f"gates.model.{number}: {error}") from None
+            if gate.no_worse_than == "baseline" and self.train.baseline is False:
+                raise ValueError(f"gates.model.{number}: needs a baseline, and train.baseline is false")
             if not self.naive and (gate.no_worse_than == "naive" or gate.metric == "mase"):
                 raise ValueError(f"gates.model.{number}: needs `naive`, the column with a naive forecast")
         return self

@@ -20,6 +20,9 @@ from flywheel.ledger.rows import (
     JOB,
     KEPT_BACK_BY,
     KIND,
+    LEDGER,
+    MONITOR,
+    MONITORED,
     OUTCOME,
     SPAN,
     UNFINISHED,
@@ -39,7 +42,19 @@ if TYPE_CHECKING:
 
     from flywheel.artifacts import Verdict
 
-__all__ = ["DONE", "HISTORY", "Act", "Champion", "Decision", "Ledger", "Outcome", "Row", "Waiver"]
+__all__ = [
+    "DONE",
+    "HISTORY",
+    "MONITOR",
+    "MONITORED",
+    "Act",
+    "Champion",
+    "Decision",
+    "Ledger",
+    "Outcome",
+    "Row",
+    "Waiver",
+]
 
 _KEPT = "flywheel.kept."
 
@@ -75,9 +90,17 @@ class Ledger:
             self._opened = os.getpid(), self._connect(self.tracking_uri)
         return self._opened[1]
 
-    def open(self, name: str, span: str, job: str, tags: Mapping[str, str] | None = None) -> str:
-        """Open a row for `span` of flywheel `name` and return its run; the same job gets its own row again."""
-        if row := self.find(name, job):
+    def open(self, name: str, span: str, job: str, tags: Mapping[str, str] | None = None, kind: str = LEDGER) -> str:
+        """Open a row for `span` of flywheel `name` and return its run; the same job gets its own row again.
+
+        Args:
+            name: The flywheel's.
+            span: Which span.
+            job: Identity of the pipeline run.
+            tags: Notes, as `note` takes them.
+            kind: `ledger` of a try to train, `monitor` of a look at what serving sees.
+        """
+        if row := self.find(name, job, kind):
             if row.outcome not in DONE:
                 self._tag(row.run, {OUTCOME: "", WHY: ""})
             self.client.update_run(row.run, status="RUNNING")
@@ -85,9 +108,9 @@ class Ledger:
         given = {f"flywheel.{key}": value for key, value in (tags or {}).items()}
         run = self.client.create_run(
             self.experiment(name),
-            start_time=int(self.clock() * 1000),
+            start_time=self._next(name),
             run_name=f"{span} {job[-8:]}",
-            tags=given | {KIND: "ledger", SPAN: span, JOB: job},
+            tags=given | {KIND: kind, SPAN: span, JOB: job},
         )
         return str(run.info.run_id)
 
@@ -133,7 +156,8 @@ class Ledger:
         """Close the row: `ok` when nothing failed, else what was left unfinished beside its outcome, if any."""
         if unfinished or self.row(run).unfinished:
             self._tag(run, {UNFINISHED: unfinished[:1000]})
-        self.client.set_terminated(run, "FINISHED" if ok else "FAILED", int(self.clock() * 1000))
+        began = int(self.client.get_run(run).info.start_time)
+        self.client.set_terminated(run, "FINISHED" if ok else "FAILED", max(began, int(self.clock() * 1000)))
 
     def row(self, run: str) -> Row:
         """Return the row of `run`.
@@ -143,13 +167,16 @@ class Ledger:
         """
         return Row.of(self.client.get_run(run))
 
-    def rows(self, name: str) -> list[Row]:
-        """Return the rows of flywheel `name`, oldest first; none when it never ran."""
-        return self._search(name)
+    def rows(self, name: str, kind: str = LEDGER, span: str = "") -> list[Row]:
+        """Return the rows of flywheel `name`, of one span or of all, oldest first; none when it never ran.
 
-    def find(self, name: str, job: str) -> Row | None:
-        """Return the row that pipeline run `job` opened, if it did."""
-        found = self._search(name, f"tags.`{JOB}` = '{job}'")
+        `kind` as in `open`.
+        """
+        return self._search(name, f"tags.`{SPAN}` = '{span}'" if span else "", kind)
+
+    def find(self, name: str, job: str, kind: str = LEDGER) -> Row | None:
+        """Return the row that pipeline run `job` opened, if it did. `kind` as in `open`."""
+        found = self._search(name, f"tags.`{JOB}` = '{job}'", kind)
         return found[-1] if found else None
 
     def waive(self, name: str, span: str, reason: str, who: str = "", checks: Sequence[str] = ()) -> Waiver:
@@ -166,7 +193,7 @@ class Ledger:
             ConfigError: There is no reason, or a very long one.
         """
         given = tags_of_waiver(span, reason, who, checks) | {KIND: WAIVER}
-        now = int(self.clock() * 1000)
+        now = self._next(name)
         made = self.client.create_run(self.experiment(name), now, given, run_name=f"waiver {span}")
         self.client.set_terminated(made.info.run_id, "FINISHED", now)
         return Waiver.of(made)
@@ -189,8 +216,10 @@ class Ledger:
             ConfigError: There is no reason, or a very long one.
         """
         given = tags_of_act(kind, version, reason, who) | {KIND: ACT}
-        now = int(self.clock() * 1000)
-        return Act.of(self.client.create_run(self.experiment(name), now, given, run_name=f"{kind} {version}".strip()))
+        made = self.client.create_run(
+            self.experiment(name), self._next(name), given, run_name=f"{kind} {version}".strip()
+        )
+        return Act.of(made)
 
     def acts(self, name: str) -> list[Act]:
         """Return what people did to flywheel `name` by hand, oldest first."""
@@ -206,18 +235,21 @@ class Ledger:
         self.client.log_artifact(run, str(file))
         self._tag(run, {_KEPT + file.name: file.stat().st_size})
 
-    def history(self, name: str, span: str, into: Path) -> Path | None:
+    def history(self, name: str, span: str, into: Path, kind: str = LEDGER) -> Path | None:
         """Copy the `history.jsonl.gz` of the newest span up to `span` into folder `into`; None when there is none.
+
+        Of `kind` `monitor` it is the history of requests.
 
         Of several rows for that span it is the last one's. What became of the rows does not matter.
 
         Raises:
             LedgerError: It was kept and is no longer there.
         """
-        kept = [row for row in self._search(name, f"tags.`{_KEPT}{HISTORY}` LIKE '%'") if row.span <= span]
-        if not kept:
+        newest_first = [f"tags.`{SPAN}` DESC", "attributes.start_time DESC"]
+        kept = map(Row.of, self._runs(name, kind, f"tags.`{_KEPT}{HISTORY}` LIKE '%'", newest_first, page=8))
+        newest = next((row for row in kept if row.span <= span), None)
+        if newest is None:
             return None
-        newest = max(kept, key=lambda row: (row.span, row.started))
         into.mkdir(parents=True, exist_ok=True)
         return self.client.download(f"{self.client.get_run(newest.run).info.artifact_uri}/{HISTORY}", into)
 
@@ -248,22 +280,36 @@ class Ledger:
             )
         return str(found.experiment_id)
 
-    def _search(self, name: str, condition: str = "") -> list[Row]:
-        return [Row.of(run) for run in self._runs(name, "ledger", condition)]
+    def _next(self, name: str) -> int:
+        """Return the time now in milliseconds, but one later than the newest entry where a clock was set back."""
+        experiment, now = self.experiment(name), int(self.clock() * 1000)
+        own = f"tags.`{KIND}` != 'training' and tags.`{KIND}` != 'trial'"
+        newest = self.client.search_runs([experiment], own, order_by=["attributes.start_time DESC"], max_results=1)
+        return max(now, int(newest[0].info.start_time) + 1) if newest else now
 
-    def _runs(self, name: str, kind: str, condition: str = "") -> Iterator[Run]:
-        """Yield the runs of one kind, oldest first."""
+    def _search(self, name: str, condition: str = "", kind: str = LEDGER) -> list[Row]:
+        return [Row.of(run) for run in self._runs(name, kind, condition)]
+
+    def _runs(
+        self,
+        name: str,
+        kind: str,
+        condition: str = "",
+        order: Sequence[str] = ("attributes.start_time ASC",),
+        page: int = 1000,
+    ) -> Iterator[Run]:
+        """Yield the runs of one kind, oldest first; only as many are read at once as `page` says."""
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             return
         wanted = f"tags.`{KIND}` = '{kind}'" + (f" and {condition}" if condition else "")
         token = None
         while True:
-            page = self.client.search_runs(
-                [experiment.experiment_id], wanted, order_by=["attributes.start_time ASC"], page_token=token
+            found = self.client.search_runs(
+                [experiment.experiment_id], wanted, order_by=list(order), max_results=page, page_token=token
             )
-            yield from page
-            token = page.token
+            yield from found
+            token = found.token
             if not token:
                 return
 

@@ -206,7 +206,7 @@ class _Lock:
         return bool(alive) and min(ticket.number for ticket in alive) == self._number
 
     def _alive(self, ticket: _Ticket) -> bool:
-        return self._clock() - ticket.taken < EXPIRY
+        return abs(self._clock() - ticket.taken) < EXPIRY  # one from the future is of before a clock was set back
 
     def _tickets(self) -> list[_Ticket]:
         found = self._client.search_registered_models(f"name LIKE '{self._prefix}%'")

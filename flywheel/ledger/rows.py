@@ -13,9 +13,21 @@ if TYPE_CHECKING:
     from flywheel.artifacts import Verdict
 
 Outcome = Literal[
-    "promoted", "awaiting-approval", "kept-champion", "data-rejected", "not-needed", "not-ready", "failed"
+    "promoted",
+    "awaiting-approval",
+    "kept-champion",
+    "data-rejected",
+    "not-needed",
+    "not-ready",
+    "failed",
+    "fine",
+    "alert",
+    "retrain",
 ]
-DONE = tuple(outcome for outcome in get_args(Outcome) if outcome not in ("not-ready", "failed"))
+LEDGER, MONITOR = "ledger", "monitor"
+"""Kinds of rows: tries to train, looks at what serving sees."""
+MONITORED = ("fine", "alert", "retrain")
+DONE = tuple(outcome for outcome in get_args(Outcome) if outcome not in ("not-ready", "failed", *MONITORED))
 KIND, JOB, SPAN = "flywheel.kind", "flywheel.job", "flywheel.span"
 OUTCOME, WHY, UNFINISHED = "flywheel.outcome", "flywheel.why", "flywheel.unfinished"
 VERSION, ENDPOINT = "flywheel.version", "flywheel.endpoint"
@@ -56,8 +68,9 @@ class Decision:
 
     @classmethod
     def from_tag(cls, gate: str, text: str) -> Decision:
-        """Return what `to_tag` wrote."""
-        return cls(gate, **json.loads(text))
+        """Return what `to_tag` wrote; what another version added to it is left out."""
+        told = json.loads(text)
+        return cls(gate, bool(told.get("ok")), str(told.get("why", "")), dict(told.get("facts") or {}))
 
 
 @dataclass(frozen=True)
@@ -131,6 +144,17 @@ class Row:
         """Return the row that `to_dict` gave."""
         decisions = {gate: Decision(**decision) for gate, decision in values["decisions"].items()}
         return cls(**values | {"decisions": decisions, "started": datetime.fromisoformat(values["started"])})
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows the data gate looked at; None when it never did."""
+        read = self.decisions["data"].facts.get("rows") if "data" in self.decisions else None
+        return read if isinstance(read, int) else None
+
+    @property
+    def trained(self) -> bool:
+        """Whether a model was trained and judged."""
+        return "model" in self.decisions
 
     @property
     def metric(self) -> str:

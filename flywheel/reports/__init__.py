@@ -68,6 +68,7 @@ def page(
     verdict: Verdict | None = None,
     subtitle: str = "",
     facts: Mapping[str, object] | None = None,
+    heading: str = "",
 ) -> str:
     """Return a whole HTML document.
 
@@ -77,6 +78,7 @@ def page(
         verdict: Stands on top with its outcome in one sentence; give its checks by `verdict_table` in a section.
         subtitle: A sentence under the title.
         facts: Figures shown in a row under the verdict; numbers are rounded for reading.
+        heading: What the verdict is called; by default whether it passed.
     """
     columns = {
         check.column: check.result
@@ -92,6 +94,7 @@ def page(
         columns=dict(sorted(columns.items(), key=lambda item: _ORDER.index(item[1]))),
         subtitle=subtitle,
         facts=facts or {},
+        heading=heading,
         style=style,
     )
 

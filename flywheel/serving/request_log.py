@@ -1,5 +1,7 @@
 """The request log: a sample of what a model was asked and what it answered, as Parquet files by day.
 
+Beside them stand counts of all requests, sampled or not, answered or not: see `flywheel.serving.traffic`.
+
 A file is written under another name and renamed, so whoever reads the folder sees whole files only. A server that is
 killed loses what it has not written yet, at most what came in the last `every`; one that is stopped loses nothing.
 """
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 
 from flywheel.config import RequestLog
 from flywheel.say import say
+from flywheel.serving.traffic import Traffic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,6 +134,7 @@ class RequestWriter:
         self._waiting: deque[pa.RecordBatch] = deque()
         self._rows = 0
         """How many rows wait, guarded by the lock: requests add, the thread takes."""
+        self.traffic = Traffic(clock)
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._held: pa.Table | None = None
         self._since, self._files, self._failing = 0.0, 0, False
@@ -177,6 +181,7 @@ class RequestWriter:
                 late = self._clock() - self._since >= self.settings.every.total_seconds()
                 if closing or full or late:
                     self._roll()
+                self.traffic.write(self.folder, self.settings.every.total_seconds(), whole=closing)
             except Exception as error:  # a request is never to suffer from its log
                 self._drop(error)
 

@@ -108,11 +108,15 @@ class Runtime(MLflowRuntime):
         version, start = self.version or "", time.perf_counter()
         try:
             rows, answers, response = self._answer(payload)
-        except MLServerError:
+        except MLServerError as error:
             self._figures.failed(self.name, version)
+            if self._requests:
+                self._requests.traffic.failed(version, error.status_code)
             raise
-        self._figures.answered(self.name, version, _count(answers), time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        self._figures.answered(self.name, version, _count(answers), seconds)
         if self._requests:
+            self._requests.traffic.answered(version, _count(answers), seconds)
             self._requests.add(payload.id, version, self._layout, rows, answers)
         return response
 

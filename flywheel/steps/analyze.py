@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from flywheel.artifacts import Evaluation, Examples, Model
 from flywheel.evaluation import champion as champions
+from flywheel.evaluation.leaks import rows_seen
 from flywheel.evaluation.predictions import (
     BASELINE,
     CANDIDATE,
@@ -43,7 +44,8 @@ def analyze(
         model: The candidate, an MLflow folder.
         champion: MLflow URI of the model in service; empty when there is none.
         judge: Spans to judge on, oldest first, none of which either model was trained on.
-        settings: `label`, the columns to slice by, `slices`, and `task` and `naive` as in flywheel.yaml.
+        settings: `label`, the columns to slice by, `slices`, `task` and `naive` as in flywheel.yaml, and `leak` as
+            `gates.leak` there: with it, it is looked whether the judge's rows stand among the others.
         ledger: MLflow tracking URI, whose registry holds the champion.
         path: Where the evaluation goes.
         engine: `local` measures in this process, `beam` lets TFMA do it; `auto` takes the former while it fits.
@@ -68,6 +70,8 @@ def analyze(
             overall = _measure(draft.path, slices, rows, engine)
             draft.counts["rows"] = rows
             draft.facts |= {"label": label, "task": task, "slices": slices, "champion": champion, "judge": list(judge)}
+            if leak := settings.get("leak"):
+                draft.facts["leak"] = {"gate": leak, "seen": rows_seen(examples, judge)}
             draft.facts["overall"] = {name: overall.get(name) for name in (CANDIDATE, CHAMPION, BASELINE)}
     return Evaluation.open(path)
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
-from flywheel.ledger import DONE, Ledger, Outcome, Row
-from flywheel.ledger.rows import KEPT_BACK_BY
+from flywheel.config import Notify
+from flywheel.ledger import DONE, MONITOR, MONITORED, Ledger, Outcome, Row
+from flywheel.ledger.rows import KEPT_BACK_BY, LEDGER
+from flywheel.monitoring.metrics import publish
+from flywheel.monitoring.notify import notify, state_of
 from flywheel.say import say
 
 _LONGEST = 500
 PRELOAD = ("flywheel.ledger.engine",)
 
 
-def conclude(name: str, ledger: str, job: str, state: str, error: str) -> Row | None:
+def conclude(
+    name: str, ledger: str, job: str, state: str, error: str, notices: Mapping[str, Any] | None = None
+) -> Row | None:
     """Give the row of `job` its outcome, if it has none yet, close it and return it; None when it opened no row.
 
     An outcome that stands is never lost: when a run fails after its promotion, it was promoted all the same, and what
@@ -24,24 +31,47 @@ def conclude(name: str, ledger: str, job: str, state: str, error: str) -> Row | 
         job: Identity of this pipeline run.
         state: How the rest of the pipeline ended: `SUCCEEDED`, `FAILED` or `CANCELLED`.
         error: The error message of what failed; empty when nothing did.
+        notices: `notify` of flywheel.yaml, and `kind` of the pipeline, `ledger` or `monitor`: who is told when the
+            state has changed. Failing to tell is said, and fails nothing.
 
     Raises:
         LedgerError: The ledger cannot be reached.
     """
     book = Ledger(ledger)
-    row = book.find(name, job)
-    if row is None:
-        say(f"nothing to close: this run opened no row for {name}")
-        return None
+    row = book.find(name, job) or book.find(name, job, MONITOR)
     ok = state == "SUCCEEDED"
     why = _in_one_line(error) if state != "CANCELLED" else "interrupted"
-    stands = row.outcome in DONE
+    if row is None:
+        say(f"nothing to close: this run opened no row for {name}")
+        if state == "FAILED":
+            _tell(book, notices, {"name": name, "state": "failed", "span": "", "why": why, "job": job})
+        return None
+    stands = row.outcome in (*DONE, *MONITORED)
     if not stands:
         book.settle(row.run, *_outcome(row, ok, why))
     book.close(row.run, ok=ok, unfinished=why if stands and not ok else "")
     closed = book.row(row.run)
-    say(f"span {closed.span}: {closed.outcome} ({closed.unfinished or closed.why})")
+    said = closed.unfinished or closed.why
+    say(f"span {closed.span}: {closed.outcome} ({said})")
+    settings, kind = _notices(notices)
+    if settings.metrics:
+        publish(settings.metrics, name, kind, closed, book.champion(name))
+    if state != "CANCELLED":
+        now = state_of(closed.outcome or "failed", closed.unfinished or "")
+        _tell(book, notices, {"name": name, "state": now, "span": closed.span, "why": said, "job": job})
     return closed
+
+
+def _tell(book: Ledger, notices: Mapping[str, Any] | None, news: Mapping[str, str]) -> None:
+    settings, kind = _notices(notices)
+    if settings.channels and (names := notify(book, settings, kind, news)):
+        say(f"told {', '.join(names)}: {news['state']}")
+
+
+def _notices(notices: Mapping[str, Any] | None) -> tuple[Notify, str]:
+    told = dict(notices or {})
+    kind = str(told.pop("kind", LEDGER))
+    return Notify.model_validate(told), kind
 
 
 def _outcome(row: Row, ok: bool, error: str) -> tuple[Outcome, str]:

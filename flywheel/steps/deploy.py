@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from flywheel.errors import ServingError
-from flywheel.ledger import Ledger
-from flywheel.ledger.registry import version_of
+from flywheel.ledger import Champion, Ledger
+from flywheel.ledger.registry import move_back, promoting, rolled_back, version_of
 from flywheel.say import say
 from flywheel.serving.targets import Order, Placed, open_target
 
 PRELOAD = ("flywheel.ledger.engine",)
 REPORT = "deployment.html"
+_TAKEN_BACK = "was taken back by its deployment: "
+
+
+class TakenBack(ServingError):
+    """A version was in service and did not do as well as it has to: look at the report of its deployment."""
 
 
 def deploy(
@@ -30,26 +36,63 @@ def deploy(
         report: File that the report is written to as well.
 
     Raises:
-        ServingError: Another version is champion by now; the target judged the version and took it back; the target
-            cannot be used, or its disk is full. What was in service before stays so.
+        TakenBack: The target judged the version and took it back. What was in service before stays so, and is champion
+            again; the row says `kept-champion`.
+        ServingError: Another version is champion by now; the target cannot be used, or its disk is full. What was in
+            service before stays so.
         LedgerError: There is no such version, or no ledger.
     """
     book = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
     chosen = version_of(book.client, name, version)
     where = open_target(target, name)
+    _refuse_taken_back(book, chosen, run)
     source = book.client.get_model_version_download_uri(name, version)
     order = Order(chosen, source, lambda into: book.client.download(source, into), lambda: book.champion(name))
     placed = where.put(order)
     _record(book, run, order, placed, report)
     if not placed.verdict.ok:
-        raise ServingError(
-            f"version {version} of {name} was taken back: {placed.verdict.why}",
-            f"{REPORT} beside run {run} of the ledger shows all of it; `flywheel rollback` makes the former version "
-            "champion again, running again tries once more.",
-        )
+        standing = where.current()
+        _move_back(book, chosen, standing.version if standing else "", placed.verdict.why, run)
     book.note(run, endpoint=placed.endpoint)
     say(f"version {version} of {name} is in service {'now' if placed.changed else 'already'}, in {placed.endpoint}")
     return placed.endpoint
+
+
+def _move_back(book: Ledger, refused: Champion, standing: str, why: str, run: str) -> NoReturn:
+    """Make the version that is still in service champion again, and say so in the row of `run`.
+
+    The alias moves first: who is killed before the row is written finds the version marked as taken back.
+    """
+    name, version = refused.name, refused.version
+    if standing in ("", version):
+        raise TakenBack(
+            f"version {version} of {name} was taken back: {why}",
+            f"{REPORT} beside run {run} of the ledger shows all of it; there is no former version to go back to. "
+            "Running again tries once more.",
+        )
+    with promoting(book.client, name, run, clock=book.clock) as still_ours:
+        champion = book.champion(name)
+        if champion and champion.version == version:
+            still_ours()
+            move_back(book.client, name, standing, f"{_TAKEN_BACK}{why}")
+    _refuse_taken_back(book, refused, run)
+    raise ServingError(f"version {version} of {name} was taken back: {why}", "another version is champion by now.")
+
+
+def _refuse_taken_back(book: Ledger, chosen: Champion, run: str) -> None:
+    """Raise if a deployment took this version back, and nobody has made it champion again since."""
+    why, champion = rolled_back(book.client, chosen.name, chosen.version), book.champion(chosen.name)
+    if not why.startswith(_TAKEN_BACK) or champion is None or champion.version == chosen.version:
+        return
+    said = f"version {chosen.version} {why}; version {champion.version} is champion"
+    with promoting(book.client, chosen.name, run, clock=book.clock):  # ends with a lock that a killed one left, too
+        if book.row(run).outcome == "promoted":
+            book.settle(run, "kept-champion", said, version=chosen.version)
+    raise TakenBack(
+        f"{chosen.name}: {said}",
+        f"{REPORT} beside run {run} of the ledger shows all of it; `flywheel promote {chosen.version} --reason …` "
+        "tries once more.",
+    )
 
 
 def _record(book: Ledger, run: str, order: Order, placed: Placed, report: str | Path | None) -> None:

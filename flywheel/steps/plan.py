@@ -88,7 +88,7 @@ def plan(
         champion = book.previous(name) if newest and newest.span == chosen.name else newest
         trained = _trained_until(book, champion)
         judge = tuple(span for span in windows.judge if span.name > trained)
-        earlier = [row for row in book.rows(name) if row.span == chosen.name and row.job != job]
+        earlier = [row for row in book.rows(name, span=chosen.name) if row.job != job]
         done = _done(earlier)
         run, outcome = "", "not-needed"
         if done and not _anew(done, windows, book.waivers(name), data):

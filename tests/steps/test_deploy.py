@@ -9,10 +9,12 @@ from flywheel.artifacts import Model
 from flywheel.config import KServe
 from flywheel.errors import ArtifactError, LedgerError, ServingError
 from flywheel.ledger import Champion, Ledger
-from flywheel.ledger.registry import move_champion, register
+from flywheel.ledger.registry import move_champion, register, rolled_back
 from flywheel.serving.folder import ServingFolder, path_of
-from flywheel.steps.deploy import deploy
+from flywheel.steps import by_hand
+from flywheel.steps.deploy import TakenBack, deploy
 from flywheel.steps.promote import promote
+from tests.mortal import killed_before_write
 from tests.stand_ins.kserve import Cluster
 from tests.stores import ledger_in, model_in
 
@@ -274,7 +276,7 @@ def test_what_a_target_takes_back_is_an_error_with_its_report_in_the_ledger(ledg
     version, run = in_a_bucket("2013-06-01")
     cluster.controller.unloadable.add("gs://models/2013-06-01")
 
-    with pytest.raises(ServingError, match=r"taken back: the model does not load[\s\S]*`flywheel rollback`"):
+    with pytest.raises(ServingError, match=r"taken back: the model does not load[\s\S]*no former version"):
         deploy("flights", version, KServe(target="kserve").text(), ledger, run)
 
     row = ledger.row(run)
@@ -283,6 +285,64 @@ def test_what_a_target_takes_back_is_an_error_with_its_report_in_the_ledger(ledg
     kept = ledger.client.download(f"{ledger.client.get_run(run).info.artifact_uri}/deployment.html")
     assert "No module named &#39;flywheel&#39;" in kept.read_text()
     assert cluster.get("flights") is None
+
+
+def test_what_is_taken_back_is_champion_no_more_and_never_promoted_again_by_its_run(ledger, in_a_bucket, cluster):
+    first, run = in_a_bucket("2013-06-01")
+    deploy("flights", first, KServe(target="kserve").text(), ledger, run)
+    second, run = in_a_bucket("2013-06-08")
+    ledger.settle(run, "promoted", f"version {second} is champion", version=second)
+    cluster.controller.unloadable.add("gs://models/2013-06-08")
+
+    for _ in range(2):  # the second time as a run that was killed after it, and is taken up again
+        with pytest.raises(TakenBack, match=rf"version {second} was taken back by its deployment: the model does not"):
+            deploy("flights", second, KServe(target="kserve").text(), ledger, run)
+
+        assert ledger.champion("flights").version == first
+        row = ledger.row(run)
+        assert (row.outcome, row.version) == ("kept-champion", second)
+        assert row.why.endswith(f"version {first} is champion")
+    assert cluster.get("flights")["spec"]["predictor"]["canaryTrafficPercent"] == 0
+
+
+def test_killed_while_a_version_is_taken_back_and_run_again_it_ends_the_same(ledger, in_a_bucket, cluster):
+    target = KServe(target="kserve").text()
+    first, run = in_a_bucket("2013-06-01")
+    deploy("flights", first, target, ledger, run)
+    ends = []
+    while not ends or ends[-1]:
+        day = f"2013-07-{len(ends) + 1:02d}"
+        version, run = in_a_bucket(day)
+        ledger.settle(run, "promoted", f"version {version} is champion", version=version)
+        cluster.controller.unloadable.add(f"gs://models/{day}")
+
+        def act(book, version=version, run=run):
+            with pytest.raises(TakenBack):
+                deploy("flights", version, target, book, run)
+
+        ends.append(killed_before_write(len(ends), ledger.tracking_uri, act))
+        act(ledger)
+
+        assert ledger.champion("flights").version == first
+        assert ledger.row(run).outcome == "kept-champion"
+        assert rolled_back(ledger.client, "flights", version)
+    assert len(ends) > 5
+
+
+def test_a_person_may_try_a_version_again_that_was_taken_back(ledger, in_a_bucket, cluster):
+    target = KServe(target="kserve").text()
+    first, run = in_a_bucket("2013-06-01")
+    deploy("flights", first, target, ledger, run)
+    second, run = in_a_bucket("2013-06-08")
+    cluster.controller.unloadable.add("gs://models/2013-06-08")
+    with pytest.raises(TakenBack):
+        deploy("flights", second, target, ledger, run)
+    cluster.controller.unloadable.clear()
+
+    by_hand.promote(ledger, "flights", second, "mended", "ann", by_hand.deployer("flights", target, ledger))
+
+    assert ledger.champion("flights").version == second
+    assert cluster.get("flights")["spec"]["predictor"]["model"]["storageUri"] == "gs://models/2013-06-08"
 
 
 def test_a_target_that_is_none_names_what_is_wrong_with_it(ledger, promoted):

@@ -1,0 +1,1 @@
+"""What serving sees: requests beside training data and the days before, live quality, tests of versions, feedback."""

@@ -1,0 +1,91 @@
+"""Which label belongs to which request: point in time, by id, whatever types the two sides have it in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flywheel.errors import ConfigError
+from flywheel.monitoring.log import Log, quoted, types_of
+from flywheel.serving.request_log import TIME
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LABEL, WAITED = "flywheel_label", "flywheel_waited"
+
+
+def join(log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any], label: str) -> None:
+    """Make the view `labelled`: the requests, each with its label and the seconds that it took, null where none came.
+
+    A label belongs to a request when it is the first of its id that became known after it, within `delay` and before
+    the end of the newest span.
+
+    Args:
+        log: The requests.
+        labels: Rows with `settings["id"]`, the label and when it arrived.
+        settings: `monitor` of flywheel.yaml, `delay` in seconds.
+        label: Column of `labels`.
+
+    Raises:
+        ConfigError: A column is missing.
+    """
+    keys, at, delay = list(settings["id"]), quoted(settings["arrived"]), float(settings["delay"])
+    file = log.spill("labels", labels)
+    if file is None:  # nothing arrived: the same, without any row
+        columns = ", ".join(f"CAST(NULL AS VARCHAR) AS {quoted(name)}" for name in dict.fromkeys([*keys, label]))
+        given = f"(SELECT {columns}, CAST(NULL AS TIMESTAMP) AS {at} WHERE false)"
+    else:
+        given = f"read_parquet('{file}')"
+    log.connection.execute(f"CREATE OR REPLACE VIEW labels AS SELECT * FROM {given}")
+    kinds = types_of(log, "labels")
+    for name, key in ((label, "label"), (settings["arrived"], "monitor.arrived")):
+        if name not in kinds:
+            raise ConfigError(
+                f"monitor.labels gives no column {name!r}, only {', '.join(kinds)}",
+                f"select it there: `{key}` of flywheel.yaml names it.",
+            )
+    same = _same(types_of(log, "requests"), kinds, keys)
+    log.connection.execute(
+        f"CREATE OR REPLACE VIEW known AS SELECT * REPLACE (CAST({at} AS TIMESTAMP) AS {at}) FROM labels "
+        f"WHERE CAST({at} AS TIMESTAMP) < TIMESTAMP '{log.spans[-1].end}' AND {quoted(label)} IS NOT NULL"
+    )
+    waited = f"epoch(l.{at}) - epoch(r.{TIME})"
+    log.connection.execute(
+        f"CREATE OR REPLACE VIEW labelled AS SELECT r.*, CASE WHEN {waited} <= {delay} THEN l.{quoted(label)} END "
+        f"AS {LABEL}, CASE WHEN {waited} <= {delay} THEN {waited} END AS {WAITED} "
+        f"FROM requests r ASOF LEFT JOIN known l ON {same} AND r.{TIME} <= l.{at}"
+    )
+
+
+def _same(left: Mapping[str, str], right: Mapping[str, str], columns: Sequence[str]) -> str:
+    """Return the condition that a request `r` and a label `l` have the same id, whatever types their columns have.
+
+    Args:
+        left: DuckDB's type of each column of the requests.
+        right: And of the labels.
+        columns: The id.
+
+    Raises:
+        ConfigError: One lacks a column.
+    """
+    for side, name in ((left, "the requests that are logged"), (right, "monitor.labels")):
+        if missing := [column for column in columns if column not in side]:
+            raise ConfigError(
+                f"monitor.id names the column {missing[0]!r}, which {name} do not have, only {', '.join(side)}",
+                "log it by `deploy.log.columns`, select it in the query of labels, or mend `monitor.id`.",
+            )
+    return " AND ".join(
+        f"r.{quoted(name)} = l.{quoted(name)}"
+        if left[name] == right[name]
+        else f"{_as_text('r', name, left[name])} = {_as_text('l', name, right[name])}"
+        for name in columns
+    )
+
+
+def _as_text(side: str, name: str, kind: str) -> str:
+    column = f"{side}.{quoted(name)}"
+    if kind in ("DOUBLE", "FLOAT"):  # 7.0 that was sent for 7
+        whole = f"{column} = floor({column}) AND abs({column}) < 1e15"
+        return f"CASE WHEN {whole} THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) ELSE CAST({column} AS VARCHAR) END"
+    return f"CAST({column} AS VARCHAR)"

@@ -1,0 +1,197 @@
+"""Is the model gate right? Evaluations of models whose truth is known, a thousand of each kind, by the gate itself.
+
+`python -m tests.evaluation.simulations` writes docs/simulations.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flywheel.config import ModelGate
+from flywheel.evaluation import gates, paired
+from flywheel.evaluation.groups import Groups
+from flywheel.evaluation.paired import ALPHA, Wins
+from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
+
+PAGE = Path(__file__).parents[2] / "docs" / "simulations.md"
+COUNT, MARGIN, SLICES = 1000, 0.02, 5
+_GATE = ModelGate(metric="auc", no_worse_than="champion", margin=MARGIN, slices=("carrier",))
+_SHIFT, _OWN, _DAY = 0.9, 0.5, 0.2
+_WIDTH = (2 * (1 + _OWN**2) + _DAY**2) ** 0.5
+_SCATTERED = 100
+_FEATURES, _TRAINED_ON = 6, 2000
+
+Floats = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class World:
+    """A kind of evaluation.
+
+    Attributes:
+        name: What is true in it, for the page.
+        days: Days of the judge.
+        rows: Rows of a day in the mean.
+        uneven: Whether one day in five has four times as many.
+        swapped: Whether the two models are exchanged at random on each day: then nothing tells them apart.
+        loss: By how much the candidate's true AUC is below the champion's.
+        slice_loss: The same, in one of the slices alone.
+        retrained: Whether both are logistic regressions, fitted to two resamples of the same rows.
+    """
+
+    name: str
+    days: int = 14
+    rows: int = 200
+    uneven: bool = False
+    swapped: bool = False
+    loss: float = 0.0
+    slice_loss: float = 0.0
+    retrained: bool = False
+
+
+WORLDS = (
+    World("equal: the two models are exchanged at random by day", swapped=True),
+    World("equal, one day in five has four times the rows", swapped=True, uneven=True),
+    World("equal in the mean, each has its good and bad days"),
+    World("retrained: two fits to resamples of the same rows", retrained=True),
+    World("the candidate loses the margin, 0.02", loss=MARGIN),
+    World("the candidate loses twice the margin, 0.04", loss=2 * MARGIN),
+    World("the candidate gains the margin, 0.02", loss=-MARGIN),
+    World("the candidate gains twice the margin, 0.04", loss=-2 * MARGIN),
+    World("equal, 42 days", days=42, swapped=True),
+    World("the candidate loses twice the margin, 42 days", days=42, loss=2 * MARGIN),
+    World("the candidate gains the margin, 42 days", days=42, loss=-MARGIN),
+    World("the candidate loses 0.2 in one slice of five, 42 days", days=42, slice_loss=0.2),
+)
+
+
+def evaluations(world: World, count: int, seed: int = 0) -> Iterator[Predictions]:
+    """Yield what `analyze` would hand to the gate, `count` times."""
+    draw = np.random.default_rng(seed)
+    for _ in range(count):
+        sizes = draw.poisson(world.rows, world.days) + 1
+        sizes = sizes * np.where(draw.random(world.days) < 0.2, 4, 1) if world.uneven else sizes
+        day = np.repeat(np.arange(world.days), sizes)
+        carrier = draw.integers(0, SLICES, len(day))
+        labels, scores = (_retrained if world.retrained else _scored)(draw, world, day, carrier)
+        if world.swapped:
+            swap = (draw.random(world.days) < 0.5)[day]
+            scores = [np.where(swap, scores[1], scores[0]), np.where(swap, scores[0], scores[1])]
+        spans = Groups(tuple(f"day {number}" for number in range(world.days)), day)
+        slices = {"carrier": Groups(tuple("abcde"), carrier)}
+        yield Predictions(labels, dict(zip((CANDIDATE, CHAMPION), scores, strict=True)), spans, slices)
+
+
+def _scored(draw: np.random.Generator, world: World, day: Floats, carrier: Floats) -> tuple[Floats, list[Floats]]:
+    """Return labels and binormal scores; the true AUC is Φ(shift / width), so that a loss of AUC is a smaller shift."""
+    storm = draw.normal(0, 0.5, world.days)
+    labels = (draw.random(len(day)) < 1 / (1 + np.exp(1.2 - storm[day]))).astype(np.int64)
+    known = draw.normal(size=len(day))
+    loss = world.loss + world.slice_loss * (carrier == 0)
+    normal = NormalDist()
+    shifts = {each: normal.inv_cdf(normal.cdf(_SHIFT / _WIDTH) - each) * _WIDTH for each in np.unique(loss).tolist()}
+    shift = np.vectorize(shifts.__getitem__, otypes=[float])(loss)
+    return labels, [
+        known + draw.normal(0, _OWN, len(day)) + (by + draw.normal(0, _DAY, world.days)[day]) * labels
+        for by in (shift, np.full(len(day), _SHIFT))
+    ]
+
+
+def _retrained(draw: np.random.Generator, world: World, day: Floats, carrier: Floats) -> tuple[Floats, list[Floats]]:
+    """Return labels of days whose truth moves about, and the scores of two fits to resamples of earlier rows."""
+    truth = draw.normal(0, 0.5, _FEATURES)
+    moved = truth + draw.normal(0, 0.25, (world.days, _FEATURES))
+    rows, inputs = draw.normal(size=(len(day), _FEATURES)), draw.normal(size=(_TRAINED_ON, _FEATURES))
+    labels = _drawn(draw, (rows * moved[day]).sum(1))
+    answers = _drawn(draw, inputs @ truth)
+    fits = (_fitted(inputs[chosen], answers[chosen]) for chosen in draw.integers(0, _TRAINED_ON, (2, _TRAINED_ON)))
+    return labels, [rows @ fit for fit in fits]
+
+
+def _drawn(draw: np.random.Generator, logits: Floats) -> Floats:
+    return (draw.random(len(logits)) < 1 / (1 + np.exp(1 - logits))).astype(np.int64)
+
+
+def _fitted(inputs: Floats, answers: Floats, steps: int = 6) -> Floats:
+    """Return the coefficients of a logistic regression, by Newton's method, without its intercept."""
+    design = np.column_stack([np.ones(len(inputs)), inputs])
+    found = np.zeros(design.shape[1])
+    for _ in range(steps):
+        share = 1 / (1 + np.exp(-design @ found))
+        curvature = (design * (share * (1 - share))[:, None]).T @ design
+        found += np.linalg.solve(curvature + 1e-6 * np.eye(len(found)), design.T @ (answers - share))
+    return found[1:]
+
+
+def verdicts(found: Predictions) -> dict[str, bool]:
+    """Return what the gate and two simpler rules say of one evaluation."""
+    whole, *slices = gates.judge(found, [_GATE])
+    gained = gates.difference(found, "auc")
+    scattered = np.arange(len(found)) % _SCATTERED
+    pair = [Wins.count(found.labels, found.scores[name], scattered, _SCATTERED) for name in (CANDIDATE, CHAMPION)]
+    return {
+        "better": gained.sound and gained.lower() > 0,
+        "passes": whole.result == "pass",
+        "undecided": whole.result == "undecided",
+        "shown worse": whole.result == "fail" and whole.reason.startswith("shown to be worse"),
+        "a slice blocks": any(check.result == "fail" for check in slices),
+        "rows as independent: better": paired.estimate(pair, (1, -1)).lower() > 0,
+        "point rule promotes": gained.value > 0,
+    }
+
+
+def table(count: int = COUNT, said: Callable[[str], None] = print) -> list[list[str]]:
+    """Return a row of shares for each world, after a row of heads."""
+    rows: list[list[str]] = []
+    for world in WORLDS:
+        start = time.perf_counter()
+        told = [verdicts(found) for found in evaluations(world, count)]
+        shares = {name: sum(each[name] for each in told) / count for name in told[0]}
+        rows = rows or [["what is true", *shares]]
+        rows.append([world.name, *(f"{share:.1%}" for share in shares.values())])
+        said(f"{world.name}: {count:,} evaluations in {time.perf_counter() - start:.0f} s")
+    return rows
+
+
+def page(rows: list[list[str]], count: int) -> str:
+    """Return the page with the table."""
+    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
+    lines = "\n".join([head, "|---" * len(rows[0]) + "|", *body])
+    return f"""# Is the model gate right?
+
+<!-- Generated by `python -m tests.evaluation.simulations`; change the gate or the simulation, never this page. -->
+
+Two models of which the truth is known are judged {count:,} times by the gate itself, `auc` no worse than the champion
+with a margin of {MARGIN:g} and five slices, on days of about {WORLDS[0].rows} rows. A model is a little better on one
+day and a little worse on the next, as on real days. Errors are meant to be at most {ALPHA:.0%}; over {count:,}
+evaluations such a share is seen up to {ALPHA + 3 * (ALPHA * (1 - ALPHA) / count) ** 0.5:.1%}.
+
+{lines}
+
+- **better**: shown to be better than the champion; of equal models at most {ALPHA:.0%} may be.
+- **passes**: shown to be no worse by the margin, so promoted. Of candidates that lose the margin or more at most
+  {ALPHA:.0%} may.
+- **undecided**: so few or so different days that a true difference of 0 would too rarely be shown: neither, and the
+  report says how many more spans would decide. **shown worse**: by more than the margin. What is left is not shown to
+  be as good.
+- **a slice blocks**: at least one of the slices is shown to be worse by more than the margin; where none is, at most
+  {ALPHA:.0%} of the times (Holm 1979).
+- **rows as independent: better** is the same test when every row is taken for independent evidence: it finds equal
+  models better far too often, which is why the gate counts days.
+- **point rule promotes** is what a change threshold of 0 does, as TFMA's: it promotes whatever is ahead by chance.
+
+Models that were *retrained* on resamples are not equal: two fits do differ, so that more than {ALPHA:.0%} of them may
+be found better, and rightly. What matters there is that few are found worse by the margin, and that fresh models pass.
+"""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(table(), COUNT), encoding="utf-8")
