@@ -57,11 +57,12 @@ def backfill(
     began = time.monotonic()
     said = _Said(as_json, began)
     helper = Ahead(workspace, (profile, overrides), spans, ahead)
-    for number in (signal.SIGINT, signal.SIGTERM):  # between two runs as within one, in the background too
-        signal.signal(number, signal.default_int_handler)
+    stopped = _interruptible()
     try:
         progress = run_all(flywheel, Ledger(workspace.ledger), spans, helper, said)
-    except KeyboardInterrupt:
+    except BaseException:
+        if not stopped:
+            raise
         typer.secho("\ninterrupted: the same command goes on from here.", fg="yellow", err=True)
         raise typer.Exit(130) from None
     _summary(progress, time.monotonic() - began, as_json)
@@ -69,6 +70,23 @@ def backfill(
         raise typer.Exit(1)
     if any(row.outcome == "not-ready" for row in progress.rows):
         raise typer.Exit(NOT_READY)
+
+
+def _interruptible() -> list[int]:
+    """Let Ctrl-C and SIGTERM end the work, between two runs as within one, in the background too.
+
+    Returns:
+        The signals that came, for some libraries turn an interrupt that falls in their code into an error of their own.
+    """
+    came: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return came
 
 
 class _Said:

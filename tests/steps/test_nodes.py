@@ -192,6 +192,7 @@ def test_an_interrupted_step_deletes_its_job(run, kubernetes):
 
 
 def test_a_killed_step_leaves_its_job_and_the_next_one_finds_it(run, kubernetes, capfd):
+    before = signal.getsignal(signal.SIGTERM)
     signalled(kubernetes, signal.SIGTERM)
     with pytest.raises(SystemExit) as caught:
         run()
@@ -202,7 +203,7 @@ def test_a_killed_step_leaves_its_job_and_the_next_one_finds_it(run, kubernetes,
     with pytest.raises(TrainerError):
         run()
     assert "is there already and followed on" in capfd.readouterr().out
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("spec", [{"activeDeadlineSeconds": 0}, {"shutdown": "Terminate"}])
