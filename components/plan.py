@@ -17,7 +17,7 @@ def plan(
     ledger: str,
     code: dsl.Input[dsl.Artifact],
     job: str,
-    schedule: dict,
+    schedule: dict = {},  # noqa: B006 - kfp only reads it
 ) -> NamedTuple(
     "Plan",
     [

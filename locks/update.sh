@@ -41,3 +41,20 @@ tool() { # LOCK REQUIREMENT…
 
 tool build.txt "setuptools<81" wheel # what builds pyfarmhash and the other packages without a wheel
 tool uv.txt uv
+
+# The images: what steps need, without what tests and documentation do; the GPU's is laid over the CPU's.
+image() { # LOCK PYTHON PLATFORM
+    echo "locks/image-$1"
+    # botocore and fsspec: the buckets' libraries want older ones than the rest.
+    grep -E '^[a-z].*==' "locks/$1" | sed 's/ .*//' | grep -Ev '^(fsspec|boto3|botocore|s3transfer)==' >locks/.constraints
+    "$uv" pip compile pyproject.toml --extra local --extra onnx --extra buckets --constraints locks/.constraints \
+        --generate-hashes --no-header --no-annotate --quiet --python-version "$2" --python-platform "$3" \
+        --output-file "locks/image-$1"
+    grep -E '^[a-z].*==' "locks/image-$1" | sed 's/ .*//' >locks/.constraints
+    echo "torch==2.13.0" | "$uv" pip compile - --constraints locks/.constraints --generate-hashes --no-header \
+        --no-annotate --quiet --python-version "$2" --python-platform "$3" |
+        awk 'FNR == NR { known[$1]; next } /^[a-z]/ { new = !($1 in known) } new' locks/.constraints - >"locks/image-gpu-$1"
+    rm locks/.constraints
+}
+
+image linux-x86_64-glibc2.28-py3.11.txt 3.11 x86_64-manylinux_2_28

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS = sorted((ROOT / "locks").glob("[!t]*-py3.*.txt"))  # PyTorch's own lie beside them
+LOCKS = sorted((ROOT / "locks").glob("[!ti]*-py3.*.txt"))  # beside them lie PyTorch's own, and those of the images
 HEAVY = ["kfp", "tensorflow", "apache_beam", "mlflow", "pandas", "pyarrow", "numpy", "duckdb", "sqlglot", "mlserver"]
 
 

@@ -18,16 +18,20 @@ def compile(
     monitoring: Annotated[
         bool, typer.Option("--monitoring", help="The pipeline of `flywheel monitor`, for a schedule of its own.")
     ] = False,
+    vertex: Annotated[
+        bool, typer.Option("--vertex", help="Without Kubernetes' settings, which Vertex AI Pipelines does not take.")
+    ] = False,
 ) -> None:
     """Write the pipeline that a cluster runs: the same compiled form that `flywheel run` runs here."""
-    from flywheel.kubeflow.compile import compile_monitoring, compile_to
+    from flywheel.kubeflow.compile import compile_monitoring, compile_to, for_vertex
     from flywheel.workspace import Workspace
 
     workspace = Workspace.open(folder, profile, overrides)
     if monitoring:
         path = compile_monitoring(workspace.project, output, workspace.labels_query(), workspace.serving_query())
-        typer.echo(f"compiled the monitoring of {workspace.project.name} to {path}")
-        return
-    workspace.check_trainer()
-    path = compile_to(workspace.project, workspace.query(), output, workspace.serving_query())
-    typer.echo(f"compiled {workspace.project.name} to {path}")
+    else:
+        workspace.check_trainer()
+        path = compile_to(workspace.project, workspace.query(), output, workspace.serving_query())
+    if vertex:
+        for_vertex(path)
+    typer.echo(f"compiled {'the monitoring of ' if monitoring else ''}{workspace.project.name} to {path}")

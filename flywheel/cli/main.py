@@ -19,6 +19,7 @@ from flywheel.cli import (
     export,
     feedback,
     history,
+    image,
     lineage,
     monitor,
     run,
@@ -64,6 +65,7 @@ app.command("compile")(compile.compile)
 app.command("submit")(submit.submit)
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(schema.app, name="schema")
+app.add_typer(image.app, name="image")
 app.add_typer(transform.app, name="transform")
 app.add_typer(cache.app, name="cache")
 

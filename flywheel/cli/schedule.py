@@ -140,7 +140,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     console, table = Console(highlight=False, soft_wrap=True), Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("flywheel", "profile", "schedule", "next", "page"):
+    for title in ("flywheel", "profile", "schedule", "next (UTC)", "page"):
         table.add_column(title, no_wrap=True)
     for row in rows:
         state = (row["next"] or "ended")[:16].replace("T", " ") if row["enabled"] else "paused"

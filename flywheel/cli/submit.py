@@ -43,11 +43,18 @@ def submit(
     the run going, and the same command follows it again.
     """
     from flywheel.kubeflow import submit as start
+    from flywheel.runner import events as ev
     from flywheel.runner.progress import choose
 
-    events = choose(plain=plain, as_json=as_json)
+    draw = choose(plain=plain, as_json=as_json)
+
+    def show(event: ev.Event) -> None:
+        if isinstance(event, ev.RunStarted) and not as_json:
+            typer.echo(event.folder, err=True)  # its page, where one can look while it runs
+        draw(event)
+
     try:
-        run = start(folder, span, profile=profile, overrides=overrides, again=again, wait=wait, events=events)
+        run = start(folder, span, profile=profile, overrides=overrides, again=again, wait=wait, events=show)
     except KeyboardInterrupt:
         typer.secho("interrupted: a run that was started goes on; the same command follows it.", fg="yellow", err=True)
         raise typer.Exit(_INTERRUPTED) from None

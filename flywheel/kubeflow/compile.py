@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from kfp.dsl.base_component import BaseComponent
 
 
+_NEXT = "\n---\n"  # between documents of YAML
+
+
 def compile_to(project: Project, query: str, path: Path, serving: str = "") -> Path:
     """Write the compiled pipeline of `project` to `path` and return it; equal input gives equal bytes.
 
@@ -82,6 +85,16 @@ def compiled_ahead(project: Project, query: str, cache: Path) -> Path:
         return ahead(project, query)
 
     return _cached(["ahead", _told(project), query], cache, lambda path: _write(made, path))
+
+
+def for_vertex(path: Path) -> Path:
+    """Take Kubernetes' settings out of a compiled pipeline, since Vertex' client reads files of one document alone."""
+    spec, _, platforms = path.read_text().partition(_NEXT)
+    if platforms:
+        partial = path.with_name(f".{os.getpid()}.{path.stem}.yaml")
+        partial.write_text(spec + "\n")
+        partial.replace(path)
+    return path
 
 
 def _write(made: Callable[[], BaseComponent], path: Path) -> Path:

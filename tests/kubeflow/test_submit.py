@@ -172,6 +172,23 @@ def test_of_two_that_submit_at_once_one_run_goes_on(start, kubeflow):
     assert len(going) == 1
 
 
+def test_of_two_that_make_the_pipeline_at_once_both_use_the_one(start, kubeflow):
+    """Whoever finds the name taken looks again."""
+    handle, gate = kubeflow.handle, threading.Barrier(2)
+
+    def together(verb, path, *rest):
+        if verb == "POST" and path.endswith(("/pipelines", "/experiments", "/upload_version")):
+            gate.wait(10)
+        return handle(verb, path, *rest)
+
+    kubeflow.handle = together
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(start, ["2026-03-01", "2026-02-28"]))
+
+    assert len({run.run for run in found}) == 2
+    assert [len(kept) for kept in (kubeflow.experiments, kubeflow.pipelines, kubeflow.pipeline_versions)] == [1, 1, 1]
+
+
 def test_without_the_right_token_it_says_how_to_give_one(start):
     with pytest.raises(ClusterError, match=r"answers 401: Unauthenticated.*\n  set FLYWHEEL_KFP_TOKEN"):
         start(environment={"FLYWHEEL_KFP_TOKEN": "wrong"})

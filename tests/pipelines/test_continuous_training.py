@@ -159,3 +159,24 @@ def test_a_compiled_pipeline_is_made_once_and_again_when_something_changed(fligh
     assert compiled(project, query, tmp_path) == first
     assert first.stat().st_mtime_ns == made
     assert compiled(project, query + "\n-- changed", tmp_path) != first
+
+
+def test_volumes_tolerations_and_selectors_stand_in_the_compiled_form(tmp_path):
+    asked = "{gpu: 1, gpu_kind: nvidia-l4, spot: true, volume: {claim: shared}, tolerations: [{key: team}]}"
+    _, platforms = compiled_with(asked, tmp_path)
+    settings = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+
+    assert [each["key"] for each in settings["tolerations"]] == ["nvidia.com/gpu", "team", "cloud.google.com/gke-spot"]
+    assert settings["nodeSelector"]["labels"] == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
+    assert settings["pvcMount"][0]["mountPath"] == "/mnt/flywheel"
+
+
+def test_when_and_where_it_is_run_is_no_part_of_what_is_compiled(flights, tmp_path):
+    project, query = flights
+    elsewhere = config.load(FLIGHTS, overrides=["schedule.cron=0 6 * * 1", "kubeflow.endpoint=https://example.com"])
+
+    assert (
+        compile_to(elsewhere, query, tmp_path / "a.yaml").read_bytes()
+        == compile_to(project, query, tmp_path / "b.yaml").read_bytes()
+    )
+    assert compiled(elsewhere, query, tmp_path) == compiled(project, query, tmp_path)

@@ -202,7 +202,7 @@ class StandIn:
         kept, id = getattr(self, kind), str(uuid.uuid4())
         if not about.get("display_name"):
             raise Refused(400, "Invalid input error: display name is required")
-        same = ("display_name", "namespace", "pipeline_id")
+        same = ("display_name", "pipeline_id" if kind == "pipeline_versions" else "namespace")
         if unique and any(all(each.get(name) == about.get(name) for name in same) for each in kept.values()):
             raise Refused(
                 409, f"Already exist error: The name {about['display_name']} already exist. Specify a new name."
