@@ -48,6 +48,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         judged |= {"naive": project.naive}
     if project.metrics:
         judged |= {"metrics": {name: each.model_dump(mode="json") for name, each in project.metrics.items()}}
+    if worst := project.gates.worst_slices:
+        judged |= {"search": worst.model_dump(mode="json") | {"columns": list(project.searched)}}
     if project.gates.leak:
         judged |= {"leak": project.gates.leak.model_dump(mode="json")}
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]

@@ -17,7 +17,17 @@ from flywheel.config.features import (
     Timestamp,
     Transform,
 )
-from flywheel.config.gates import ColumnGate, DataGate, Fresh, Gates, LeakGate, ModelGate, OwnMetric, Statistics
+from flywheel.config.gates import (
+    ColumnGate,
+    DataGate,
+    Fresh,
+    Gates,
+    LeakGate,
+    ModelGate,
+    OwnMetric,
+    Statistics,
+    WorstSlices,
+)
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
@@ -84,6 +94,7 @@ __all__ = [
     "Triton",
     "Tune",
     "Volume",
+    "WorstSlices",
     "load",
     "target_of",
 ]

@@ -132,10 +132,21 @@ class LeakGate(Strict):
     )
 
 
+class WorstSlices(Strict):
+    """Slices in which the candidate is worse, found without being asked for."""
+
+    columns: tuple[str, ...] = Field((), description="Columns to search, alone and in pairs; none: those of features.")
+    minimum_rows: int = Field(200, ge=20, description="Smallest slice.")
+    severity: Literal["warn", "block"] = Field("warn", description="What a slice does that both halves of spans show.")
+
+
 class Gates(Strict):
     """What keeps bad data and worse models out."""
 
     data: DataGate = Field(DataGate(), description="Bars for the data.")
     model: tuple[ModelGate, ...] = Field((), description="Bars for the model; none, and nothing is promoted.")
     leak: LeakGate | Literal[False] = Field(LeakGate(), description="Guards against a judge that knows the answer.")
+    worst_slices: WorstSlices | Literal[False] = Field(
+        WorstSlices(), description="Search for slices in which the candidate is worse."
+    )
     serving: ServingGate | None = Field(None, description="Bars for the packaged model; none, and it is not tried.")

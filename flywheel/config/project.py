@@ -137,11 +137,19 @@ class Project(Strict):
         return tuple(sorted({column for gate in self.gates.model for column in gate.slices}))
 
     @property
+    def searched(self) -> tuple[str, ...]:
+        """Columns in which slices are searched for, each once."""
+        asked = self.gates.worst_slices
+        sources = [column for feature in self.features for column in feature.sources]
+        return tuple(dict.fromkeys(asked.columns or sources)) if asked else ()
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns that the query has to give, each once."""
         gate, source = self.gates.data, self.source
         asked = [*gate.columns, *gate.drift, *gate.skew, *gate.key, *self.statistics.slices]
         asked += [column for choice in (source.sample, source.split) if choice for column in choice.key]
+        asked += self.searched
         asked += [column for metric in self.metrics.values() for column in metric.columns]
         given = (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight, self.naive)
         asked += [column for column in given if column]

@@ -29,6 +29,7 @@ FILE = "predictions.parquet"
 CANDIDATE, CHAMPION, BASELINE = "candidate", "champion", "baseline"
 MODELS = (CANDIDATE, CHAMPION, BASELINE)
 _RESERVED = ("span", "label", *MODELS, NAIVE)
+SEARCHED = "search "
 _ABOUT, _BINARY = b"flywheel", b'{"task": "binary", "classes": []}'
 
 
@@ -46,6 +47,7 @@ class Predictions:
         classes: What the indices of classes mean, as text; only when there are several.
         own: By metric of the user's own, what each model's prediction of a row is worth.
         better: For each of those, 1 when more is better and -1 when less is.
+        searched: The rows of each value, by column in which slices are searched for.
     """
 
     labels: NDArray[Any]
@@ -56,6 +58,7 @@ class Predictions:
     classes: tuple[str, ...] = ()
     own: dict[str, dict[str, Floats]] = field(default_factory=dict)
     better: dict[str, int] = field(default_factory=dict)
+    searched: dict[str, Groups] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,12 +78,14 @@ class Predictions:
         """Return what `write` wrote to `file`."""
         import pyarrow.parquet as pq
 
+        from flywheel.evaluation.worst import grouped
+
         table = pq.read_table(file)
         about = json.loads((table.schema.metadata or {}).get(_ABOUT, _BINARY))
         labels = table["label"].to_numpy()
         scores = [name for name in (*MODELS, NAIVE) if name in table.column_names]
-        own = about.get("own", {})
-        slices = [name for name in table.column_names if name not in _RESERVED and not name.startswith(PREFIX)]
+        own, ours = about.get("own", {}), (PREFIX, SEARCHED)
+        slices = [name for name in table.column_names if name not in _RESERVED and not name.startswith(ours)]
         return cls(
             labels=labels if about["task"] == "regression" else labels.astype("int64"),
             scores={name: _scores(table[name], len(about["classes"])) for name in scores},
@@ -90,6 +95,11 @@ class Predictions:
             classes=tuple(about["classes"]),
             own={metric: {name: table[f"{PREFIX}{metric} {name}"].to_numpy() for name in scores} for metric in own},
             better=own,
+            searched={
+                name.removeprefix(SEARCHED): grouped(table[name])
+                for name in table.column_names
+                if name.startswith(SEARCHED)
+            },
         )
 
     @classmethod
@@ -106,11 +116,11 @@ class Predictions:
         return cls(np.empty(0), scores, Groups.whole(0), {}, about["task"], tuple(about["classes"]), worth, own)
 
     def select(self, rows: Any) -> Predictions:
-        """Return the rows that a boolean mask or an index array chooses; slices are left out."""
+        """Return the rows that a boolean mask or an index array chooses; slices and searched columns are left out."""
         scores = {name: values[rows] for name, values in self.scores.items()}
         spans = Groups(self.spans.keys, self.spans.codes[rows])
         own = {metric: {name: each[rows] for name, each in worth.items()} for metric, worth in self.own.items()}
-        return replace(self, labels=self.labels[rows], scores=scores, spans=spans, slices={}, own=own)
+        return replace(self, labels=self.labels[rows], scores=scores, spans=spans, slices={}, own=own, searched={})
 
 
 def write(
@@ -123,6 +133,7 @@ def write(
     task: str = "binary",
     naive: str = "",
     own: Own | None = None,
+    search: Sequence[str] = (),
 ) -> int:
     """Write label, slice columns and every model's prediction of each row of `spans` to `file`; return the rows.
 
@@ -139,6 +150,7 @@ def write(
         task: `binary`, `multiclass` or `regression`.
         naive: Column with a naive forecast; empty for none.
         own: Metrics of the user's own; what each model's answer is worth by them is written beside it.
+        search: Columns in which slices are searched for; those of no plain type are left out.
 
     Raises:
         ConfigError: The label, a slice column or the naive forecast is not in the examples, or has a name that this
@@ -155,13 +167,14 @@ def write(
     inputs = {name: asked_columns(name, model, schema.names, label) for name, model in models.items()}
     own = own or Own()
     _check_own(schema.names, own)
-    asked = {label, naive, *slices, *own.columns}.union(*inputs.values())
+    search = [name for name in search if name in schema.names and _searchable(schema.field(name).type)]
+    asked = {label, naive, *slices, *own.columns, *search}.union(*inputs.values())
     wanted = [column for column in schema.names if column in asked]
     classes: tuple[str, ...] = ()
     if task == "multiclass":
         told = [value for name, model in models.items() for value in classes_of(name, model)]
         classes = sorted_classes({*told, *classes_in(examples, spans, label)})
-    target = _schema(schema, slices, models, task, classes, naive, own)
+    target = _schema(schema, slices, models, task, classes, naive, own, search)
     rows, seen = 0, set[Any]()
     with pq.ParquetWriter(file, target, compression="zstd") as writer:
         for span, batch in examples.batches(spans, wanted):
@@ -177,6 +190,8 @@ def write(
             if naive:
                 answers[NAIVE] = _forecast(batch.column(wanted.index(naive)), naive, span)
             columns += [*answers.values(), *own.values(batch, label, answers, classes)]
+            columns += [batch.column(wanted.index(name)) for name in search]
+            columns = [each.cast(field.type) for each, field in zip(columns, target, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=target))
             rows += batch.num_rows
     check({classes[index] for index in seen} if classes else seen, task, label, spans)
@@ -191,6 +206,7 @@ def _schema(
     classes: Sequence[str],
     naive: str,
     own: Own,
+    search: Sequence[str],
 ) -> pa.Schema:
     import pyarrow as pa
 
@@ -200,6 +216,7 @@ def _schema(
     fields += [(name, _sliceable(given.field(name).type)) for name in slices]
     fields += [(name, score) for name in models] + [(NAIVE, pa.float64())] * bool(naive)
     fields += [(name, pa.float64()) for name in own.names([*models, *[NAIVE] * bool(naive)])]
+    fields += [(f"{SEARCHED}{name}", _searchable(given.field(name).type)) for name in search]
     about = {"task": task, "classes": list(classes)} | ({"own": own.better} if own.asked else {})
     return pa.schema(fields, {_ABOUT: json.dumps(about).encode()})
 
@@ -227,6 +244,17 @@ def _check_columns(names: Sequence[str], label: str, slices: Sequence[str], naiv
                 f"the slice column {column!r} has a name that the predictions need themselves",
                 f"give it another name in the query: `{column} AS {column}_`.",
             )
+
+
+def _searchable(kind: pa.DataType) -> pa.DataType | None:
+    """Return the type that a searched column is written as; None for times, bytes and what is nested."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _searchable(kind.value_type)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind):
+        return pa.string()
+    return pa.float64() if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None
 
 
 def _sliceable(kind: pa.DataType) -> pa.DataType:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flywheel.artifacts import Check, Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.evaluation import metrics, pictures
+from flywheel.evaluation import worst as worse
 from flywheel.evaluation.gates import difference, figure
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
@@ -17,25 +18,32 @@ from flywheel.reports import Card, Section, cards, charts, join, page, paragraph
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from flywheel.evaluation.worst import Found
+
 _SHOWN_SLICES = 25
 _SIGNED = (
     "Differences are candidate minus the other, signed so that more is better; lines are 90% intervals over spans."
 )
 _SHOWN_METRICS = 40
+_FOUND = (
+    "Where the candidate loses to the champion though no gate asks: searched in all values and pairs of columns on "
+    "every other span, and tested anew on the spans in between. Only what is confirmed is more than chance."
+)
 
 
-def render(verdict: Verdict, found: Predictions, evaluation: Evaluation) -> str:
+def render(verdict: Verdict, found: Predictions, evaluation: Evaluation, worst: Sequence[Found] = ()) -> str:
     """Return the report as one self-contained HTML document.
 
     Args:
         verdict: What the gate decided.
         found: Predictions of all judged models.
         evaluation: Where they came from.
+        worst: Slices that were found to be worse without being asked for.
     """
     facts = evaluation.manifest.facts
     champion = facts.get("champion") or "none yet"
     whole = [check for check in verdict.checks if not check.slice]
-    parts = [check for check in verdict.checks if check.slice]
+    parts = [check for check in verdict.checks if check.slice and check.name != worse.NAME]
     sections = [
         Section("Checks", join(_bars(whole), verdict_table(Verdict(verdict.gate, tuple(whole)))), _SIGNED),
         Section("Models", _models(found), "All on the same rows; what is gained has its 90% interval over spans."),
@@ -43,6 +51,8 @@ def render(verdict: Verdict, found: Predictions, evaluation: Evaluation) -> str:
     if parts:
         sections.append(Section("Slices, most harmed first", _slices(parts), _lead_of_slices(parts)))
         sections.append(Section("Every slice", _slice_table(parts), collapsed=True))
+    if worst:
+        sections.append(Section("Slices found, most harmful first", table(worse.rows(worst)), _FOUND))
     sections += [
         *pictures.sections(found),
         Section("Figures", _figures(found), "By TFMA's definitions where it has them; see the stage's page."),

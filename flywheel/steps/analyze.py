@@ -46,8 +46,9 @@ def analyze(
         model: The candidate, an MLflow folder.
         champion: MLflow URI of the model in service; empty when there is none.
         judge: Spans to judge on, oldest first, none of which either model was trained on.
-        settings: `label`, the columns to slice by, `slices`, `task`, `naive` and `metrics` as in flywheel.yaml, and
-            `leak` as `gates.leak` there: with it, it is looked whether the judge's rows stand among the others.
+        settings: `label`, the columns to slice by, `slices`, and `task`, `naive` and `metrics` as in flywheel.yaml;
+            `search` as `gates.worst_slices` there, with all its columns; and `leak` as `gates.leak`: with it, it is
+            looked whether the judge's rows stand among the others.
         ledger: MLflow tracking URI, whose registry holds the champion.
         path: Where the evaluation goes.
         engine: `local` measures in this process, `beam` lets TFMA do it; `auto` takes the former while it fits.
@@ -62,6 +63,7 @@ def analyze(
     """
     label, slices = str(settings["label"]), list(dict.fromkeys(settings.get("slices", ())))
     task, naive = settings.get("task", "binary"), settings.get("naive") or ""
+    search = settings.get("search") or {}
     own = Own.of(settings.get("metrics") or {}, code)
     with champions.quiet_mlflow():
         models = {CANDIDATE: _load(model, CANDIDATE)}
@@ -70,10 +72,13 @@ def analyze(
         if baseline:
             models[BASELINE] = _load(baseline, BASELINE)
         with Evaluation.create(path, producer="analyze", spans=judge) as draft:
-            rows = write(examples, judge, label, slices, models, draft.path / FILE, task, naive, own)
+            rows = write(
+                examples, judge, label, slices, models, draft.path / FILE, task, naive, own, search.get("columns", ())
+            )
             overall = _measure(draft.path, slices, rows, engine)
             draft.counts["rows"] = rows
             draft.facts |= {"label": label, "task": task, "slices": slices, "champion": champion, "judge": list(judge)}
+            draft.facts |= {"search": search} if search else {}
             if leak := settings.get("leak"):
                 draft.facts["leak"] = {"gate": leak, "seen": rows_seen(examples, judge)}
             draft.facts["overall"] = {name: overall.get(name) for name in (CANDIDATE, CHAMPION, BASELINE)}

@@ -32,7 +32,7 @@ def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path
         ConfigError: A gate is none, or asks for a metric, a slice or a comparison that was not evaluated.
     """
     from flywheel.evaluation import gates as model_gates
-    from flywheel.evaluation import leaks
+    from flywheel.evaluation import leaks, worst
     from flywheel.evaluation.report import render
 
     found = Predictions.read(evaluation.path / FILE)
@@ -40,10 +40,13 @@ def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path
     _check_slices(bars, found)
     leak = evaluation.manifest.facts.get("leak") or {}
     believed = leaks.checks(found, leak["seen"], leak["gate"]) if leak else ()
+    search = evaluation.manifest.facts.get("search") or {}
+    told = worst.find(found, int(search["minimum_rows"])) if search else []
+    believed += worst.checks(told, search.get("severity", "warn"))
     checks = (*model_gates.judge(found, bars), *believed, *model_gates.beats_baseline(found))
     verdict = Verdict("model", checks, _facts(found))
     report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(render(verdict, found, evaluation), encoding="utf-8")
+    report.write_text(render(verdict, found, evaluation, told), encoding="utf-8")
     return verdict
 
 
