@@ -3,15 +3,17 @@
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from sklearn.linear_model import LogisticRegression
 
 from flywheel.ledger import Ledger
 from flywheel.steps.deploy import TakenBack, deploy
 from flywheel.steps.promote import promote
+from flywheel.training.sklearn import matrix
 from flywheel.workspace import Workspace
-from tests.serving.targets.conftest import forest, state  # noqa: F401 - fixtures
+from tests.serving.targets.conftest import forest, packaged, state  # noqa: F401 - fixtures
 from tests.serving.targets.test_batch import QUERY, moody, visits  # noqa: F401 - a fixture
 from tests.stores import ledger_in
-from tests.training.worlds import FEATURES
+from tests.training.worlds import FEATURES, batch_of
 
 NAME = "visits"
 
@@ -64,8 +66,9 @@ def test_what_flywheel_yaml_declares_needs_no_option(command, project, champion)
 def test_promoting_scores_the_span_and_a_version_that_cannot_is_taken_back(
     project,
     champion,
-    forest,  # noqa: F811
+    state,  # noqa: F811
     moody,  # noqa: F811
+    tmp_path,
 ):
     version, run, ledger = champion
     about = yaml.safe_load((project / "flywheel.yaml").read_text())
@@ -78,7 +81,10 @@ def test_promoting_scores_the_span_and_a_version_that_cannot_is_taken_back(
 
     moody(nan=0.0)
     later = ledger.open(NAME, "2013-06-02", "job")
-    version = promote(forest, NAME, "2013-06-02", ledger, later).version
+    rows = batch_of(40, seed=2)
+    model = LogisticRegression().fit(matrix(state.apply_batch(rows)), rows.column(3).to_numpy())
+    other = packaged(model, "sklearn", state, tmp_path / "other")
+    version = promote(other, NAME, "2013-06-02", ledger, later).version
     with pytest.raises(TakenBack, match="of 40 rows of 2013-06-02 could not be scored"):
         deploy(NAME, version, target, ledger, later)
 
