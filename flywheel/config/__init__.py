@@ -1,6 +1,17 @@
 """What a user writes in `flywheel.yaml`, as pydantic models, and how the file is read."""
 
-from flywheel.config.deploy import Canary, Deploy, KServe, Local, OnDevice, TFServing, Triton, target_of
+from flywheel.config.deploy import (
+    Batch,
+    Canary,
+    Deploy,
+    KServe,
+    Local,
+    OnDevice,
+    TFServing,
+    Triton,
+    absolute,
+    target_of,
+)
 from flywheel.config.features import (
     Bucket,
     Category,
@@ -40,6 +51,7 @@ from flywheel.config.tune import Range, Tune
 
 __all__ = [
     "FILE",
+    "Batch",
     "BigQuery",
     "Bucket",
     "Canary",
@@ -95,6 +107,7 @@ __all__ = [
     "Tune",
     "Volume",
     "WorstSlices",
+    "absolute",
     "load",
     "target_of",
 ]
