@@ -32,7 +32,7 @@ from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
-from flywheel.config.resources import Resources, Spot, Toleration, Volume
+from flywheel.config.resources import Pod, Resources, Spot, Toleration, Volume, laid_over
 from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
@@ -72,6 +72,7 @@ __all__ = [
     "Numeric",
     "OnDevice",
     "OwnMetric",
+    "Pod",
     "Project",
     "Range",
     "RequestLog",
@@ -95,6 +96,7 @@ __all__ = [
     "Tune",
     "Volume",
     "WorstSlices",
+    "laid_over",
     "load",
     "target_of",
 ]
