@@ -1,11 +1,12 @@
 """What it costs to wait: how much worse a model gets with age, learned from what earlier trainings gained.
 
 Each training compares a fresh model with the champion on the same rows, so it observes what the champion had lost at
-its age. The curve through these is fitted by isotonic regression (Barlow et al. 1972): it starts at 0 and never falls.
-While observations are few they are shrunk to a straight line, that of the other flywheels of the same ledger or a
-cautious default. Expected losses are added up over the spans since the last training, and a training is due when they
-pass its cost (Mahadevan & Mathioudakis 2023, "Cost-aware retraining", arXiv 2310.04216). Where the loss grows by the
-same amount each span this is also the period that costs least in the long run, sqrt(2 cost / slope).
+its age. The curve through these is fitted by isotonic regression (Barlow et al. 1972): it starts at 0 and never
+falls. It is shrunk to a straight line through 0, which reaches over ages that were not observed; that line's slope is
+shrunk in turn, while observations are few, to that of the other flywheels of the same ledger, or to a cautious
+default. Expected losses are added up over the spans since the last training, and a training is due when they pass its
+cost (Mahadevan & Mathioudakis 2023, "Cost-aware retraining", arXiv 2310.04216). Where the loss grows by the same
+amount each span this is also the period that costs least in the long run, sqrt(2 cost / slope).
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class LossCurve:
         import numpy as np
         from scipy.optimize import isotonic_regression
 
-        slope = _slope(others)
+        slope = _slope(gains, _slope(others, SLOPE))
         usual = float(np.median([gain.error for gain in gains])) if gains else 1.0
         ages = np.arange(1, max([_HORIZON, *(gain.age for gain in gains)]) + 1)
         weights = np.full(len(ages), _SHRINKAGE / len(ages) / max(usual, _LEAST_ERROR) ** 2)
@@ -80,10 +81,14 @@ class LossCurve:
         return sum(self.at(age) for age in range(first, last + 1))
 
 
-def _slope(others: Sequence[Gain]) -> float:
-    """Return the slope of the line through 0 that fits the gains of other flywheels; a default while they are few."""
-    weighed = [(gain.age, gain.value, 1 / max(gain.error, _LEAST_ERROR) ** 2) for gain in others if gain.age > 0]
-    if len(weighed) < 2 * _SHRINKAGE:
-        return SLOPE
-    over = sum(weight * age * age for age, _, weight in weighed)
-    return max(sum(weight * age * value for age, value, weight in weighed) / over, 0.0)
+def _slope(gains: Sequence[Gain], prior: float) -> float:
+    """Return the slope of the line through 0 that fits the gains, shrunk to `prior`; not below 0."""
+    if not gains:
+        return prior
+    errors = sorted(max(gain.error, _LEAST_ERROR) for gain in gains)
+    precision = _SHRINKAGE * (_HORIZON / 2) ** 2 / errors[len(errors) // 2] ** 2
+    over, total = precision, precision * prior
+    for gain in gains:
+        weight = gain.age / max(gain.error, _LEAST_ERROR) ** 2
+        over, total = over + weight * gain.age, total + weight * gain.value
+    return max(total / over, 0.0)

@@ -126,8 +126,9 @@ def _cost_aware(retrain: Retrain, evidence: Evidence, function: Function | None)
         "observed": curve.observed,
         "curve": [round(curve.at(age), 6) for age in range(1, max(2 * evidence.age, 28) + 1)],
     }
+    ago = f"{evidence.since} span{'s' * (evidence.since != 1)} ago"
     said = (
-        f"waiting has cost an expected {waiting:.3g} since the last training, {evidence.since} spans ago (the champion "
+        f"waiting has cost an expected {waiting:.3g} since the last training, {ago} (the champion "
         f"is {evidence.age} old and {evidence.metric} worse by about {facts['loss_now']:.2g}, by {curve.observed} "
         f"earlier trainings); a training costs {cost:.3g}"
     )

@@ -59,7 +59,13 @@ def worth_it(
         if choice.train
         else "`retrain` in flywheel.yaml says when; to train all the same: `flywheel run --set retrain.policy=always`.",
     )
-    facts = {"policy": str(retrain), "age": evidence.age, "since": evidence.since, **choice.facts}
+    facts = {
+        "decision": choice.why,
+        "policy": str(retrain),
+        "age": evidence.age,
+        "since": evidence.since,
+        **choice.facts,
+    }
     verdict = Verdict("retraining", (check,), facts)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(render(verdict, retrain, evidence, choice), encoding="utf-8")
