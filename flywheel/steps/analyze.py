@@ -15,6 +15,7 @@ from flywheel.evaluation.predictions import (
     CANDIDATE,
     CHAMPION,
     FILE,
+    Evidence,
     PredictionError,
     Predictions,
     write,
@@ -48,7 +49,7 @@ def analyze(
         judge: Spans to judge on, oldest first, none of which either model was trained on.
         settings: `label`, the columns to slice by, `slices`, and `task`, `naive` and `metrics` as in flywheel.yaml;
             `search` as `gates.worst_slices` there, with all its columns; and `leak` as `gates.leak`: with it, it is
-            looked whether the judge's rows stand among the others.
+            looked whether the judge's rows stand among the others; and `evidence`, `cluster` and `test` of `gates`.
         ledger: MLflow tracking URI, whose registry holds the champion.
         path: Where the evaluation goes.
         engine: `local` measures in this process, `beam` lets TFMA do it; `auto` takes the former while it fits.
@@ -64,6 +65,7 @@ def analyze(
     label, slices = str(settings["label"]), list(dict.fromkeys(settings.get("slices", ())))
     task, naive = settings.get("task", "binary"), settings.get("naive") or ""
     search = settings.get("search") or {}
+    evidence = Evidence(**settings.get("evidence") or {})
     own = Own.of(settings.get("metrics") or {}, code)
     with champions.quiet_mlflow():
         models = {CANDIDATE: _load(model, CANDIDATE)}
@@ -73,7 +75,17 @@ def analyze(
             models[BASELINE] = _load(baseline, BASELINE)
         with Evaluation.create(path, producer="analyze", spans=judge) as draft:
             rows = write(
-                examples, judge, label, slices, models, draft.path / FILE, task, naive, own, search.get("columns", ())
+                examples,
+                judge,
+                label,
+                slices,
+                models,
+                draft.path / FILE,
+                task,
+                naive,
+                own,
+                search.get("columns", ()),
+                evidence,
             )
             overall = _measure(draft.path, slices, rows, engine)
             draft.counts["rows"] = rows
