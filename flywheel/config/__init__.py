@@ -29,6 +29,7 @@ from flywheel.config.features import (
     Transform,
 )
 from flywheel.config.gates import (
+    Analyze,
     ColumnGate,
     DataGate,
     Fresh,
@@ -51,6 +52,7 @@ from flywheel.config.tune import Range, Tune
 
 __all__ = [
     "FILE",
+    "Analyze",
     "Batch",
     "BigQuery",
     "Bucket",
