@@ -44,14 +44,28 @@ from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
-from flywheel.config.resources import Resources, Spot, Toleration, Volume
+from flywheel.config.resources import (
+    ConfigMap,
+    EphemeralStorage,
+    Limits,
+    Pod,
+    Resources,
+    Retries,
+    Secret,
+    Spot,
+    Toleration,
+    Volume,
+    laid_over,
+)
 from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
+from flywheel.config.stages import STAGES, Stages
 from flywheel.config.tune import Range, Tune
 
 __all__ = [
     "FILE",
+    "STAGES",
     "Analyze",
     "Batch",
     "BigQuery",
@@ -60,11 +74,13 @@ __all__ = [
     "Category",
     "Checkpoint",
     "ColumnGate",
+    "ConfigMap",
     "Cross",
     "DataGate",
     "Deploy",
     "Email",
     "Embedding",
+    "EphemeralStorage",
     "Feature",
     "Fresh",
     "Gates",
@@ -75,6 +91,7 @@ __all__ = [
     "Kubeflow",
     "LeakGate",
     "Ledger",
+    "Limits",
     "List",
     "Local",
     "Metrics",
@@ -86,18 +103,22 @@ __all__ = [
     "Numeric",
     "OnDevice",
     "OwnMetric",
+    "Pod",
     "Project",
     "Range",
     "RequestLog",
     "Resources",
+    "Retries",
     "Sample",
     "Schedule",
+    "Secret",
     "ServingGate",
     "Shadow",
     "Slack",
     "Source",
     "Split",
     "Spot",
+    "Stages",
     "Statistics",
     "TFServing",
     "Text",
@@ -110,6 +131,7 @@ __all__ = [
     "Volume",
     "WorstSlices",
     "absolute",
+    "laid_over",
     "load",
     "target_of",
 ]
