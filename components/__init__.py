@@ -1,6 +1,7 @@
 """KFP components, one file a stage: typed signatures over `flywheel.steps`, to compose in any pipeline of one's own."""
 
 from flywheel.components.analyze import analyze
+from flywheel.components.batch import batch
 from flywheel.components.conclude import conclude
 from flywheel.components.decide import decide
 from flywheel.components.deploy import deploy
@@ -15,6 +16,7 @@ from flywheel.components.validate import validate
 
 __all__ = [
     "analyze",
+    "batch",
     "conclude",
     "decide",
     "deploy",

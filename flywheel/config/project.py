@@ -10,13 +10,14 @@ from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.deploy import Deploy, Local
 from flywheel.config.features import Feature, Transform
-from flywheel.config.gates import Gates, OwnMetric, Statistics
+from flywheel.config.gates import Analyze, Gates, OwnMetric, Statistics
 from flywheel.config.metrics import BETTER, OF_A_CLASS, check
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Notify
-from flywheel.config.resources import Resources
+from flywheel.config.resources import Pod, Resources
 from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.source import Source
+from flywheel.config.stages import STAGES, Stages
 from flywheel.config.strict import Duration, Strict
 from flywheel.config.tune import Tune
 
@@ -75,8 +76,7 @@ class Train(Strict):
         if self.baseline is False:
             return None
         trainer = _BASELINE if self.baseline is True else self.baseline
-        resources = Resources(cpu=self.resources.cpu, memory=self.resources.memory)
-        return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False, resources=resources)
+        return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False)
 
 
 class Ledger(Strict):
@@ -115,10 +115,12 @@ class Project(Strict):
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     transform: Transform = Field(Transform(), description="How the training window is transformed.")
     train: Train = Field(Train(), description="How a model is made.")
+    analyze: Analyze = Field(Analyze(), description="How models are asked about the judge's rows, and measured.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
     approval: Literal["none", "required"] = Field(
         "none", description="Whether a person has to approve each promotion, by `flywheel approve`."
     )
+    resources: Stages = Field(Stages(), description="What each step asks a cluster for; training: `train.resources`.")
     deploy: Deploy = Field(Local(), description="Where the champion is served.")
     monitor: Monitor = Field(Monitor(), description="What is watched of the model in service.")
     notify: Notify = Field(Notify(), description="Who is told when the state changes.")
@@ -158,6 +160,16 @@ class Project(Strict):
         asked += [column for column in given if column]
         sources = [column for feature in self.features for column in feature.sources]
         return tuple(dict.fromkeys([self.label, *sources, *self.slices, *asked]))
+
+    def asked(self, stage: str) -> Pod:
+        """Return what a step asks a cluster for: its own settings over those of all steps."""
+        return self.resources.of(stage, self.train.resources)
+
+    @model_validator(mode="after")
+    def _resources_fit_together(self) -> Project:
+        for stage in STAGES:
+            self.asked(stage)
+        return self
 
     @model_validator(mode="after")
     def _features_are_distinct(self) -> Project:

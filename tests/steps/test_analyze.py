@@ -178,5 +178,5 @@ def test_the_unit_of_evidence_is_kept_with_the_predictions(judge, cluster):
 
 
 def test_a_cluster_that_is_not_there_is_named(judge):
-    with pytest.raises(ConfigError, match="the column of `gates.cluster` 'user' is not in the examples, only"):
+    with pytest.raises(ConfigError, match=r"the column of `gates\.cluster` 'user' is not in the examples, only"):
         judge(settings={"label": "late", "evidence": {"cluster": "user", "test": "auto"}})
