@@ -135,8 +135,10 @@ class Project(Strict):
 
     @property
     def slices(self) -> tuple[str, ...]:
-        """Columns that the model's gates slice by, sorted."""
-        return tuple(sorted({column for gate in self.gates.model for column in gate.slices}))
+        """Columns that the model's gates slice by or compare groups of, sorted."""
+        gates = self.gates.model
+        gaps = {gate.gap for gate in gates if gate.gap}
+        return tuple(sorted({column for gate in gates for column in gate.slices} | gaps))
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -153,7 +155,8 @@ class Project(Strict):
         asked += [column for choice in (source.sample, source.split) if choice for column in choice.key]
         asked += self.searched
         asked += [column for metric in self.metrics.values() for column in metric.columns]
-        given = (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight, self.naive)
+        cluster = self.gates.cluster if self.gates.cluster != "rows" else None
+        given = (gate.fresh and gate.fresh.column, cluster, self.statistics.weight, self.train.weight, self.naive)
         asked += [column for column in given if column]
         sources = [column for feature in self.features for column in feature.sources]
         return tuple(dict.fromkeys([self.label, *sources, *self.slices, *asked]))
