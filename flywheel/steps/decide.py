@@ -46,7 +46,7 @@ def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path
     checks = (*model_gates.judge(found, bars), *believed, *model_gates.beats_baseline(found))
     verdict = Verdict("model", checks, _facts(found))
     report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(render(verdict, found, evaluation, told), encoding="utf-8")
+    report.write_text(render(verdict, found, evaluation, told, bars), encoding="utf-8")
     return verdict
 
 
@@ -104,7 +104,8 @@ def _parse(gates: Sequence[dict[str, Any]], found: Predictions) -> list[ModelGat
 
 
 def _check_slices(gates: Sequence[ModelGate], found: Predictions) -> None:
-    for column in dict.fromkeys(column for gate in gates for column in gate.slices):
+    asked = [column for gate in gates for column in (*gate.slices, *[gate.gap] * bool(gate.gap))]
+    for column in dict.fromkeys(asked):
         if column not in found.slices:
             raise ConfigError(
                 f"a gate asks for slices by {column!r}, evaluated were {', '.join(found.slices) or 'none'}",
