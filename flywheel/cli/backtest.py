@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,7 +93,8 @@ def backtest(
     if any(line.gated or line.retrain.policy in ("on_drift", "function") for line in lines):
         say(f"the data gate looks at {len(needed)} spans, {needed[0]} to {needed[-1]}")
         import_tfdv()
-        data = judged(workspace, needed, _every_hundredth(say))
+        with redirect_stdout(sys.stderr):  # what a step says in its log is not what this command answers
+            data = judged(workspace, needed, _every_hundredth(say))
         say(f"it would have kept out {len(data.bad)}: {', '.join(sorted(data.bad)) or 'none'}")
     asked = functools.partial(decide, code=Path(workspace.pack()))
     found: list[Replayed] = []
