@@ -15,6 +15,7 @@ from flywheel.config.metrics import BETTER, OF_A_CLASS, check
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Notify
 from flywheel.config.resources import Pod, Resources
+from flywheel.config.retrain import Retrain
 from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.source import Source
 from flywheel.config.stages import STAGES, Stages
@@ -114,6 +115,7 @@ class Project(Strict):
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     transform: Transform = Field(Transform(), description="How the training window is transformed.")
+    retrain: Retrain = Field(Retrain(), description="When a span is worth a training.")
     train: Train = Field(Train(), description="How a model is made.")
     analyze: Analyze = Field(Analyze(), description="How models are asked about the judge's rows, and measured.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.artifacts import Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.errors import ConfigError
-from flywheel.evaluation.predictions import BASELINE, CHAMPION, FILE, Predictions
+from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, FILE, Predictions
 from flywheel.evaluation.shown import shown
 
 if TYPE_CHECKING:
@@ -63,11 +63,14 @@ def _facts(found: Predictions) -> dict[str, Any]:
     metric = HEADLINE[found.task]
     facts: dict[str, Any] = {"rows": len(found), "metric": metric, "champion": None, "delta": None, "interval": None}
     facts |= {name: model_gates.figure(found, metric, name).value for name in found.models}
+    own = model_gates.figure(found, metric, CANDIDATE)
+    facts |= {"error": own.error if own.sound else None, "spans": own.clusters}
     for other, suffix in ((CHAMPION, ""), (BASELINE, "_baseline")):
         if other in found.models:
             gained = model_gates.difference(found, metric, other)
             interval = gained.interval()
             facts |= {f"delta{suffix}": gained.value, f"interval{suffix}": list(interval) if interval else None}
+            facts |= {f"delta{suffix}_error": gained.error if gained.sound else None}
     return facts
 
 
