@@ -59,6 +59,7 @@ from flywheel.config.resources import (
     Volume,
     laid_over,
 )
+from flywheel.config.retrain import Retrain
 from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
@@ -112,6 +113,7 @@ __all__ = [
     "Range",
     "RequestLog",
     "Resources",
+    "Retrain",
     "Retries",
     "Sample",
     "Schedule",
