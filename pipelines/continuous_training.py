@@ -19,7 +19,7 @@ from flywheel.components import (
     transform,
     validate,
 )
-from flywheel.config import Project, Resources, Train
+from flywheel.config import Analyze, Project, Resources, Train
 from flywheel.pipelines.asking import ask
 from flywheel.pipelines.closing import closing
 
@@ -49,6 +49,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         judged |= {"metrics": {name: each.model_dump(mode="json") for name, each in project.metrics.items()}}
     if worst := project.gates.worst_slices:
         judged |= {"search": worst.model_dump(mode="json") | {"columns": list(project.searched)}}
+    if project.analyze != Analyze():
+        judged |= {"analyze": project.analyze.model_dump(mode="json")}
     if project.gates.leak:
         judged |= {"leak": project.gates.leak.model_dump(mode="json")}
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]

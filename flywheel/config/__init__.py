@@ -29,6 +29,7 @@ from flywheel.config.features import (
     Transform,
 )
 from flywheel.config.gates import (
+    Analyze,
     ColumnGate,
     DataGate,
     Fresh,
@@ -65,6 +66,7 @@ from flywheel.config.tune import Range, Tune
 __all__ = [
     "FILE",
     "STAGES",
+    "Analyze",
     "Batch",
     "BigQuery",
     "Bucket",

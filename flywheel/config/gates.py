@@ -22,6 +22,16 @@ class Statistics(Strict):
     beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
 
 
+class Analyze(Strict):
+    """How models are asked about the judge's rows, and measured."""
+
+    engine: Literal["auto", "local", "beam"] = Field(
+        "auto",
+        description="In process, or by Beam's workers and TFMA; auto predicts in process unless a runner is named.",
+    )
+    beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
+
+
 class ColumnGate(Strict):
     """What is asked of one column, in place of what its history says."""
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.deploy import Deploy, Local
 from flywheel.config.features import Feature, Transform
-from flywheel.config.gates import Gates, OwnMetric, Statistics
+from flywheel.config.gates import Analyze, Gates, OwnMetric, Statistics
 from flywheel.config.metrics import BETTER, OF_A_CLASS, check
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Notify
@@ -115,6 +115,7 @@ class Project(Strict):
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     transform: Transform = Field(Transform(), description="How the training window is transformed.")
     train: Train = Field(Train(), description="How a model is made.")
+    analyze: Analyze = Field(Analyze(), description="How models are asked about the judge's rows, and measured.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
     approval: Literal["none", "required"] = Field(
         "none", description="Whether a person has to approve each promotion, by `flywheel approve`."

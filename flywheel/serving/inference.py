@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import apache_beam as beam
 import pyarrow as pa
@@ -87,7 +87,13 @@ Ask = Callable[[Rows, Models], Answer]
 
 
 class Loaded(dict[str, Any]):
-    """Models by name; Beam shares them between threads by a weak reference, which a dict does not take."""
+    """Models by name; Beam shares them between threads by a weak reference, which a dict does not take.
+
+    Attributes:
+        wrong: Why they could not be loaded, for people to read.
+    """
+
+    wrong: FlywheelError | None = None
 
 
 class PackagedModels(ModelHandler[Any, Any, Any]):  # type: ignore[misc]
@@ -104,8 +110,13 @@ class PackagedModels(ModelHandler[Any, Any, Any]):  # type: ignore[misc]
         self._models, self._load, self._ask = dict(models), load, ask
 
     def load_model(self) -> Loaded:
-        """Return the models by name."""
-        return Loaded({name: self._load(_folder(address)) for name, address in self._models.items()})
+        """Return the models by name, or what is wrong with one."""
+        loaded = Loaded()
+        try:
+            loaded |= {name: self._load(_folder(address)) for name, address in self._models.items()}
+        except FlywheelError as error:
+            loaded.wrong = error
+        return loaded
 
     def run_inference(
         self, batch: Sequence[Rows | FlywheelError], model: Models, inference_args: dict[str, Any] | None = None
@@ -130,6 +141,8 @@ class PackagedModels(ModelHandler[Any, Any, Any]):  # type: ignore[misc]
     def _asked(self, rows: Rows | FlywheelError, models: Models) -> tuple[Rows, Answer] | FlywheelError:
         if isinstance(rows, FlywheelError):
             return rows
+        if wrong := getattr(models, "wrong", None):
+            return cast(FlywheelError, wrong)
         try:
             return rows, self._ask(rows, models)
         except FlywheelError as error:
@@ -153,8 +166,7 @@ def infer(
     """
     if not parts:
         return []
-    target = FileSystems.join(job.scratch, "answers")
-    FileSystems.mkdirs(target)
+    target = job.folder("answers")
     done = job.run(
         lambda pipeline: (
             pipeline
@@ -221,10 +233,7 @@ def reachable(models: Mapping[str, Path], job: Job) -> dict[str, str]:
     found = {}
     with tempfile.TemporaryDirectory() as here:
         for name, folder in models.items():
-            archive = shutil.make_archive(str(Path(here, name)), "zip", folder)
-            found[name] = FileSystems.join(job.scratch, f"model-{name}.zip")
-            with FileSystems.create(found[name]) as target, open(archive, "rb") as source:
-                shutil.copyfileobj(source, target)
+            found[name] = job.put(Path(shutil.make_archive(str(Path(here, f"model-{name}")), "zip", folder)))
     return found
 
 

@@ -175,8 +175,7 @@ def _extracted(state: State, settings: Batch, span: Span, job: Job) -> tuple[pa.
     with warehouses.open(settings.warehouse, options) as rows_of:
         schema = rows_of.schema(settings.query)
         _check(schema, state, settings)
-        target = FileSystems.join(job.scratch, "rows")
-        FileSystems.mkdirs(target)
+        target = job.folder("rows")
         parts: list[Part] = []
         batches = rows_of.batches(settings.query, span)
         waiting = next(batches, None)

@@ -7,6 +7,7 @@ every runner gives results back. Each pipeline is one chain without branches, wh
 from __future__ import annotations
 
 import pickle
+import shutil
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,6 +58,25 @@ class Job:
         # Runners fuse a source with what follows: without a shuffle between, one worker would take all.
         return beam.Create(shards) | beam.Reshuffle() if self.distributed else beam.Create(shards)
 
+    def pipeline(self) -> beam.Pipeline:
+        """Return an empty pipeline, which runs when its `with` block ends."""
+        # These flags only, or Beam would read this process's own command line.
+        options = PipelineOptions(flags=list(self.options))
+        return beam.Pipeline(runner=None if self.distributed else RUNNER, options=options)
+
+    def folder(self, name: str) -> str:
+        """Make a folder in the scratch folder and return its address."""
+        made: str = FileSystems.join(self.scratch, name)
+        FileSystems.mkdirs(made)
+        return made
+
+    def put(self, file: Path) -> str:
+        """Copy a file of this machine to the scratch folder and return its address there."""
+        address: str = FileSystems.join(self.scratch, file.name)
+        with FileSystems.create(address) as target, file.open("rb") as source:
+            shutil.copyfileobj(source, target, 2**24)
+        return address
+
     def run(self, build: Any, said: int = 0) -> list[Any]:
         """Run the pipeline that `build` makes of a pipeline, and return what its workers had to say.
 
@@ -67,14 +87,8 @@ class Job:
         Raises:
             FlywheelError: A worker found something wrong with its rows.
         """
-        target = FileSystems.join(self.scratch, f"said-{uuid.uuid4().hex}")
-        FileSystems.mkdirs(target)
-        # These flags only, or Beam would read this process's own command line.
-        options = PipelineOptions(flags=list(self.options))
-        with (
-            _progress(target, said),
-            beam.Pipeline(runner=None if self.distributed else RUNNER, options=options) as pipeline,
-        ):
+        target = self.folder(f"said-{uuid.uuid4().hex}")
+        with _progress(target, said), self.pipeline() as pipeline:
             _ = build(pipeline) | "Say" >> beam.Map(_say, target)
         found = list(_said(target))
         for each in found:
