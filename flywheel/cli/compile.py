@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from flywheel.cli.arguments import Folder, Overrides, Profile
-
-if TYPE_CHECKING:
-    from flywheel.workspace import Workspace
 
 
 def compile(
@@ -45,7 +42,10 @@ def compile(
     parameter `code`, which is told. Schedules stay with `flywheel schedule apply`.
     """
     from flywheel.errors import ConfigError
+    from flywheel.kubeflow.code import put
     from flywheel.kubeflow.compile import compile_monitoring, compile_to, for_vertex
+    from flywheel.kubeflow.manifests import manifests, write
+    from flywheel.kubeflow.versions import Package
     from flywheel.workspace import Workspace
 
     if kubernetes and (monitoring or vertex):
@@ -54,7 +54,14 @@ def compile(
         raise ConfigError("--namespace and --put-code are for --kubernetes", "give that too.")
     workspace = Workspace.open(folder, profile, overrides)
     if kubernetes:
-        _manifests(workspace, output or Path("kubernetes"), namespace, profile or "", put_code=put_code)
+        package = Package.of(workspace)
+        made = manifests(package, namespace, profile or "", overrides)
+        sent = put(package.archive, package.code) if put_code else False
+        for path in write(made, output or Path("kubernetes")):
+            kinds = ", ".join(f"{each['kind']} {each['metadata']['name']}" for each in made.get(path.name, ()))
+            typer.echo(f"{path}{f': {kinds}' if kinds else ''}")
+        state = ("put there" if sent else "there already") if put_code else "--put-code puts it there"
+        typer.echo(f"code of the runs: {package.code} ({state})")
         return
     to = output or Path("pipeline.yaml")
     if monitoring:
@@ -65,18 +72,3 @@ def compile(
     if vertex:
         for_vertex(path)
     typer.echo(f"compiled {'the monitoring of ' if monitoring else ''}{workspace.project.name} to {path}")
-
-
-def _manifests(workspace: Workspace, folder: Path, namespace: str, profile: str, *, put_code: bool) -> None:
-    from flywheel.kubeflow.code import put
-    from flywheel.kubeflow.manifests import manifests, write
-    from flywheel.kubeflow.versions import Package
-
-    package = Package.of(workspace)
-    made = manifests(package, namespace, profile)
-    sent = put(package.archive, package.code) if put_code else False
-    for path in write(made, folder):
-        kinds = ", ".join(f"{each['kind']} {each['metadata']['name']}" for each in made.get(path.name, ()))
-        typer.echo(f"{path}{f': {kinds}' if kinds else ''}")
-    state = ("put there" if sent else "there already") if put_code else "--put-code puts it there"
-    typer.echo(f"code of the runs: {package.code} ({state})")

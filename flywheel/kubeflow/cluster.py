@@ -22,6 +22,7 @@ _PASSING = (429, 502, 503, 504)
 _ATTEMPTS = 6
 _PATIENCE = (10.0, 60.0)  # seconds to connect, and to wait for an answer
 _PAGE = 100
+_SECOND = 2.0  # long enough that what is made afterwards bears a later time
 T = TypeVar("T")
 
 
@@ -105,6 +106,10 @@ class Cluster:
                 if attempt == self._attempts - 1:
                     raise ClusterError(str(taken), "somebody else has something of that name.") from None
         raise AssertionError("the last attempt raises")
+
+    def settle(self) -> None:
+        """Wait until what others have made in the same second is there to be seen: times are told to the second."""
+        self._sleep(_SECOND)
 
     def once(self, method: Callable[[Any], Callable[..., T]], *args: Any, **options: Any) -> T:
         """Call a method of the client for `find_or_make`, which knows what to do when it fails."""

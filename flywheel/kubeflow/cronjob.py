@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from flywheel import images
@@ -24,13 +25,14 @@ def account_of(project: Project) -> str:
     return named or f"{project.name}-trigger"
 
 
-def cron_job(package: Package, namespace: str, profile: str) -> dict[str, Any]:
+def cron_job(package: Package, namespace: str, profile: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """Return the CronJob; one look is over before the next begins, and none is tried again before it is time.
 
     Args:
         package: What a cluster is given of the flywheel: the code is fetched from where that is put.
         namespace: Of it.
         profile: With which the flywheel is declared; empty without.
+        overrides: `key.sub=value` that were laid over that.
     """
     project = package.workspace.project
     trigger = project.trigger
@@ -38,7 +40,7 @@ def cron_job(package: Package, namespace: str, profile: str) -> dict[str, Any]:
     name = f"{project.name[:40].rstrip('-')}-trigger"  # with what is put behind it, a job's name has 63 characters
     labels = {**project.resources.all.labels, "app.kubernetes.io/managed-by": "ai-flywheel"}
     metadata = {"name": name, "namespace": namespace, "labels": labels}
-    template = {"metadata": {"labels": labels}, "spec": _pod(package, profile)}
+    template = {"metadata": {"labels": labels}, "spec": _pod(package, profile, overrides)}
     job = {"backoffLimit": 0, "activeDeadlineSeconds": 1800, "ttlSecondsAfterFinished": 86400, "template": template}
     spec = {
         "schedule": trigger.cron,
@@ -52,16 +54,18 @@ def cron_job(package: Package, namespace: str, profile: str) -> dict[str, Any]:
     return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec}
 
 
-def _pod(package: Package, profile: str) -> dict[str, Any]:
+def _pod(package: Package, profile: str, overrides: Iterable[str]) -> dict[str, Any]:
     project = package.workspace.project
     trigger, asked = project.trigger, project.resources.all
     assert trigger is not None
     volumes, mounts = _volumes(asked)
     command = ["flywheel", "trigger", package.code, *(["--profile", profile] if profile else [])]
+    for said in (*overrides, f"kubeflow.endpoint={trigger.endpoint}"):
+        command += ["--set", said]
     container = {
         "name": "trigger",
         "image": asked.image or images.CPU,
-        "command": [*command, "--set", f"kubeflow.endpoint={trigger.endpoint}"],
+        "command": command,
         "env": [*_variables(asked), {"name": "HOME", "value": "/tmp"}],
         "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
         "securityContext": _LOCKED,

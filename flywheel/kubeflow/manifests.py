@@ -22,13 +22,16 @@ _KUSTOMIZATION = "kustomization.yaml"
 Manifest = dict[str, Any]
 
 
-def manifests(package: Package, namespace: str = "", profile: str = "") -> dict[str, list[Manifest]]:
+def manifests(
+    package: Package, namespace: str = "", profile: str = "", overrides: Iterable[str] = ()
+) -> dict[str, list[Manifest]]:
     """Return the manifests of a flywheel, by the file that they go to.
 
     Args:
         package: What a cluster is given of it.
         namespace: Of its runs; by default `kubeflow.namespace`.
         profile: With which it is declared; empty without.
+        overrides: `key.sub=value` that were laid over that.
 
     Raises:
         ConfigError: Namespace or service account are not said.
@@ -52,7 +55,7 @@ def manifests(package: Package, namespace: str = "", profile: str = "") -> dict[
     }
     if project.trigger:
         runs_as = account_of(project)
-        made["trigger.yaml"] = [*access(runs_as, where, triggering()), cron_job(package, where, profile)]
+        made["trigger.yaml"] = [*access(runs_as, where, triggering()), cron_job(package, where, profile, overrides)]
     return made
 
 
@@ -103,12 +106,19 @@ def write(made: Mapping[str, list[Manifest]], folder: Path) -> list[Path]:
     written = []
     for name, documents in {**made, _KUSTOMIZATION: [kustomization]}.items():
         partial = folder / f".{os.getpid()}.{name}"
-        partial.write_text(yaml.safe_dump_all(documents, sort_keys=True, width=120))
+        partial.write_text(yaml.dump_all(documents, Dumper=_Plain, sort_keys=True, width=120))
         written.append(partial.replace(folder / name))
     for name in _FILES:
         if name not in made:
             (folder / name).unlink(missing_ok=True)
     return written
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what stands twice twice: people compare these files."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _rule(right: Right) -> Manifest:

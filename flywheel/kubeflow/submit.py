@@ -127,6 +127,8 @@ def start(cluster: Cluster, package: Package, span: str, *, again: bool = False,
     if run is None:
         ids = package.send(cluster)
         run = cluster.find_or_make(find, make)
+        if started:
+            cluster.settle()
         rivals = _counting(cluster, experiment, name, package.workspace, span)
         run = _only(cluster, rivals if once else [each for each in rivals if each.state in GOING], run)
     link = cluster.link("runs", run.run_id)

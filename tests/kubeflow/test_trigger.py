@@ -113,13 +113,16 @@ def test_a_person_may_start_it_again(look, kubeflow, rows, folder, where):
 def test_several_at_once_leave_one_run(kubeflow, folder, where):
     overrides, how = where
     package = Package.of(Workspace.open(folder, None, overrides))
-    found, ready = [], threading.Barrier(3)
+    found, ready, settled = [], threading.Barrier(3), threading.Barrier(3)
+
+    def settle(seconds):
+        settled.wait(60)
 
     def one():
-        cluster = Cluster(package.workspace.project.kubeflow, **how)
+        cluster = Cluster(package.workspace.project.kubeflow, **how | {"sleep": settle})
         package.send(cluster)
         cluster.experiment(package.name)
-        ready.wait()
+        ready.wait(60)
         found.append(start(cluster, package, "2026-03-01", once=True))
 
     threads = [threading.Thread(target=one) for _ in range(3)]
