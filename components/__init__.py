@@ -13,6 +13,7 @@ from flywheel.components.promote import promote
 from flywheel.components.train import train
 from flywheel.components.transform import transform
 from flywheel.components.validate import validate
+from flywheel.components.weigh import weigh
 
 __all__ = [
     "analyze",
@@ -28,4 +29,5 @@ __all__ = [
     "train",
     "transform",
     "validate",
+    "weigh",
 ]

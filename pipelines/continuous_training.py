@@ -18,6 +18,7 @@ from flywheel.components import (
     train,
     transform,
     validate,
+    weigh,
 )
 from flywheel.config import Analyze, Project, Resources, Train
 from flywheel.pipelines.asking import ask
@@ -47,6 +48,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         judged |= {"naive": project.naive}
     if project.metrics:
         judged |= {"metrics": {name: each.model_dump(mode="json") for name, each in project.metrics.items()}}
+    if project.gates.cluster or project.gates.test != "auto":
+        judged |= {"evidence": {"cluster": project.gates.cluster or "", "test": project.gates.test}}
     if worst := project.gates.worst_slices:
         judged |= {"search": worst.model_dump(mode="json") | {"columns": list(project.searched)}}
     if project.analyze != Analyze():
@@ -113,7 +116,16 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     **logged,
                 ).set_caching_options(False)
                 ask(project, "validate", fit)
-                with dsl.If(fit.outputs["ok"] == True):
+                worth = _if_it_is_worth_it(
+                    project,
+                    examples=data.output,
+                    window=fit.outputs["window"],
+                    judge=fit.outputs["judge"],
+                    ledger=ledger,
+                    run=to["run"],
+                    code=archive,
+                )
+                with dsl.If(fit.outputs["ok"] == True), worth:
                     seen = transform(
                         examples=data.output, window=fit.outputs["window"], code=archive, **transformed_as(project)
                     )
@@ -224,6 +236,27 @@ def _settings(project: Project, how: Train) -> dict[str, Any]:
     """Return what the step `train` is told."""
     told = how.model_dump(mode="json", exclude={"resources", "baseline"}, exclude_none=True)
     return {"name": project.name, **told}
+
+
+@contextmanager
+def _if_it_is_worth_it(project: Project, **weighed: Any) -> Iterator[None]:
+    """Do what stands within only if `retrain` finds a training to be worth it; where it always is, do it."""
+    if project.retrain.policy == "always" and project.retrain.budget is None:
+        yield
+        return
+    settings: dict[str, Any] = {
+        "name": project.name,
+        "label": project.label,
+        "task": project.task,
+        "every": project.source.every,
+        "retrain": project.retrain.model_dump(mode="json", exclude_none=True),
+    }
+    if project.hourly_cost is not None:
+        settings |= {"hourly_cost": project.hourly_cost}
+    worth = weigh(settings=settings, **weighed).set_caching_options(False)
+    ask(project, "weigh", worth)
+    with dsl.If(worth.outputs["Output"] == True):
+        yield
 
 
 @contextmanager

@@ -57,6 +57,7 @@ from flywheel.config.resources import (
     Volume,
     laid_over,
 )
+from flywheel.config.retrain import Retrain
 from flywheel.config.schedule import Kubeflow, Schedule, Trigger
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
@@ -108,6 +109,7 @@ __all__ = [
     "Range",
     "RequestLog",
     "Resources",
+    "Retrain",
     "Retries",
     "Sample",
     "Schedule",

@@ -15,6 +15,7 @@ from flywheel.config.metrics import BETTER, OF_A_CLASS, check
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Notify
 from flywheel.config.resources import Pod, Resources
+from flywheel.config.retrain import Retrain
 from flywheel.config.schedule import Kubeflow, Schedule, Trigger
 from flywheel.config.source import Source
 from flywheel.config.stages import STAGES, Stages
@@ -114,6 +115,7 @@ class Project(Strict):
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     transform: Transform = Field(Transform(), description="How the training window is transformed.")
+    retrain: Retrain = Field(Retrain(), description="When a span is worth a training.")
     train: Train = Field(Train(), description="How a model is made.")
     analyze: Analyze = Field(Analyze(), description="How models are asked about the judge's rows, and measured.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
@@ -136,8 +138,10 @@ class Project(Strict):
 
     @property
     def slices(self) -> tuple[str, ...]:
-        """Columns that the model's gates slice by, sorted."""
-        return tuple(sorted({column for gate in self.gates.model for column in gate.slices}))
+        """Columns that the model's gates slice by or compare groups of, sorted."""
+        gates = self.gates.model
+        gaps = {gate.gap for gate in gates if gate.gap}
+        return tuple(sorted({column for gate in gates for column in gate.slices} | gaps))
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -154,7 +158,8 @@ class Project(Strict):
         asked += [column for choice in (source.sample, source.split) if choice for column in choice.key]
         asked += self.searched
         asked += [column for metric in self.metrics.values() for column in metric.columns]
-        given = (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight, self.naive)
+        cluster = self.gates.cluster if self.gates.cluster != "rows" else None
+        given = (gate.fresh and gate.fresh.column, cluster, self.statistics.weight, self.train.weight, self.naive)
         asked += [column for column in given if column]
         sources = [column for feature in self.features for column in feature.sources]
         return tuple(dict.fromkeys([self.label, *sources, *self.slices, *asked]))

@@ -20,6 +20,7 @@ class Stages(Strict):
     plan: Pod = Field(Pod(), description="The step that looks what there is to do.")
     extract: Pod = Field(Pod(), description="The step that reads the warehouse.")
     validate_: Pod = Field(Pod(), alias="validate", description="The step that judges the data.")
+    weigh: Pod = Field(Pod(), description="The step that weighs whether to train.")
     transform: Pod = Field(Pod(), description="The step that makes features.")
     baseline: Pod = Field(Pod(), description="The step that trains the baseline; cpu and memory as for `train`, else.")
     analyze: Pod = Field(Pod(), description="The step that measures the model.")

@@ -18,6 +18,7 @@ from flywheel.evaluation.predictions import (
     CHAMPION,
     FILE,
     MODELS,
+    Evidence,
     PredictionError,
     Predictions,
     write,
@@ -51,7 +52,8 @@ def analyze(
         judge: Spans to judge on, oldest first, none of which either model was trained on.
         settings: `label`, the columns to slice by, `slices`, and `task`, `naive` and `metrics` as in flywheel.yaml;
             `search` as `gates.worst_slices` there, with all its columns; and `leak` as `gates.leak`: with it, it is
-            looked whether the judge's rows stand among the others. `analyze` as in flywheel.yaml goes before `engine`.
+            looked whether the judge's rows stand among the others; and `evidence`, `cluster` and `test` of `gates`.
+            `analyze` as in flywheel.yaml goes before `engine`.
         ledger: MLflow tracking URI, whose registry holds the champion.
         path: Where the evaluation goes.
         engine: `local` predicts and measures in this process, `beam` does both by Beam's workers, by TFMA; `auto`
@@ -68,6 +70,7 @@ def analyze(
     label, slices = str(settings["label"]), list(dict.fromkeys(settings.get("slices", ())))
     task, naive = settings.get("task", "binary"), settings.get("naive") or ""
     search = settings.get("search") or {}
+    evidence = Evidence(**settings.get("evidence") or {})
     own = Own.of(settings.get("metrics") or {}, code)
     how = {"engine": engine, "beam": ()} | (settings.get("analyze") or {})
     by_beam = how["engine"] == "beam" or (how["engine"] == "auto" and any("--runner" in flag for flag in how["beam"]))
@@ -82,7 +85,17 @@ def analyze(
         models = {name: models[name] for name in MODELS if name in models}
         with Evaluation.create(path, producer="analyze", spans=judge) as draft:
             rows = write(
-                examples, judge, label, slices, models, draft.path / FILE, task, naive, own, search.get("columns", ())
+                examples,
+                judge,
+                label,
+                slices,
+                models,
+                draft.path / FILE,
+                task,
+                naive,
+                own,
+                search.get("columns", ()),
+                evidence,
             )
             overall = _measure(draft.path, slices, rows, **how)
             draft.counts["rows"] = rows

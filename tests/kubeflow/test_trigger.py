@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -113,27 +114,27 @@ def test_a_person_may_start_it_again(look, kubeflow, rows, folder, where):
 def test_several_at_once_leave_one_run(kubeflow, folder, where):
     overrides, how = where
     package = Package.of(Workspace.open(folder, None, overrides))
-    found, ready, settled = [], threading.Barrier(3), threading.Barrier(3)
+    Cluster(package.workspace.project.kubeflow, **how).experiment(package.name)
+    package.send(Cluster(package.workspace.project.kubeflow, **how))
+    handle, making, settled = kubeflow.handle, threading.Barrier(3), threading.Barrier(3)
 
-    def settle(seconds):
-        settled.wait(60)
+    def together(verb, path, *rest):
+        if verb == "POST" and path.endswith("/runs"):
+            making.wait(20)  # none has seen another's
+        return handle(verb, path, *rest)
 
-    def one():
-        cluster = Cluster(package.workspace.project.kubeflow, **how | {"sleep": settle})
-        package.send(cluster)
-        cluster.experiment(package.name)
-        ready.wait(60)
-        found.append(start(cluster, package, "2026-03-01", once=True))
+    def one(_):
+        cluster = Cluster(package.workspace.project.kubeflow, **how | {"sleep": lambda _: settled.wait(20)})
+        return start(cluster, package, "2026-03-01", once=True)
 
-    threads = [threading.Thread(target=one) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    kubeflow.handle = together
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(one, range(3)))
 
     going = [run for run in kubeflow.runs.values() if run["state"] in ("PENDING", "RUNNING")]
+    assert len(kubeflow.runs) == 3
+    assert {each.run for each in found} == {each["run_id"] for each in going}
     assert len(going) == 1
-    assert {each.run for each in found} == {going[0]["run_id"]}
 
 
 def test_what_a_schedule_has_done_is_not_done_again(look, kubeflow, rows, tmp_path):

@@ -248,3 +248,14 @@ def test_when_and_where_it_is_run_is_no_part_of_what_is_compiled(flights, tmp_pa
         == compile_to(project, query, tmp_path / "b.yaml").read_bytes()
     )
     assert compiled(elsewhere, query, tmp_path) == compiled(project, query, tmp_path)
+
+
+def test_only_a_policy_that_may_say_no_is_asked(flights, spec, tmp_path):
+    project, query = flights
+    weighed = project.model_copy(update={"retrain": config.Retrain.parse("every=7d")})
+    found = yaml.safe_load(compile_to(weighed, query, tmp_path / "p.yaml").read_text())
+
+    assert not any("weigh" in tasks for tasks in dags(spec))
+    behind = next(tasks for tasks in dags(found) if "weigh" in tasks)
+    assert "train" not in behind
+    assert any("train" in tasks and "weigh" not in tasks for tasks in dags(found))
