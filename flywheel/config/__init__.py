@@ -60,7 +60,7 @@ from flywheel.config.resources import (
     laid_over,
 )
 from flywheel.config.retrain import Retrain
-from flywheel.config.schedule import Kubeflow, Schedule
+from flywheel.config.schedule import Kubeflow, Schedule, Trigger
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
 from flywheel.config.stages import STAGES, Stages
@@ -132,6 +132,7 @@ __all__ = [
     "Toleration",
     "Train",
     "Transform",
+    "Trigger",
     "Triton",
     "Tune",
     "Volume",
