@@ -12,8 +12,9 @@ from scipy.special import stdtrit
 
 from flywheel.config import ModelGate
 from flywheel.evaluation import gates, paired
+from flywheel.evaluation.area import Wins
 from flywheel.evaluation.groups import Groups
-from flywheel.evaluation.paired import ALPHA, Wins
+from flywheel.evaluation.paired import ALPHA
 from flywheel.evaluation.predictions import Predictions
 
 ROWS, DAYS = 13_000, 14

@@ -1,6 +1,7 @@
 """KFP components, one file a stage: typed signatures over `flywheel.steps`, to compose in any pipeline of one's own."""
 
 from flywheel.components.analyze import analyze
+from flywheel.components.batch import batch
 from flywheel.components.conclude import conclude
 from flywheel.components.decide import decide
 from flywheel.components.deploy import deploy
@@ -12,9 +13,11 @@ from flywheel.components.promote import promote
 from flywheel.components.train import train
 from flywheel.components.transform import transform
 from flywheel.components.validate import validate
+from flywheel.components.weigh import weigh
 
 __all__ = [
     "analyze",
+    "batch",
     "conclude",
     "decide",
     "deploy",
@@ -26,4 +29,5 @@ __all__ = [
     "train",
     "transform",
     "validate",
+    "weigh",
 ]

@@ -35,7 +35,12 @@ class Workspace:
         Raises:
             ConfigError: flywheel.yaml, or a file that it names, is missing or wrong.
         """
-        return cls(folder.resolve(), config.load(folder, profile, overrides))
+        here = cls(folder.resolve(), config.load(folder, profile, overrides))
+        deploy = here.project.deploy
+        if not isinstance(deploy, config.Batch):
+            return here
+        scored = deploy.of(here.project.source, here.scored_query())
+        return cls(here.folder, here.project.model_copy(update={"deploy": scored}))
 
     @property
     def state(self) -> Path:
@@ -92,6 +97,24 @@ class Workspace:
             return ""  # nothing has been logged yet
         return self._sql("serving", named) if named else ""
 
+    def scored_query(self) -> str:
+        """Return the SQL text that gives the rows to score in batch: that of the target, else that of the source.
+
+        Raises:
+            ConfigError: There is no such file, or it is empty.
+        """
+        deploy = self.project.deploy
+        named = deploy.query if isinstance(deploy, config.Batch) else ""
+        return self._sql("query", named, "deploy") if named else self.query()
+
+    def sql(self, file: str) -> str:
+        """Return the text of an SQL file of this folder.
+
+        Raises:
+            ConfigError: There is no such file, or it is empty.
+        """
+        return self._sql("--query", file, "")
+
     def labels_query(self) -> str:
         """Return the SQL text that gives labels as they arrive; empty when there is none.
 
@@ -121,7 +144,7 @@ class Workspace:
         except (FileNotFoundError, IsADirectoryError):
             found = ", ".join(sorted(path.name for path in self.folder.glob("*.sql"))) or "none"
             raise ConfigError(
-                f"{section}.{key} names {named!r}, which is no file in {self.folder}",
+                f"{section}{'.' if section else ''}{key} names {named!r}, which is no file in {self.folder}",
                 f"write that file, or name another; SQL files there: {found}.",
             ) from None
         except UnicodeDecodeError as error:
@@ -177,13 +200,7 @@ class Workspace:
         return str(archive.pack(self.folder, self.state / "code"))
 
     def _absolute(self, url: str) -> str:
-        """Make the path of `scheme:///relative/path` absolute; other URLs stay as they are."""
-        scheme, separator, path = url.partition(":///")
-        if not separator or path.startswith("/"):
-            return url
-        if scheme in ("parquet", "csv"):  # their paths are patterns, this folder's own name is not
-            return f"{scheme}:///{glob.escape(str(self.folder))}/{path}"
-        return f"{scheme}:///{self.folder / path}"
+        return config.absolute(url, self.folder)
 
 
 def _is_empty(warehouse: str) -> bool:

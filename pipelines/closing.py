@@ -4,6 +4,7 @@ from kfp import dsl
 
 from flywheel.components import conclude
 from flywheel.config import Project
+from flywheel.pipelines.asking import ask
 
 
 def closing(project: Project, ledger: str, kind: str) -> dsl.PipelineTask:
@@ -22,4 +23,4 @@ def closing(project: Project, ledger: str, kind: str) -> dsl.PipelineTask:
             from kfp import kubernetes
 
             kubernetes.use_secret_as_env(task, channel.secret, {name: name for name in channel.variables})
-    return task
+    return ask(project, "conclude", task)

@@ -7,7 +7,6 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from flywheel import images
 from flywheel.components import (
     analyze,
     decide,
@@ -19,9 +18,10 @@ from flywheel.components import (
     train,
     transform,
     validate,
+    weigh,
 )
-from flywheel.config import Project, Resources, Train
-from flywheel.kubeflow.resources import resources
+from flywheel.config import Analyze, Project, Resources, Train
+from flywheel.pipelines.asking import ask
 from flywheel.pipelines.closing import closing
 
 
@@ -48,14 +48,19 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         judged |= {"naive": project.naive}
     if project.metrics:
         judged |= {"metrics": {name: each.model_dump(mode="json") for name, each in project.metrics.items()}}
+    if project.gates.cluster or project.gates.test != "auto":
+        judged |= {"evidence": {"cluster": project.gates.cluster or "", "test": project.gates.test}}
     if worst := project.gates.worst_slices:
         judged |= {"search": worst.model_dump(mode="json") | {"columns": list(project.searched)}}
+    if project.analyze != Analyze():
+        judged |= {"analyze": project.analyze.model_dump(mode="json")}
     if project.gates.leak:
         judged |= {"leak": project.gates.leak.model_dump(mode="json")}
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
     # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
-    asks = project.train.resources
-    nodes = {"resources": asks.model_dump(mode="json", exclude_none=True)} if asks.nodes else {}
+    asks = project.asked("train")
+    several = isinstance(asks, Resources) and asks.nodes
+    nodes = {"resources": asks.model_dump(mode="json", exclude_none=True)} if several else {}
 
     @dsl.pipeline(name=project.name, description=f"Continuous training of {project.name}")
     def pipeline(
@@ -80,7 +85,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 job=job,
                 schedule=schedule,
             ).set_caching_options(False)
-            to = planned.outputs
+            to = ask(project, "plan", planned).outputs
             with dsl.If(to["go"] == True):
                 data = extract(
                     query=query,
@@ -90,6 +95,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     source=asked,
                     state=to["state"],
                 )
+                ask(project, "extract", data)
                 logged = {}
                 if serving_query:
                     requests = extract(
@@ -100,7 +106,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         source={"every": source.every, "may_be_empty": True},
                         state="",
                     )
-                    logged = {"serving": requests.set_caching_options(False).output}
+                    logged = {"serving": ask(project, "extract", requests.set_caching_options(False)).output}
                 fit = validate(
                     examples=data.output,
                     code=archive,
@@ -109,10 +115,21 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     run=to["run"],
                     **logged,
                 ).set_caching_options(False)
-                with dsl.If(fit.outputs["ok"] == True):
+                ask(project, "validate", fit)
+                worth = _if_it_is_worth_it(
+                    project,
+                    examples=data.output,
+                    window=fit.outputs["window"],
+                    judge=fit.outputs["judge"],
+                    ledger=ledger,
+                    run=to["run"],
+                    code=archive,
+                )
+                with dsl.If(fit.outputs["ok"] == True), worth:
                     seen = transform(
                         examples=data.output, window=fit.outputs["window"], code=archive, **transformed_as(project)
                     )
+                    ask(project, "transform", seen)
                     window = {
                         "examples": data.output,
                         "transformed": seen.outputs["transformed"],
@@ -123,11 +140,11 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     candidate = train(
                         settings=_settings(project, project.train) | nodes, champion=to["champion"], **window
                     )
-                    _ask_for(candidate, asks)
+                    ask(project, "train", candidate)
                     simple = {}
                     if plain := project.train.for_baseline():
                         made = train(settings=_settings(project, plain) | {"role": "baseline"}, champion="", **window)
-                        _ask_for(made, plain.resources)
+                        ask(project, "baseline", made)
                         simple = {"baseline": made.set_display_name("baseline").outputs["model"]}
                     asked_with = {"code": archive} if project.metrics else {}
                     found = analyze(
@@ -140,9 +157,11 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         **simple,
                         **asked_with,
                     )
+                    ask(project, "analyze", found)
                     better = decide(
                         evaluation=found.outputs["evaluation"], gates=gates, ledger=ledger, run=to["run"]
                     ).set_caching_options(False)
+                    ask(project, "decide", better)
                     outside = _if_it_serves(
                         project,
                         examples=data.output,
@@ -161,14 +180,16 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             run=to["run"],
                             approval=project.approval == "required",
                         ).set_caching_options(False)
+                        ask(project, "promote", promoted)
                         with dsl.If(promoted.outputs["champion"] == True):
-                            deploy(
+                            served = deploy(
                                 name=project.name,
                                 version=promoted.outputs["version"],
                                 target=serving,
                                 ledger=ledger,
                                 run=to["run"],
                             ).set_caching_options(False)
+                            ask(project, "deploy", served)
 
     return pipeline
 
@@ -218,6 +239,27 @@ def _settings(project: Project, how: Train) -> dict[str, Any]:
 
 
 @contextmanager
+def _if_it_is_worth_it(project: Project, **weighed: Any) -> Iterator[None]:
+    """Do what stands within only if `retrain` finds a training to be worth it; where it always is, do it."""
+    if project.retrain.policy == "always" and project.retrain.budget is None:
+        yield
+        return
+    settings: dict[str, Any] = {
+        "name": project.name,
+        "label": project.label,
+        "task": project.task,
+        "every": project.source.every,
+        "retrain": project.retrain.model_dump(mode="json", exclude_none=True),
+    }
+    if project.hourly_cost is not None:
+        settings |= {"hourly_cost": project.hourly_cost}
+    worth = weigh(settings=settings, **weighed).set_caching_options(False)
+    ask(project, "weigh", worth)
+    with dsl.If(worth.outputs["Output"] == True):
+        yield
+
+
+@contextmanager
 def _if_it_serves(project: Project, **tried: Any) -> Iterator[None]:
     """Do what stands within only if the packaged model passes `gates.serving`; without such a gate, do it."""
     gate = project.gates.serving
@@ -227,15 +269,6 @@ def _if_it_serves(project: Project, **tried: Any) -> Iterator[None]:
     asked = gate.model_dump(mode="json", exclude_none=True)
     settings = {"name": project.name, "task": project.task, "gate": asked}
     serves = probe(settings=settings, **tried).set_caching_options(False)
+    ask(project, "probe", serves)
     with dsl.If(serves.outputs["Output"] == True):
         yield
-
-
-def _ask_for(task: dsl.PipelineTask, asked: Resources) -> None:
-    """Ask the cluster for what `train.resources` says."""
-    if asked.nodes:  # the step only waits for a TrainJob, and finds it again when it is tried again
-        resources(task, volume=asked.volume).set_retry(3, backoff_duration="30s")
-        return
-    resources(task, asked)
-    if asked.gpu:
-        task.set_container_image(images.GPU)

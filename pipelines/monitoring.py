@@ -5,6 +5,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from flywheel.components import monitor
 from flywheel.config import Project
+from flywheel.pipelines.asking import ask
 from flywheel.pipelines.closing import closing
 
 
@@ -37,7 +38,7 @@ def monitoring(project: Project, labels: str = "", serving_query: str = "") -> B
     ):
         job = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         with dsl.ExitHandler(closing(project, ledger, "monitor")):
-            monitor(
+            look = monitor(
                 name=project.name,
                 span=span,
                 requests=requests,
@@ -46,5 +47,6 @@ def monitoring(project: Project, labels: str = "", serving_query: str = "") -> B
                 ledger=ledger,
                 job=job,
             ).set_caching_options(False)
+            ask(project, "monitor", look)
 
     return pipeline

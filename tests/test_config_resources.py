@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from flywheel.config import Resources, Spot
+from flywheel.config import Pod, Resources, Spot, laid_over
 
 
 def refused(**keys):
@@ -55,9 +55,9 @@ def test_any_other_cluster_names_its_own_label():
 
 
 def test_an_unknown_kind_is_answered_with_those_known():
-    message = refused(gpu=1, gpu_kind="nvidia-a100")
+    message = refused(gpu=1, gpu_kind="nvidia-a1000")
 
-    assert "nvidia-a100-40gb, nvidia-a100-80gb" in message
+    assert "nvidia-a10g, nvidia-b200" in message
     assert "name the label" in message
 
 
@@ -68,7 +68,26 @@ def test_an_unknown_kind_is_answered_with_those_known():
         ({"gpu": 3}, "0, 1, 2, 4, 8 or 16"),
         ({"nodes": 2}, "volume: {claim"),
         ({"nodes": 0, "volume": {"claim": "c"}}, "greater than or equal to 1"),
-        ({"queue": "team"}, "set nodes"),
+        ({"priority": "high"}, "set queue"),
+        ({"cpu": 4, "limits": {"cpu": "3500m"}}, "limits.cpu is '3500m', below cpu, '4'"),
+        ({"memory": "16Gi", "limits": {"memory": "16G"}}, "limits.memory is '16G', below memory, '16Gi'"),
+        ({"ephemeral_storage": "200GB"}, "written as 16Gi"),
+        ({"labels": {"my team": "ml"}}, "'my team' is no name of a label"),
+        ({"labels": {"team": "machine learning"}}, "write other text as an annotation"),
+        ({"annotations": {"a/b/c": "x"}}, "no name of a label or annotation"),
+        ({"secrets": [{"name": "mlflow"}]}, "mlflow is given neither as variables nor as files"),
+        ({"secrets": [{"name": "a", "env": ["T"]}, {"name": "b", "env": {"T": "k"}}]}, "variable 'T' is given twice"),
+        (
+            {"secrets": [{"name": "a", "path": "/x"}], "volume": {"claim": "c", "path": "/x"}},
+            "path '/x' is given twice",
+        ),
+        ({"secrets": [{"name": "a", "env": {"a b": "k"}}]}, "should match pattern"),
+        ({"pull_policy": "Sometimes"}, "'Always', 'IfNotPresent' or 'Never'"),
+        ({"platform": "openshift"}, "'gke', 'eks'"),
+        ({"platform": "aks", "gpu": 1, "gpu_kind": "nvidia-l4"}, "known there: nvidia-a10, nvidia-a100"),
+        ({"platform": "eks-groups", "gpu": 1, "gpu_kind": "nvidia-l4"}, "name a pool or a label of nodes"),
+        ({"retries": {"times": 2, "at_most": "2h"}}, "at most an hour"),
+        ({"retries": 99}, "less than or equal to 50"),
         ({"node_selector": {"a b": "c"}}, "name=value"),
         ({"spot": {"label": "spot"}}, "name=value"),
         ({"spot": "maybe"}, "write true, or {retries"),
@@ -79,6 +98,57 @@ def test_an_unknown_kind_is_answered_with_those_known():
 )
 def test_what_does_not_fit_together_is_refused(keys, why):
     assert why in refused(**keys)
+
+
+@pytest.mark.parametrize(
+    ("platform", "gpu", "spot", "pool"),
+    [
+        ("eks", {"karpenter.k8s.aws/instance-gpu-name": "t4"}, "karpenter.sh/capacity-type", "karpenter.sh/nodepool"),
+        ("eks-auto", {"eks.amazonaws.com/instance-gpu-name": "t4"}, "karpenter.sh/capacity-type",
+         "karpenter.sh/nodepool"),
+        ("aks", {"karpenter.azure.com/sku-gpu-name": "T4"}, "karpenter.sh/capacity-type", "karpenter.sh/nodepool"),
+        ("gke", {"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"}, "cloud.google.com/gke-spot",
+         "cloud.google.com/gke-nodepool"),
+    ],
+)  # fmt: skip
+def test_each_platform_has_its_own_labels(platform, gpu, spot, pool):
+    asked = Resources(platform=platform, gpu=1, gpu_kind="nvidia-t4", spot=True, pool="train")
+
+    assert asked.selector == {pool: "train", **gpu}
+    assert asked.spot_label[0] == spot
+
+
+def test_the_memory_of_a_gpu_tells_amazons_two_a100_apart():
+    asked = [Resources(platform="eks", gpu=8, gpu_kind=f"nvidia-a100-{size}gb").selector for size in (40, 80)]
+
+    assert [each["karpenter.k8s.aws/instance-gpu-memory"] for each in asked] == ["40960", "81920"]
+
+
+def test_what_a_step_says_stands_over_what_all_steps_say():
+    below = Pod(memory="2Gi", labels={"team": "ml", "tier": "1"}, secrets=[{"name": "mlflow", "env": ["TOKEN"]}])
+    above = Resources(memory="16Gi", labels={"tier": "2"}, secrets=[{"name": "keys", "path": "/keys"}], gpu=1)
+
+    asked = laid_over(below, above)
+
+    assert (asked.memory, asked.gpu) == ("16Gi", 1)
+    assert asked.labels == {"team": "ml", "tier": "2"}
+    assert [each.name for each in asked.secrets] == ["mlflow", "keys"]
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "memory": st.sampled_from(["1Gi", "2Gi"]),
+            "labels": st.just({"a": "b"}),
+            "tolerations": st.sampled_from([[{"key": "a"}], [{"key": "b"}]]),
+        },
+    )
+)
+def test_laying_the_same_over_itself_changes_nothing(keys):
+    asked = Pod(platform="gke", **keys)
+
+    assert laid_over(asked, asked) == asked == laid_over(Pod(), asked) == laid_over(asked, Pod())
 
 
 def test_spot_may_be_said_in_one_word():
@@ -105,6 +175,10 @@ def through_kubeflow(value):
             "cpu": st.sampled_from(["2", "500m"]),
             "gpu": st.sampled_from([0, 1, 8]),
             "spot": st.sampled_from([True, False, {"retries": 2}, {"fallback": "none"}]),
+            "retries": st.sampled_from([2, {"times": 3, "backoff": "1m", "factor": 1.5}]),
+            "secrets": st.just([{"name": "mlflow", "env": ["TOKEN"], "path": "/mlflow"}]),
+            "ephemeral_storage": st.just("200Gi"),
+            "limits": st.just({"cpu": 4}),
             "timeout": st.integers(1, 10**6).map(lambda seconds: timedelta(seconds=seconds)),
             "tolerations": st.sampled_from([[], [{"key": "a"}], [{"key": "a", "operator": "Equal", "value": "b"}]]),
         },

@@ -10,6 +10,7 @@ import typer
 
 from flywheel.cli import (
     backfill,
+    batch,
     by_hand,
     cache,
     compare,
@@ -45,6 +46,7 @@ app.command("run")(run.run)
 app.command("backfill")(backfill.backfill)
 app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
+app.command("batch")(batch.batch)
 app.command("serve")(serve.serve)
 app.command("feedback")(feedback.feedback)
 app.command("compare")(compare.compare)

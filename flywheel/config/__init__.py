@@ -1,6 +1,17 @@
 """What a user writes in `flywheel.yaml`, as pydantic models, and how the file is read."""
 
-from flywheel.config.deploy import Canary, Deploy, KServe, Local, OnDevice, TFServing, Triton, target_of
+from flywheel.config.deploy import (
+    Batch,
+    Canary,
+    Deploy,
+    KServe,
+    Local,
+    OnDevice,
+    TFServing,
+    Triton,
+    absolute,
+    target_of,
+)
 from flywheel.config.features import (
     Bucket,
     Category,
@@ -18,6 +29,7 @@ from flywheel.config.features import (
     Transform,
 )
 from flywheel.config.gates import (
+    Analyze,
     ColumnGate,
     DataGate,
     Fresh,
@@ -32,25 +44,44 @@ from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
 from flywheel.config.project import Checkpoint, Ledger, Project, Train
 from flywheel.config.read import FILE, load
-from flywheel.config.resources import Resources, Spot, Toleration, Volume
+from flywheel.config.resources import (
+    ConfigMap,
+    EphemeralStorage,
+    Limits,
+    Pod,
+    Resources,
+    Retries,
+    Secret,
+    Spot,
+    Toleration,
+    Volume,
+    laid_over,
+)
+from flywheel.config.retrain import Retrain
 from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
+from flywheel.config.stages import STAGES, Stages
 from flywheel.config.tune import Range, Tune
 
 __all__ = [
     "FILE",
+    "STAGES",
+    "Analyze",
+    "Batch",
     "BigQuery",
     "Bucket",
     "Canary",
     "Category",
     "Checkpoint",
     "ColumnGate",
+    "ConfigMap",
     "Cross",
     "DataGate",
     "Deploy",
     "Email",
     "Embedding",
+    "EphemeralStorage",
     "Feature",
     "Fresh",
     "Gates",
@@ -61,6 +92,7 @@ __all__ = [
     "Kubeflow",
     "LeakGate",
     "Ledger",
+    "Limits",
     "List",
     "Local",
     "Metrics",
@@ -72,18 +104,23 @@ __all__ = [
     "Numeric",
     "OnDevice",
     "OwnMetric",
+    "Pod",
     "Project",
     "Range",
     "RequestLog",
     "Resources",
+    "Retrain",
+    "Retries",
     "Sample",
     "Schedule",
+    "Secret",
     "ServingGate",
     "Shadow",
     "Slack",
     "Source",
     "Split",
     "Spot",
+    "Stages",
     "Statistics",
     "TFServing",
     "Text",
@@ -95,6 +132,8 @@ __all__ = [
     "Tune",
     "Volume",
     "WorstSlices",
+    "absolute",
+    "laid_over",
     "load",
     "target_of",
 ]

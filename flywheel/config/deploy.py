@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import ByteSize, Field, TypeAdapter, field_validator, model_validator
 
 from flywheel.config.serving import RequestLog
+from flywheel.config.source import Source
 from flywheel.config.strict import Duration, Strict
+from flywheel.spans import Every
 
 SERVING = ".flywheel/serving"
 
@@ -144,7 +147,60 @@ class OnDevice(_Target):
     max_loss: float = Field(0.01, ge=0, description="Largest mean difference from the packaged model's predictions.")
 
 
-Deploy = Annotated[Local | KServe | TFServing | Triton | OnDevice, Field(discriminator="target")]
+class Batch(_Target):
+    """A table of predictions: the rows of a query, scored span by span."""
+
+    target: Literal["batch"]
+    query: str = Field("", description="SQL file that gives the rows to score, with @start and @end; source.query.")
+    warehouse: str = Field("", description="Where its tables are; source.warehouse.")
+    columns: tuple[str, ...] = Field(
+        (), description="Columns of it that are kept beside the predictions, as an id; all of them by default."
+    )
+    into: str = Field(description="duckdb:///file, bigquery://project/dataset, or a folder for Parquet files.")
+    table: str = Field("predictions", pattern=r"^[A-Za-z_]\w*$", description="Table in it, or folder.")
+    bad_rows_at_most: float = Field(
+        0.01, ge=0, le=1, description="Largest share of rows that cannot be scored: they go to <table>_dead_letters."
+    )
+    every: Every = Field("day", description="Always source.every, how long a span is.")
+    maximum_bytes_billed: ByteSize | None = Field(
+        None, description="A query that would read more is refused; source.maximum_bytes_billed."
+    )
+    beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
+
+    @field_validator("into")
+    @classmethod
+    def _can_be_written(cls, into: str) -> str:
+        scheme, separator, _ = into.partition("://")
+        if separator and scheme not in ("duckdb", "parquet", "bigquery"):
+            raise ValueError(
+                "predictions are written to duckdb:///file, bigquery://project/dataset or a folder, for Parquet files"
+            )
+        return into if separator else f"parquet:///{into}"
+
+    def within(self, project: Path) -> Self:
+        """Return the target with its relative files taken from the folder of flywheel.yaml."""
+        kind, _, into = self.into.partition(":///")
+        where = {"into": f"{kind}:///{project / into}"} if into else {}
+        return self.model_copy(update=where | {"warehouse": absolute(self.warehouse, project)})
+
+    def of(self, source: Source, query: str) -> Self:
+        """Return the target with what it leaves to the flywheel's source, and the SQL text in place of its file."""
+        given: dict[str, Any] = {"warehouse": self.warehouse or source.warehouse, "every": source.every, "query": query}
+        given |= {"maximum_bytes_billed": self.maximum_bytes_billed or source.maximum_bytes_billed}
+        return self.model_copy(update=given)
+
+
+Deploy = Annotated[Local | KServe | TFServing | Triton | OnDevice | Batch, Field(discriminator="target")]
+
+
+def absolute(url: str, folder: Path) -> str:
+    """Make the path of `scheme:///relative/path` absolute, from `folder`; other URLs stay as they are."""
+    scheme, separator, path = url.partition(":///")
+    if not separator or path.startswith("/"):
+        return url
+    if scheme in ("parquet", "csv"):  # their paths are patterns, the folder's own name is not
+        return f"{scheme}:///{glob.escape(str(folder))}/{path}"
+    return f"{scheme}:///{folder / path}"
 
 
 def target_of(text: str) -> Deploy:

@@ -22,6 +22,16 @@ class Statistics(Strict):
     beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
 
 
+class Analyze(Strict):
+    """How models are asked about the judge's rows, and measured."""
+
+    engine: Literal["auto", "local", "beam"] = Field(
+        "auto",
+        description="In process, or by Beam's workers and TFMA; auto predicts in process unless a runner is named.",
+    )
+    beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
+
+
 class ColumnGate(Strict):
     """What is asked of one column, in place of what its history says."""
 
@@ -86,7 +96,8 @@ class ModelGate(Strict):
     """One bar that a candidate has to clear."""
 
     metric: str = Field(
-        description="What is measured. Binary: auc, accuracy, log_loss, brier, precision, recall, calibration. "
+        description="What is measured. Binary: auc, accuracy, log_loss, brier, precision, recall, calibration, "
+        "false_positive_rate, selection_rate. "
         "Multiclass: accuracy, macro_f1, weighted_f1, auc, log_loss, top_2, top_3, top_5, precision_<class>, "
         "recall_<class>. Regression: mae, rmse, mse, mape, smape, r2, pinball, mase, bias, calibration. "
         "Any: one of `metrics`."
@@ -98,6 +109,9 @@ class ModelGate(Strict):
     )
     margin: float = Field(0.0, ge=0, description="How much worse is still accepted, in the metric's unit.")
     slices: tuple[str, ...] = Field((), description="Columns; a group of rows shown to be worse blocks.")
+    gap: str | None = Field(
+        None, description="Column; the metric must not differ between two of its values by more than at_most."
+    )
     minimum_rows: int = Field(100, ge=1, description="With fewer rows a slice is not judged, and a bar is undecided.")
 
     @model_validator(mode="after")
@@ -106,6 +120,8 @@ class ModelGate(Strict):
         if len(bars) != 1:
             found = " and ".join(bars) or "none"
             raise ValueError(f"a gate needs one of at_least, at_most, no_worse_than; found {found}")
+        if self.gap and (self.at_most is None or self.slices):
+            raise ValueError("gap needs at_most, the largest difference between groups that is accepted, and no slices")
         if self.no_worse_than and not self.margin:
             raise ValueError("no_worse_than needs a margin above 0: how much worse is still accepted")
         return self
@@ -145,6 +161,16 @@ class Gates(Strict):
 
     data: DataGate = Field(DataGate(), description="Bars for the data.")
     model: tuple[ModelGate, ...] = Field((), description="Bars for the model; none, and nothing is promoted.")
+    cluster: str | None = Field(
+        None,
+        description="Column whose value rows share that are not independent, as user_id; `rows` when all of them are "
+        "independent. Without it, rows of one span count as one piece of evidence.",
+    )
+    test: Literal["auto", "bootstrap"] = Field(
+        "auto",
+        description="How differences are tested: a jackknife over clusters (of AUC it is DeLong's where rows are "
+        "independent, of accuracy McNemar's); or a BCa bootstrap, for skewed figures over forty clusters or more.",
+    )
     leak: LeakGate | Literal[False] = Field(LeakGate(), description="Guards against a judge that knows the answer.")
     worst_slices: WorstSlices | Literal[False] = Field(
         WorstSlices(), description="Search for slices in which the candidate is worse."

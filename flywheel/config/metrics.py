@@ -9,7 +9,7 @@ from flywheel.errors import meant
 BETTER: Mapping[str, Mapping[str, int]] = {
     "binary": {
         "auc": 1, "accuracy": 1, "log_loss": -1, "brier": -1, "precision": 1, "recall": 1, "calibration": 0,
-        "label_rate": 0, "example_count": 0,
+        "false_positive_rate": -1, "selection_rate": 0, "label_rate": 0, "example_count": 0,
     },
     "multiclass": {
         "accuracy": 1, "macro_f1": 1, "weighted_f1": 1, "auc": 1, "log_loss": -1, "top_2": 1, "top_3": 1, "top_5": 1,

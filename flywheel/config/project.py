@@ -10,13 +10,15 @@ from pydantic import Field, field_validator, model_validator
 
 from flywheel.config.deploy import Deploy, Local
 from flywheel.config.features import Feature, Transform
-from flywheel.config.gates import Gates, OwnMetric, Statistics
+from flywheel.config.gates import Analyze, Gates, OwnMetric, Statistics
 from flywheel.config.metrics import BETTER, OF_A_CLASS, check
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Notify
-from flywheel.config.resources import Resources
+from flywheel.config.resources import Pod, Resources
+from flywheel.config.retrain import Retrain
 from flywheel.config.schedule import Kubeflow, Schedule
 from flywheel.config.source import Source
+from flywheel.config.stages import STAGES, Stages
 from flywheel.config.strict import Duration, Strict
 from flywheel.config.tune import Tune
 
@@ -75,8 +77,7 @@ class Train(Strict):
         if self.baseline is False:
             return None
         trainer = _BASELINE if self.baseline is True else self.baseline
-        resources = Resources(cpu=self.resources.cpu, memory=self.resources.memory)
-        return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False, resources=resources)
+        return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False)
 
 
 class Ledger(Strict):
@@ -114,11 +115,14 @@ class Project(Strict):
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     transform: Transform = Field(Transform(), description="How the training window is transformed.")
+    retrain: Retrain = Field(Retrain(), description="When a span is worth a training.")
     train: Train = Field(Train(), description="How a model is made.")
+    analyze: Analyze = Field(Analyze(), description="How models are asked about the judge's rows, and measured.")
     gates: Gates = Field(Gates(), description="What keeps bad data and worse models out.")
     approval: Literal["none", "required"] = Field(
         "none", description="Whether a person has to approve each promotion, by `flywheel approve`."
     )
+    resources: Stages = Field(Stages(), description="What each step asks a cluster for; training: `train.resources`.")
     deploy: Deploy = Field(Local(), description="Where the champion is served.")
     monitor: Monitor = Field(Monitor(), description="What is watched of the model in service.")
     notify: Notify = Field(Notify(), description="Who is told when the state changes.")
@@ -133,8 +137,10 @@ class Project(Strict):
 
     @property
     def slices(self) -> tuple[str, ...]:
-        """Columns that the model's gates slice by, sorted."""
-        return tuple(sorted({column for gate in self.gates.model for column in gate.slices}))
+        """Columns that the model's gates slice by or compare groups of, sorted."""
+        gates = self.gates.model
+        gaps = {gate.gap for gate in gates if gate.gap}
+        return tuple(sorted({column for gate in gates for column in gate.slices} | gaps))
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -151,10 +157,21 @@ class Project(Strict):
         asked += [column for choice in (source.sample, source.split) if choice for column in choice.key]
         asked += self.searched
         asked += [column for metric in self.metrics.values() for column in metric.columns]
-        given = (gate.fresh and gate.fresh.column, self.statistics.weight, self.train.weight, self.naive)
+        cluster = self.gates.cluster if self.gates.cluster != "rows" else None
+        given = (gate.fresh and gate.fresh.column, cluster, self.statistics.weight, self.train.weight, self.naive)
         asked += [column for column in given if column]
         sources = [column for feature in self.features for column in feature.sources]
         return tuple(dict.fromkeys([self.label, *sources, *self.slices, *asked]))
+
+    def asked(self, stage: str) -> Pod:
+        """Return what a step asks a cluster for: its own settings over those of all steps."""
+        return self.resources.of(stage, self.train.resources)
+
+    @model_validator(mode="after")
+    def _resources_fit_together(self) -> Project:
+        for stage in STAGES:
+            self.asked(stage)
+        return self
 
     @model_validator(mode="after")
     def _features_are_distinct(self) -> Project:

@@ -1,98 +1,48 @@
-"""`train.resources`: what a step asks a cluster for; one machine gives what it has."""
+"""`train.resources` and `resources`: what steps ask a cluster for; one machine gives what it has."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from flywheel.config.platforms import DEFAULT, PLATFORMS, Platform, PlatformName, known_kinds
+from flywheel.config.quantities import (
+    Annotations,
+    Bytes,
+    Cores,
+    Label,
+    Labels,
+    MountPath,
+    Name,
+    Selector,
+    cores,
+    label,
+    size,
+)
 from flywheel.config.strict import Duration, Strict
 
-GKE = "cloud.google.com/gke-accelerator"
-"""The label by which nodes of Google's Kubernetes say which GPU they have."""
-KINDS = {
-    "nvidia-a100-40gb": "nvidia-tesla-a100",
-    "nvidia-a100-80gb": "nvidia-a100-80gb",
-    "nvidia-b200": "nvidia-b200",
-    "nvidia-gb200": "nvidia-gb200",
-    "nvidia-h100-80gb": "nvidia-h100-80gb",
-    "nvidia-h100-mega-80gb": "nvidia-h100-mega-80gb",
-    "nvidia-h200-141gb": "nvidia-h200-141gb",
-    "nvidia-l4": "nvidia-l4",
-    "nvidia-p100": "nvidia-tesla-p100",
-    "nvidia-p4": "nvidia-tesla-p4",
-    "nvidia-rtx-pro-6000": "nvidia-rtx-pro-6000",
-    "nvidia-t4": "nvidia-tesla-t4",
-    "nvidia-v100": "nvidia-tesla-v100",
-}
-"""Kinds of GPUs: their names, and what that label says of them."""
-
-_CPU = re.compile(r"(\d+)(\.\d+)?|(\d+)m")
-_BYTES = re.compile(r"(\d+)([KMGTPE]i|[MGTPE])?")
-_LABEL_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
-_LABEL = re.compile(rf"(?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_LABEL_NAME}")
-_VALUE = re.compile(rf"(?:{_LABEL_NAME})?")
-_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
-_UNITS |= {"M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18, "": 1}
-
-
-def _text(value: Any) -> Any:
-    """Take `2` and `0.5` as YAML reads them."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _cpu(text: str) -> str:
-    """Refuse what neither Kubernetes nor kfp takes for a number of cores, and none at all."""
-    parts = _CPU.fullmatch(text)
-    if not parts or not float(text.removesuffix("m")):
-        raise ValueError("cores are written as 2, 0.5 or 500m")
-    return text
-
-
-def _bytes(text: str) -> str:
-    """Refuse what neither Kubernetes nor kfp takes for an amount of memory, and what must be a slip: 16 is 16 bytes."""
-    parts = _BYTES.fullmatch(text)
-    if not parts:
-        raise ValueError("memory is written as 16Gi or 512Mi: a whole number and Ki, Mi, Gi, Ti, M, G or T")
-    if int(parts[1]) * _UNITS[parts[2] or ""] < 2**20:
-        raise ValueError(f"{text} is less than 1Mi; write {parts[1]}Gi or {parts[1]}Mi")
-    return text
-
-
-def _label(text: str) -> str:
-    name, equals, value = text.partition("=")
-    if not equals or not _LABEL.fullmatch(name) or not _VALUE.fullmatch(value):
-        raise ValueError("a label of nodes is written as name=value, as karpenter.sh/capacity-type=spot")
-    return text
+GPUS = "FLYWHEEL_GPUS"
+"""Variable of the environment that tells a step how many GPUs were asked for."""
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_KEY = r"^[A-Za-z0-9._-]+$"
 
 
 def _kind(text: str) -> str:
     """Refuse a kind of GPU that is not known; a label of nodes is taken as it is."""
     if "=" in text:
-        return _label(text)
-    if text not in KINDS:
+        return label(text)
+    if text not in known_kinds():
         raise ValueError(
-            f"this kind of GPU is not known; known are {', '.join(KINDS)}. For another kind, or on a cluster that is "
-            "not Google's, name the label of its nodes, as nvidia.com/gpu.product=Tesla-T4"
+            f"this kind of GPU is not known; known are {', '.join(known_kinds())}. For another kind, or on another "
+            "kind of cluster, name the label of its nodes, as nvidia.com/gpu.product=Tesla-T4"
         )
     return text
 
 
-def _selector(labels: dict[str, str]) -> dict[str, str]:
-    return {name: _label(f"{name}={value}").partition("=")[2] for name, value in labels.items()}
-
-
-Cores = Annotated[str, BeforeValidator(_text), AfterValidator(_cpu)]
-Bytes = Annotated[str, BeforeValidator(_text), AfterValidator(_bytes)]
-Label = Annotated[str, AfterValidator(_label)]
 Kind = Annotated[str, AfterValidator(_kind)]
-Selector = Annotated[dict[str, str], AfterValidator(_selector)]
-
-GPUS = "FLYWHEEL_GPUS"
-"""Variable of the environment that tells a step how many GPUs were asked for."""
 
 
 class Spot(Strict):
@@ -104,9 +54,10 @@ class Spot(Strict):
         description="Where training goes on: with `nodes`, on demand after so many losses; without, each attempt takes "
         "spot nodes if there are any, else others. none: spot nodes or nothing.",
     )
-    label: Label = Field(
-        "cloud.google.com/gke-spot=true",
-        description="What spot nodes are labelled with; a taint of the same name is tolerated.",
+    label: Label | None = Field(
+        None,
+        description="What spot nodes are labelled with, by default as on `platform`; a taint of the same name is "
+        "tolerated.",
     )
 
 
@@ -139,37 +90,207 @@ class Toleration(Strict):
 class Volume(Strict):
     """Storage that the step and all nodes see."""
 
-    claim: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", description="Name of a PersistentVolumeClaim.")
-    path: str = Field("/mnt/flywheel", pattern=r"^/[\w./-]+$", description="Where it is mounted.")
+    claim: Name = Field(description="Name of a PersistentVolumeClaim.")
+    path: MountPath = Field("/mnt/flywheel", description="Where it is mounted.")
 
 
-class Resources(Strict):
-    """What the training step asks the cluster for; on one machine `cpu`, `gpu` and `timeout` count."""
+class Limits(Strict):
+    """What a step may take at most, where that is more than what it asks for."""
+
+    cpu: Cores | None = Field(None, description="Cores; without, as many as the node has left.")
+    memory: Bytes | None = Field(None, description="Without, what is asked for: more is taken away by a kill.")
+
+
+class EphemeralStorage(Strict):
+    """A disk of the step's own, gone when it ends: a generic ephemeral volume, which temporary files go to."""
+
+    size: Bytes = Field(description="As 200Gi.")
+    path: MountPath = Field("/scratch", description="Where it is mounted; TMPDIR says so to the step.")
+    storage_class: Name | None = Field(None, description="StorageClass; by default the cluster's.")
+
+
+def _storage(value: Any) -> Any:
+    """Take `200Gi` for a disk of that size."""
+    return {"size": value} if isinstance(value, str | int) else value
+
+
+class Retries(Strict):
+    """How often a step is tried again when it fails, whatever the reason."""
+
+    times: int = Field(ge=1, le=50, description="How often.")
+    backoff: Duration = Field(timedelta(seconds=30), description="Time before the first, as 30s.")
+    factor: float = Field(2.0, ge=1, le=10, description="What that grows by from one to the next.")
+    at_most: Duration = Field(timedelta(minutes=10), description="The longest time between two; an hour at most.")
+
+    @model_validator(mode="after")
+    def _within_an_hour(self) -> Retries:
+        if not timedelta(0) <= self.backoff <= self.at_most <= timedelta(hours=1):
+            raise ValueError("backoff is at most at_most, and that at most an hour")
+        return self
+
+
+def _retries(value: Any) -> Any:
+    """Take a number for how often."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"times": value} if value else None
+    return value
+
+
+def _variables(value: Any) -> Any:
+    """Take a list for variables that are named as their keys."""
+    return {name: name for name in value} if isinstance(value, list | tuple) else value
+
+
+class _Given(Strict):
+    name: Name = Field(description="Its name.")
+    env: Annotated[
+        dict[Annotated[str, Field(pattern=_VARIABLE)], Annotated[str, Field(pattern=_KEY)]], BeforeValidator(_variables)
+    ] = Field(
+        {},
+        description="Variable: key. A list names variables whose key is named the same.",
+        json_schema_extra={"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "string"}}]},
+    )
+    path: MountPath | None = Field(None, description="Folder in which each key becomes a file.")
+
+    @model_validator(mode="after")
+    def _is_given_somehow(self) -> _Given:
+        if not self.env and self.path is None:
+            raise ValueError(f"{self.name} is given neither as variables nor as files: write env: {{…}} or path: /…")
+        return self
+
+
+class Secret(_Given):
+    """A secret of Kubernetes that the step gets: its name stands here, never what is in it."""
+
+
+class ConfigMap(_Given):
+    """A config map that the step gets."""
+
+
+class Pod(Strict):
+    """What a step asks the cluster for; on one machine `cpu`, `gpu` and `timeout` count."""
 
     cpu: Cores | None = Field(None, description="Cores: 2, 0.5 or 500m; of each node, with `nodes`.")
     memory: Bytes | None = Field(None, description="As 16Gi; of each node, with `nodes`.")
+    limits: Limits = Field(Limits(), description="What it may take at most, apart from what it asks for.")
+    ephemeral_storage: Annotated[EphemeralStorage | None, BeforeValidator(_storage)] = Field(
+        None,
+        description="A disk for temporary files: its size as 200Gi, or more about it.",
+        json_schema_extra={"anyOf": [{"type": "string"}, {"$ref": "#/$defs/EphemeralStorage"}]},
+    )
+    shared_memory: Bytes | None = Field(None, description="Size of /dev/shm, which the workers of a DataLoader share.")
     gpu: Literal[0, 1, 2, 4, 8, 16] = Field(0, description="How many GPUs; of each node, with `nodes`.")
     gpu_kind: Kind | None = Field(
         None, description="Which GPU, as nvidia-l4, or a label of its nodes, as nvidia.com/gpu.product=Tesla-T4."
     )
     gpu_resource: str = Field("nvidia.com/gpu", description="Kubernetes' name of the GPU resource.")
+    platform: PlatformName | None = Field(
+        None,
+        description="Whose labels `gpu_kind`, `spot` and `pool` become; gke by default. eks is Karpenter's, aks node "
+        "auto-provisioning's.",
+    )
+    pool: str | None = Field(None, pattern=r"^[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$", description="Pool of nodes.")
     spot: Annotated[Spot | None, BeforeValidator(_spot)] = Field(
         None,
-        description="Train on spot nodes: true, or how.",
+        description="Run on spot nodes: true, or how.",
         json_schema_extra={"anyOf": [{"type": "boolean"}, {"$ref": "#/$defs/Spot"}]},
     )
-    shared_memory: Bytes | None = Field(None, description="Size of /dev/shm, which the workers of a DataLoader share.")
     node_selector: Selector = Field({}, description="Labels that nodes must have.")
     tolerations: tuple[Toleration, ...] = Field((), description="Taints of nodes that are put up with.")
+    queue: str | None = Field(
+        None, description="Kueue's LocalQueue that it waits in; with `nodes`, which starts all of them or none."
+    )
+    priority: str | None = Field(None, description="Kueue's WorkloadPriorityClass; needs `queue`.")
     volume: Volume | None = Field(None, description="Storage that the step and all nodes see; `nodes` needs it.")
-    timeout: Duration | None = Field(None, description="How long training may take, as 6h; then it fails.")
+    secrets: tuple[Secret, ...] = Field((), description="Secrets that it gets, as variables or files.")
+    config_maps: tuple[ConfigMap, ...] = Field((), description="Config maps that it gets, as variables or files.")
+    labels: Labels = Field({}, description="Labels of its pod.")
+    annotations: Annotations = Field({}, description="Annotations of its pod.")
+    image: str | None = Field(
+        None, pattern=r"^[\w][\w./:@-]*$", description="Image of the step, in which ai-flywheel is installed."
+    )
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(None, description="When it is pulled.")
+    pull_secrets: tuple[Name, ...] = Field((), description="Secrets with the registry's credentials.")
+    timeout: Duration | None = Field(None, description="How long it may take, as 6h; then it fails.")
+    retries: Annotated[Retries | None, BeforeValidator(_retries)] = Field(
+        None,
+        description="How often it is tried again when it fails: a number, or how; those of `spot` come on top.",
+        json_schema_extra={"anyOf": [{"type": "integer"}, {"$ref": "#/$defs/Retries"}]},
+    )
+
+    @property
+    def where(self) -> Platform:
+        """The platform's labels of nodes."""
+        return PLATFORMS[self.platform or DEFAULT]
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """Labels that nodes must have, those of pool and GPU with them."""
+        labels = dict(self.node_selector) | ({self.where.pool: self.pool} if self.pool else {})
+        if self.gpu_kind and "=" in self.gpu_kind:
+            name, _, value = self.gpu_kind.partition("=")
+            labels[name] = value
+        elif self.gpu_kind:
+            labels |= self.where.kinds[self.gpu_kind]
+        return labels
+
+    @property
+    def spot_label(self) -> tuple[str, str]:
+        """Name and value of the label of spot nodes."""
+        name, _, value = ((self.spot.label if self.spot else None) or self.where.spot).partition("=")
+        return name, value
+
+    @property
+    def waits(self) -> dict[str, str]:
+        """Labels by which Kueue knows where a pod or job waits, and before which others."""
+        told = {"kueue.x-k8s.io/queue-name": self.queue, "kueue.x-k8s.io/priority-class": self.priority}
+        return {name: value for name, value in told.items() if value}
+
+    @property
+    def memory_limit(self) -> str | None:
+        """Memory that it may take at most."""
+        return self.limits.memory or self.memory
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Pod:
+        for fault in self._faults():
+            raise ValueError(fault)
+        return self
+
+    def _faults(self) -> Iterator[str]:
+        """Yield what does not fit together."""
+        if self.gpu_kind and not self.gpu:
+            yield f"gpu_kind is {self.gpu_kind!r}, but no GPU is asked for; set gpu: 1 or more"
+        if self.platform and self.gpu_kind and "=" not in self.gpu_kind and self.gpu_kind not in self.where.kinds:
+            known = ", ".join(self.where.kinds) or "none, name a pool or a label of nodes"
+            yield f"gpu_kind is {self.gpu_kind!r}, and nodes of {self.platform} do not say so; known there: {known}"
+        if self.cpu and self.limits.cpu and cores(self.limits.cpu) < cores(self.cpu):
+            yield f"limits.cpu is {self.limits.cpu!r}, below cpu, {self.cpu!r}: raise it, or ask for less"
+        if self.memory and self.limits.memory and size(self.limits.memory) < size(self.memory):
+            yield f"limits.memory is {self.limits.memory!r}, below memory, {self.memory!r}: raise it, or ask for less"
+        if self.priority and not self.queue:
+            yield f"priority is {self.priority!r}, and counts in a queue of Kueue: set queue"
+        yield from self._twice()
+
+    def _twice(self) -> Iterator[str]:
+        given = (*self.secrets, *self.config_maps)
+        variables = [name for each in given for name in each.env]
+        paths = [each.path for each in (*given, self.volume, self.ephemeral_storage) if each and each.path]
+        paths += ["/dev/shm"] if self.shared_memory else []
+        for what, all_of in (("variable", variables), ("path", paths)):
+            if twice := [each for each in all_of if all_of.count(each) > 1]:
+                yield f"the {what} {twice[0]!r} is given twice, by secrets, config_maps or volumes: give it once"
+
+
+class Resources(Pod):
+    """What the training step asks the cluster for; on one machine `cpu`, `gpu` and `timeout` count."""
+
     nodes: int | None = Field(
         None,
         ge=1,
         description="How many machines train together, as a TrainJob of Kubeflow Trainer; none, and the step trains.",
     )
     runtime: str = Field("torch-distributed", description="With `nodes`: name of the ClusterTrainingRuntime.")
-    queue: str | None = Field(None, description="With `nodes`: Kueue's LocalQueue, which starts all nodes or none.")
     start_within: Duration = Field(
         timedelta(hours=6), description="With `nodes`: how long it may wait for its queue and for nodes."
     )
@@ -179,22 +300,34 @@ class Resources(Strict):
         """Return what `model_dump(mode="json")` wrote and Kubeflow handed on: times in seconds, all numbers floats."""
         whole = {key: int(value) if isinstance(value, float) else value for key, value in said.items()}
         times = {key: f"{whole[key]}s" for key in ("timeout", "start_within") if whole.get(key) is not None}
-        return cls.model_validate(whole | times)
+        again: Any = whole.get("retries")
+        again = {"retries": again | {key: f"{again[key]}s" for key in ("backoff", "at_most")}} if again else {}
+        return cls.model_validate(whole | times | again)
 
-    @property
-    def selector(self) -> dict[str, str]:
-        """Labels that nodes must have, that of the GPU with them."""
-        if not self.gpu_kind:
-            return dict(self.node_selector)
-        name, equals, value = self.gpu_kind.partition("=")
-        return {**self.node_selector, **({name: value} if equals else {GKE: KINDS[self.gpu_kind]})}
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Resources:
-        if self.gpu_kind and not self.gpu:
-            raise ValueError(f"gpu_kind is {self.gpu_kind!r}, but no GPU is asked for; set gpu: 1 or more")
+    def _faults(self) -> Iterator[str]:
+        yield from super()._faults()
         if self.nodes and not self.volume:
-            raise ValueError("nodes needs volume: {claim: …}, storage by which data and model come and go")
-        if self.queue and not self.nodes:
-            raise ValueError(f"queue is {self.queue!r}, which only a TrainJob waits in; set nodes: 1 or more")
-        return self
+            yield "nodes needs volume: {claim: …}, storage by which data and model come and go"
+
+
+P = TypeVar("P", bound=Pod)
+
+
+def laid_over(below: Pod, above: P) -> P:
+    """Return what is asked for by `above`, and by `below` where that says nothing; labels and lists are put together.
+
+    Raises:
+        ValueError: The two do not fit together (pydantic's ValidationError).
+    """
+    said = {name: getattr(below, name) for name in below.model_fields_set}
+    for name in above.model_fields_set:
+        value = getattr(above, name)
+        if isinstance(value, dict) and value:
+            value = {**said.get(name, {}), **value}
+        elif isinstance(value, tuple):
+            under = said.get(name, ())
+            value = (*under, *(each for each in value if each not in under))
+        elif isinstance(value, Limits) and name in said:
+            value = said[name].model_copy(update=value.model_dump(exclude_unset=True))
+        said[name] = value
+    return type(above).model_validate(said | {"platform": said.get("platform") or DEFAULT} if said else {})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from flywheel.evaluation.area import Wins
 from flywheel.evaluation.metric import Metric, OfSums, Tfma, total
-from flywheel.evaluation.paired import Statistic, Wins
+from flywheel.evaluation.paired import Statistic
 from flywheel.evaluation.ranking import auc, quantised
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Auc:
         return np.nan_to_num(auc(found.labels, quantised(found.scores[model]), groups))
 
     def statistic(self, found: Predictions, model: str) -> Statistic:
-        """Return the exact figure as a function of how often each span is counted."""
-        return Wins.count(found.labels, found.scores[model], found.spans.codes, len(found.spans.keys))
+        """Return the exact figure as a function of how often each cluster is counted."""
+        return Wins.count(found.labels, found.scores[model], found.units.codes, len(found.units.keys))
 
 
 def _ratio(top: int, bottom: int, tfma: str) -> OfSums:
@@ -66,6 +67,11 @@ def _calibration(s: Floats) -> Floats:
     return np.where(s[..., _POSITIVES] > 0, s[..., _SCORES] / s[..., _POSITIVES], np.nan)
 
 
+def _negatives(s: Floats) -> Floats:
+    rest: Floats = s[..., _ROWS] - s[..., _POSITIVES]
+    return rest
+
+
 METRICS: Mapping[str, Metric] = {
     "auc": Auc(),
     "accuracy": _ratio(_RIGHT, _ROWS, "BinaryAccuracy"),
@@ -74,6 +80,10 @@ METRICS: Mapping[str, Metric] = {
     "precision": _ratio(_CAUGHT, _FLAGGED, "Precision"),
     "recall": _ratio(_CAUGHT, _POSITIVES, "Recall"),
     "calibration": OfSums(sums, _calibration, tfma=Tfma("Calibration")),
+    "false_positive_rate": OfSums(
+        sums, lambda s: (s[..., _FLAGGED] - s[..., _CAUGHT]) / _negatives(s), _negatives, Tfma("FallOut")
+    ),
+    "selection_rate": _ratio(_FLAGGED, _ROWS, "PredictedPositiveRate"),
     "label_rate": _ratio(_POSITIVES, _ROWS, "MeanLabel"),
     "example_count": OfSums(sums, lambda s: s[..., _ROWS], tfma=Tfma("ExampleCount")),
 }

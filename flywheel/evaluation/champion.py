@@ -33,10 +33,28 @@ def load(uri: str, ledger: str) -> Any:
     try:
         return mlflow.pyfunc.load_model(uri, suppress_warnings=True)
     except Exception as error:
-        raise LedgerError(
-            f"the champion {uri} does not load from {ledger}: {type(error).__name__}: {error}",
-            "check that the registry still has that version and its files; `flywheel status` shows the champion.",
-        ) from error
+        raise _lost(uri, ledger, error) from error
+
+
+def _lost(uri: str, ledger: str, error: Exception) -> LedgerError:
+    return LedgerError(
+        f"the champion {uri} does not load from {ledger}: {type(error).__name__}: {error}",
+        "check that the registry still has that version and its files; `flywheel status` shows the champion.",
+    )
+
+
+def fetch(uri: str, ledger: str, into: Path) -> Path:
+    """Download the folder of the model at `uri` below `into` and return where it is.
+
+    Raises:
+        LedgerError: The registry does not have it, or its files are gone.
+    """
+    import mlflow
+
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(into), tracking_uri=ledger))
+    except Exception as error:
+        raise _lost(uri, ledger, error) from error
 
 
 _QUALITY = {"binary": "auc", "multiclass": "accuracy", "regression": "r2"}

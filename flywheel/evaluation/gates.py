@@ -11,15 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
 from flywheel.config.metrics import HEADLINE
-from flywheel.evaluation import metrics, paired
+from flywheel.evaluation import bootstrap, gaps, metrics, paired
+from flywheel.evaluation.binary import THRESHOLD
+from flywheel.evaluation.mcnemar import Discordant
 from flywheel.evaluation.paired import ALPHA, Estimate
-from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, NAIVE, Predictions
+from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, NAIVE, ROWS, Evidence, Predictions
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from flywheel.config import ModelGate
 
 NO_GATES = Check(
@@ -48,6 +52,8 @@ class Trial:
         rows: How many rows that rests on.
         slice: Which rows, as `carrier=HA`; empty for all.
         values: The metric's value by model.
+        unit: What counts as one piece of evidence, in words.
+        spans: How many spans judge.
     """
 
     gate: ModelGate
@@ -55,6 +61,8 @@ class Trial:
     rows: int
     slice: str
     values: dict[str, float]
+    unit: str = "span"
+    spans: int = 0
 
     @property
     def name(self) -> str:
@@ -79,9 +87,7 @@ class Trial:
     @property
     def p_worse(self) -> float:
         """P-value against the bound being kept; small when these rows are shown to be worse."""
-        if self.gate.at_most is not None:
-            return replace(self.estimate, value=-self.estimate.value).p_below(-self.bound)
-        return self.estimate.p_below(self.bound)
+        return (self.estimate.p_below if self.gate.at_most is None else self.estimate.p_above)(self.bound)
 
     def check(self, result: str, reason: str, remedy: str = "") -> Check:
         """Return the outcome of this trial."""
@@ -110,11 +116,14 @@ def judge(found: Predictions, gates: Sequence[ModelGate]) -> tuple[Check, ...]:
     checks: list[Check] = []
     trials: list[Trial] = []
     for gate in gates:
+        if gate.gap:
+            checks.append(gaps.check(found, gate))
+            continue
         if gate.no_worse_than and gate.no_worse_than not in found.scores:
             checks.append(_unopposed(gate, gates))
             continue
         whole = trial(found, gate)
-        checks.append(_against_other(whole, len(found.spans.keys)) if gate.no_worse_than else _against_bar(whole))
+        checks.append(_against_other(whole) if gate.no_worse_than else _against_bar(whole))
         trials += _by_slice(found, gate)
     return tuple(checks + _slices(trials))
 
@@ -125,7 +134,7 @@ def trial(found: Predictions, gate: ModelGate, slice: str = "") -> Trial:
     estimate = difference(found, gate.metric, other) if other else figure(found, gate.metric, CANDIDATE)
     compared = [CANDIDATE, other] if other else [CANDIDATE]
     values = {name: figure(found, gate.metric, name).value for name in compared}
-    return Trial(gate, estimate, len(found), slice, values)
+    return Trial(gate, estimate, len(found), slice, values, found.evidence.unit, len(found.spans.keys))
 
 
 def beats_baseline(found: Predictions) -> tuple[Check, ...]:
@@ -156,21 +165,38 @@ def beats_baseline(found: Predictions) -> tuple[Check, ...]:
 
 
 def figure(found: Predictions, metric: str, model: str) -> Estimate:
-    """Return a model's `metric`, with its error over spans."""
-    return paired.estimate([_statistic(found, metric, model)])
+    """Return a model's `metric`, with its error over spans or whatever else is independent."""
+    return _estimate(found, metric, (model,), (1,))
 
 
 def difference(found: Predictions, metric: str, other: str = CHAMPION) -> Estimate:
-    """Return how much better the candidate's `metric` is than another's on the same rows, with its error over spans.
+    """Return how much better the candidate's `metric` is than another's on the same rows, with its error.
 
-    Where neither more nor less is better it is candidate minus the other.
+    Where neither more nor less is better it is candidate minus the other. The error is that of a jackknife over spans,
+    or over what `gates.cluster` names. Where rows are independent the same is DeLong's of AUC; of accuracy McNemar's
+    test is more exact. The bootstrap is there for figures that are so skewed that none of these fits.
     """
     sign = metrics.better(found, metric) or 1
-    return paired.estimate([_statistic(found, metric, name) for name in (CANDIDATE, other)], (sign, -sign))
+    if metric == "accuracy" and found.evidence == Evidence(ROWS):
+        ours, theirs = (_right(found, name) for name in (CANDIDATE, other))
+        return Discordant.of(len(found), float((ours & ~theirs).sum()), float((theirs & ~ours).sum()))
+    return _estimate(found, metric, (CANDIDATE, other), (sign, -sign))
 
 
-def _statistic(found: Predictions, metric: str, model: str) -> paired.Statistic:
-    return metrics.of(found)[metric].statistic(found, model)
+def _estimate(found: Predictions, metric: str, models: Sequence[str], signs: Sequence[int]) -> Estimate:
+    known = metrics.of(found)[metric]
+    if found.evidence.test != "bootstrap":
+        return paired.estimate([known.statistic(found, name) for name in models], signs)
+    clusters, strata = bootstrap.pooled(found.units, found.labels)
+    blocks = replace(found, clusters=clusters)
+    return bootstrap.resampled([known.statistic(blocks, name) for name in models], signs, strata)
+
+
+def _right(found: Predictions, model: str) -> NDArray[Any]:
+    """Return which rows a model gets right."""
+    scores = found.scores[model]
+    right: NDArray[Any] = (scores.argmax(axis=1) if scores.ndim == 2 else scores > THRESHOLD) == found.labels
+    return right
 
 
 def _unopposed(gate: ModelGate, gates: Sequence[ModelGate]) -> Check:
@@ -206,18 +232,19 @@ def _against_bar(tried: Trial) -> Check:
     )
 
 
-def _against_other(tried: Trial, spans: int) -> Check:
+def _against_other(tried: Trial) -> Check:
     """Return whether the candidate is shown to be no worse than another by the margin."""
-    found, gate = tried.estimate, tried.gate
+    found, gate, unit = tried.estimate, tried.gate, tried.unit
     if not math.isfinite(found.value):
         return _undefined(tried)
     if not found.sound:
-        least = paired.minimum_clusters()
         return tried.check(
             "undecided",
-            f"{found.clusters} span{'s' * (found.clusters != 1)} with usable rows cannot show how {gate.metric} "
-            f"varies from span to span: rows of one span are not independent, so {least} are the least",
-            f"judge on more spans: set `source.judge` to {max(least, spans + 1)} or more.",
+            f"{_count(found.clusters, unit)} with usable rows cannot show how {gate.metric} varies from {unit} to "
+            f"{unit}: rows of one {unit} are not independent, so {found.least} are the least",
+            f"judge on more spans: set `source.judge` to {max(found.least, tried.spans + 1)} or more."
+            if unit == "span"
+            else "judge on more spans (`source.judge`), or by another `gates.cluster`.",
         )
     said = _difference_in_words(tried)
     if found.lower() > tried.bound:
@@ -230,7 +257,7 @@ def _against_other(tried: Trial, spans: int) -> Check:
             "`margin`.",
         )
     if found.error > found.widest_error(gate.margin):
-        return tried.check("undecided", f"not enough data: {said}", _more_data(tried, spans))
+        return tried.check("undecided", f"not enough data: {said}", _more_data(tried))
     return tried.check(
         "fail",
         f"not shown to be as good: {said}",
@@ -250,15 +277,26 @@ def _difference_in_words(tried: Trial) -> str:
     return says + f"worse by {-low:.2g} at most, where {tried.gate.margin:g} is accepted"
 
 
-def _more_data(tried: Trial, spans: int) -> str:
+def _more_data(tried: Trial) -> str:
     more = paired.more_clusters(tried.estimate, tried.gate.margin)
-    if more > _MANY:
-        return f"the margin {tried.gate.margin:g} is finer than these rows can ever show: raise `margin`."
     rows = round(more * tried.rows / tried.estimate.clusters)
+    spans = more if tried.unit == "span" else math.ceil(tried.spans * more / tried.estimate.clusters)
+    if spans > _MANY:
+        return f"the margin {tried.gate.margin:g} is finer than these rows can ever show: raise `margin`."
+    further = f"{more:,} more {_plural(more, tried.unit)}"
     return (
-        f"about {more} more span{'s' * (more != 1)} ({rows:,} rows) would decide: set `source.judge` to "
-        f"{spans + more}, or raise `margin`."
+        f"about {further} ({rows:,} rows) would decide: set `source.judge` to {tried.spans + spans}, or raise `margin`."
     )
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {_plural(number, unit)}"
+
+
+def _plural(number: int, unit: str) -> str:
+    if unit in ("span", "row"):
+        return f"{unit}s" if number != 1 else unit
+    return f"values of {unit}" if number != 1 else f"value of {unit}"
 
 
 def _undefined(tried: Trial) -> Check:
@@ -298,7 +336,7 @@ def _unjudged(tried: Trial) -> str:
     if not math.isfinite(tried.estimate.value):
         return f"{tried.gate.metric} is undefined on these rows"
     if not tried.estimate.sound:
-        return f"too few of its {tried.estimate.clusters} spans have rows of both classes"
+        return f"too few of its {_count(tried.estimate.clusters, tried.unit)} have rows of both classes"
     return ""
 
 

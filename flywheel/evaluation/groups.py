@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,11 @@ class Groups:
     """A partition of rows: which group each row is in.
 
     Attributes:
-        keys: Value that each group shares, sorted.
+        keys: Value that each group shares, sorted; of clusters, whose values matter to nobody, a range.
         codes: Index into `keys` of each row; -1 for rows in no group.
     """
 
-    keys: tuple[Any, ...]
+    keys: Sequence[Any]
     codes: Ints
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a metric is: a function of sums over rows, so that slices, spans and the jackknife all follow from one place."""
+"""What a metric is: a function of sums over rows, so that slices, clusters and the jackknife follow from one place."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Metric(Protocol):
         """Return the figure of each group as TFMA has it; NaN where undefined. `known` keeps sums that others need."""
 
     def statistic(self, found: Predictions, model: str) -> Statistic:
-        """Return the exact figure as a function of how often each span is counted."""
+        """Return the exact figure as a function of how often each cluster is counted."""
 
 
 def _first(sums: Floats) -> Floats:
@@ -72,8 +72,8 @@ class OfSums:
         return _quietly(self.value, known[self.sums])
 
     def statistic(self, found: Predictions, model: str) -> Statistic:
-        """Return the figure as a function of how often each span is counted."""
-        return Counted(self, self.sums(found, model, found.spans.codes, len(found.spans.keys)))
+        """Return the figure as a function of how often each cluster is counted."""
+        return Counted(self, self.sums(found, model, found.units.codes, len(found.units.keys)))
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,10 @@ class Counted:
     def at(self, weights: Floats) -> Floats:
         """Return the metric for each row of `weights`."""
         return _quietly(self.metric.value, weights @ self.totals)
+
+    def without(self) -> Floats:
+        """Return the metric without each of the clusters."""
+        return _quietly(self.metric.value, self.totals.sum(axis=0) - self.totals)
 
 
 def total(codes: Ints, count: int, *columns: Any) -> Floats:

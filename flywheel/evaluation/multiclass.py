@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from flywheel.evaluation.area import Wins
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.metric import Metric, OfSums, Tfma, total
-from flywheel.evaluation.paired import Statistic, Wins
+from flywheel.evaluation.paired import Statistic
 from flywheel.evaluation.ranking import auc, quantised
 
 if TYPE_CHECKING:
@@ -113,12 +114,12 @@ class MacroAuc:
         return mean
 
     def statistic(self, found: Predictions, model: str) -> Statistic:
-        """Return the exact figure as a function of how often each span is counted."""
+        """Return the exact figure as a function of how often each cluster is counted."""
         import numpy as np
 
         return Mean(
             [
-                Wins.count((found.labels == index).astype(np.int64), scores, found.spans.codes, len(found.spans.keys))
+                Wins.count((found.labels == index).astype(np.int64), scores, found.units.codes, len(found.units.keys))
                 for index, scores in enumerate(found.scores[model].T)
                 if 0 < np.count_nonzero(found.labels == index) < len(found)
             ]
@@ -145,10 +146,24 @@ class Mean:
 
         if not self.parts:
             return np.full(len(weights), np.nan)
-        values = np.array([part.at(weights) for part in self.parts])
-        there = np.isfinite(values)
+        return _mean_of_defined(np.array([part.at(weights) for part in self.parts]))
+
+    def without(self) -> Floats:
+        """Return the mean without each of the clusters."""
+        import numpy as np
+
+        if not self.parts:
+            return np.zeros(0)
+        return _mean_of_defined(np.array([part.without() for part in self.parts]))
+
+
+def _mean_of_defined(values: Floats) -> Floats:
+    import numpy as np
+
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
         mean: Floats = np.where(there, values, 0).sum(axis=0) / there.sum(axis=0)
-        return mean
+    return mean
 
 
 @cache

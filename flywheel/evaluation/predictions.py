@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,30 @@ __all__ = ["BASELINE", "CANDIDATE", "CHAMPION", "FILE", "NAIVE", "PredictionErro
 FILE = "predictions.parquet"
 CANDIDATE, CHAMPION, BASELINE = "candidate", "champion", "baseline"
 MODELS = (CANDIDATE, CHAMPION, BASELINE)
+SEARCHED, CLUSTER = "search ", "cluster "
+ROWS = "rows"
 _RESERVED = ("span", "label", *MODELS, NAIVE)
-SEARCHED = "search "
 _ROWS = 64 * 1024
 _ABOUT, _BINARY = b"flywheel", b'{"task": "binary", "classes": []}'
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What counts as one piece of evidence, and how a difference is tested on it.
+
+    Attributes:
+        cluster: Column whose value rows share that are not independent, or `rows` when all of them are; empty for the
+            span.
+        test: `auto` or `bootstrap`.
+    """
+
+    cluster: str = ""
+    test: str = "auto"
+
+    @property
+    def unit(self) -> str:
+        """One of them, in words."""
+        return {"": "span", ROWS: "row"}.get(self.cluster, self.cluster)
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,8 @@ class Predictions:
         own: By metric of the user's own, what each model's prediction of a row is worth.
         better: For each of those, 1 when more is better and -1 when less is.
         searched: The rows of each value, by column in which slices are searched for.
+        evidence: What counts as one piece of evidence, and how a difference is tested on it.
+        clusters: The rows of each such piece; None when it is the span.
     """
 
     labels: NDArray[Any]
@@ -61,6 +83,8 @@ class Predictions:
     own: dict[str, dict[str, Floats]] = field(default_factory=dict)
     better: dict[str, int] = field(default_factory=dict)
     searched: dict[str, Groups] = field(default_factory=dict)
+    evidence: Evidence = Evidence()
+    clusters: Groups | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,6 +93,11 @@ class Predictions:
     def models(self) -> tuple[str, ...]:
         """Those whose predictions there are."""
         return tuple(name for name in MODELS if name in self.scores)
+
+    @property
+    def units(self) -> Groups:
+        """The rows of each piece of evidence: rows of different ones are independent."""
+        return self.spans if self.clusters is None else self.clusters
 
     @property
     def naive(self) -> bool:
@@ -86,7 +115,8 @@ class Predictions:
         about = json.loads((table.schema.metadata or {}).get(_ABOUT, _BINARY))
         labels = table["label"].to_numpy()
         scores = [name for name in (*MODELS, NAIVE) if name in table.column_names]
-        own, ours = about.get("own", {}), (PREFIX, SEARCHED)
+        own, ours = about.get("own", {}), (PREFIX, SEARCHED, CLUSTER)
+        evidence = Evidence(**about.get("evidence", {}))
         slices = [name for name in table.column_names if name not in _RESERVED and not name.startswith(ours)]
         return cls(
             labels=labels if about["task"] == "regression" else labels.astype("int64"),
@@ -102,6 +132,8 @@ class Predictions:
                 for name in table.column_names
                 if name.startswith(SEARCHED)
             },
+            evidence=evidence,
+            clusters=_clusters(table, evidence.cluster) if evidence.cluster else None,
         )
 
     @classmethod
@@ -119,10 +151,16 @@ class Predictions:
 
     def select(self, rows: Any) -> Predictions:
         """Return the rows that a boolean mask or an index array chooses; slices and searched columns are left out."""
+        import numpy as np
+
         scores = {name: values[rows] for name, values in self.scores.items()}
         spans = Groups(self.spans.keys, self.spans.codes[rows])
         own = {metric: {name: each[rows] for name, each in worth.items()} for metric, worth in self.own.items()}
-        return replace(self, labels=self.labels[rows], scores=scores, spans=spans, slices={}, own=own, searched={})
+        chosen = replace(self, labels=self.labels[rows], scores=scores, spans=spans, slices={}, own=own, searched={})
+        if self.clusters is None:
+            return chosen
+        used, codes = np.unique(self.clusters.codes[rows], return_inverse=True)
+        return replace(chosen, clusters=Groups(range(len(used)), codes))
 
 
 def write(
@@ -136,6 +174,7 @@ def write(
     naive: str = "",
     own: Own | None = None,
     search: Sequence[str] = (),
+    evidence: Evidence | None = None,
 ) -> int:
     """Write label, slice columns and every model's prediction of each row of `spans` to `file`; return the rows.
 
@@ -153,10 +192,11 @@ def write(
         naive: Column with a naive forecast; empty for none.
         own: Metrics of the user's own; what each model's answer is worth by them is written beside it.
         search: Columns in which slices are searched for; those of no plain type are left out.
+        evidence: What counts as one piece of evidence.
 
     Raises:
-        ConfigError: The label, a slice column or the naive forecast is not in the examples, or has a name that this
-            file needs.
+        ConfigError: The label, a slice column, the cluster or the naive forecast is not in the examples, or has a name
+            that this file needs.
         DataError: A model needs a column that is not there; a label or naive forecast is none; all labels are the same.
         PredictionError: A model fails, or does not answer every row as its task wants.
     """
@@ -165,18 +205,20 @@ def write(
     import pyarrow.parquet as pq
 
     schema = examples.schema
-    _check_columns(schema.names, label, slices, naive)
+    evidence = evidence or Evidence()
+    cluster = evidence.cluster if evidence.cluster != ROWS else ""
+    _check_columns(schema.names, label, slices, naive, cluster)
     inputs = {name: asked_columns(name, model, schema.names, label) for name, model in models.items()}
     own = own or Own()
     _check_own(schema.names, own)
     search = [name for name in search if name in schema.names and _searchable(schema.field(name).type)]
-    asked = {label, naive, *slices, *own.columns, *search}.union(*inputs.values())
+    asked = {label, naive, cluster, *slices, *own.columns, *search}.union(*inputs.values())
     wanted = [column for column in schema.names if column in asked]
     classes: tuple[str, ...] = ()
     if task == "multiclass":
         told = [value for name, model in models.items() for value in classes_of(name, model)]
         classes = sorted_classes({*told, *classes_in(examples, spans, label)})
-    target = _schema(schema, slices, models, task, classes, naive, own, search)
+    target = _schema(schema, slices, models, task, classes, naive, own, search, evidence)
     rows, seen = 0, set[Any]()
     with pq.ParquetWriter(file, target, compression="zstd") as writer:
         for parts in _together(examples.batches(spans, wanted), min(_ROWS, batch_rows(schema))):
@@ -194,6 +236,8 @@ def write(
                 answers[NAIVE] = pa.concat_arrays(forecasts)
             columns += [*answers.values(), *own.values(batch, label, answers, classes)]
             columns += [batch.column(wanted.index(name)) for name in search]
+            if cluster:
+                columns.append(batch.column(wanted.index(cluster)))
             columns = [each.cast(field.type) for each, field in zip(columns, target, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=target))
             rows += batch.num_rows
@@ -229,6 +273,7 @@ def _schema(
     naive: str,
     own: Own,
     search: Sequence[str],
+    evidence: Evidence,
 ) -> pa.Schema:
     import pyarrow as pa
 
@@ -239,7 +284,10 @@ def _schema(
     fields += [(name, score) for name in models] + [(NAIVE, pa.float64())] * bool(naive)
     fields += [(name, pa.float64()) for name in own.names([*models, *[NAIVE] * bool(naive)])]
     fields += [(f"{SEARCHED}{name}", _searchable(given.field(name).type)) for name in search]
+    if evidence.cluster not in ("", ROWS):
+        fields += [(f"{CLUSTER}{evidence.cluster}", _sliceable(given.field(evidence.cluster).type))]
     about = {"task": task, "classes": list(classes)} | ({"own": own.better} if own.asked else {})
+    about |= {"evidence": asdict(evidence)} if evidence != Evidence() else {}
     return pa.schema(fields, {_ABOUT: json.dumps(about).encode()})
 
 
@@ -252,10 +300,10 @@ def _check_own(names: Sequence[str], own: Own) -> None:
             )
 
 
-def _check_columns(names: Sequence[str], label: str, slices: Sequence[str], naive: str) -> None:
+def _check_columns(names: Sequence[str], label: str, slices: Sequence[str], naive: str, cluster: str) -> None:
     asked = [(label, "label"), *((column, "slice column") for column in slices), (naive, "naive forecast")]
-    for column, what in asked if naive else asked[:-1]:
-        if column not in names:
+    for column, what in [*asked, (cluster, "column of `gates.cluster`")]:
+        if column and column not in names:
             raise ConfigError(
                 f"the {what} {column!r} is not in the examples, only {', '.join(names)}",
                 "let the query give that column, or name another one.",
@@ -319,6 +367,19 @@ def _groups(column: pa.ChunkedArray) -> Groups:
     rank[order] = np.arange(len(keys))
     rank[-1] = -1  # rows without a value are in no group, as in TFMA
     return Groups(tuple(keys[index] for index in order), rank[encoded.indices.fill_null(-1).to_numpy()])
+
+
+def _clusters(table: pa.Table, cluster: str) -> Groups:
+    """Return rows by value of the cluster's column; a row without one stands for itself."""
+    import numpy as np
+
+    if cluster == ROWS:
+        return Groups(range(len(table)), np.arange(len(table)))
+    encoded = table[f"{CLUSTER}{cluster}"].combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+    known, alone = len(encoded.dictionary), np.flatnonzero(codes < 0)
+    codes[alone] = known + np.arange(len(alone))
+    return Groups(range(known + len(alone)), codes)
 
 
 def groupings(found: Predictions) -> Iterator[tuple[str, Groups]]:

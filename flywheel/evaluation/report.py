@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Check, Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
-from flywheel.evaluation import metrics, pictures
+from flywheel.evaluation import gaps, metrics, pictures
 from flywheel.evaluation import worst as worse
 from flywheel.evaluation.gates import difference, figure
 from flywheel.evaluation.groups import Groups
@@ -18,11 +18,12 @@ from flywheel.reports import Card, Section, cards, charts, join, page, paragraph
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from flywheel.config import ModelGate
     from flywheel.evaluation.worst import Found
 
 _SHOWN_SLICES = 25
 _SIGNED = (
-    "Differences are candidate minus the other, signed so that more is better; lines are 90% intervals over spans."
+    "Differences are candidate minus the other, signed so that more is better; lines are 90% intervals over {units}."
 )
 _SHOWN_METRICS = 40
 _FOUND = (
@@ -31,7 +32,13 @@ _FOUND = (
 )
 
 
-def render(verdict: Verdict, found: Predictions, evaluation: Evaluation, worst: Sequence[Found] = ()) -> str:
+def render(
+    verdict: Verdict,
+    found: Predictions,
+    evaluation: Evaluation,
+    worst: Sequence[Found] = (),
+    gates: Sequence[ModelGate] = (),
+) -> str:
     """Return the report as one self-contained HTML document.
 
     Args:
@@ -39,18 +46,28 @@ def render(verdict: Verdict, found: Predictions, evaluation: Evaluation, worst: 
         found: Predictions of all judged models.
         evaluation: Where they came from.
         worst: Slices that were found to be worse without being asked for.
+        gates: The bars; those about gaps between groups are told group by group.
     """
     facts = evaluation.manifest.facts
     champion = facts.get("champion") or "none yet"
+    units = f"{found.evidence.unit}s" if found.evidence.unit in ("span", "row") else f"values of {found.evidence.unit}"
     whole = [check for check in verdict.checks if not check.slice]
     parts = [check for check in verdict.checks if check.slice and check.name != worse.NAME]
     sections = [
-        Section("Checks", join(_bars(whole), verdict_table(Verdict(verdict.gate, tuple(whole)))), _SIGNED),
-        Section("Models", _models(found), "All on the same rows; what is gained has its 90% interval over spans."),
+        Section(
+            "Checks",
+            join(_bars(whole), verdict_table(Verdict(verdict.gate, tuple(whole)))),
+            _SIGNED.format(units=units),
+        ),
+        Section("Models", _models(found), f"All on the same rows; what is gained has its 90% interval over {units}."),
     ]
     if parts:
         sections.append(Section("Slices, most harmed first", _slices(parts), _lead_of_slices(parts)))
         sections.append(Section("Every slice", _slice_table(parts), collapsed=True))
+    for gate in gates:
+        if gate.gap:
+            told = table(gaps.table(found, gate))
+            sections.append(Section(f"{gate.metric} by {gate.gap}", told, "The candidate's lowest first."))
     if worst:
         sections.append(Section("Slices found, most harmful first", table(worse.rows(worst)), _FOUND))
     sections += [

@@ -9,7 +9,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +23,6 @@ from tensorflow_model_analysis.writers import metrics_plots_and_validations_writ
 from flywheel.evaluation import metrics
 from flywheel.evaluation.metric import Metric
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions, groupings
-
-if TYPE_CHECKING:
-    from apache_beam.options.pipeline_options import PipelineOptions
 
 SliceKey = tuple[tuple[str, Any], ...]
 Result = dict[str, dict[SliceKey, dict[str, float]]]
@@ -109,33 +106,36 @@ def _key(name: str, metric: Metric, model: str, is_diff: bool = False) -> Metric
     return MetricKey(name, model, sub_key=sub_key, aggregation_type=average, is_diff=is_diff)
 
 
-def measure_on_beam(
-    predictions: Path, slices: Sequence[str], folder: Path, options: PipelineOptions | None = None
-) -> Result:
+def measure_on_beam(predictions: Path, slices: Sequence[str], folder: Path, options: Sequence[str] = ()) -> Result:
     """Let TFMA measure the predictions in a Beam pipeline and write its files; return what it found.
 
     Args:
         predictions: Parquet file, read row group by row group.
         slices: Columns to slice by.
         folder: Where to.
-        options: Of the pipeline, to choose a runner; the direct runner by default.
+        options: Beam's pipeline options, to choose a runner; the direct runner by default. With `--temp_location` among
+            them workers need no file of this machine.
     """
     import apache_beam as beam
     from tensorflow_model_analysis.api import model_eval_lib
 
+    from flywheel.transform import runners
+
     found = Predictions.described(predictions)
-    with beam.Pipeline(options=options) as pipeline:
-        batches = (
-            pipeline
-            | "Read" >> beam.io.ReadFromParquetBatched(str(predictions))
-            | "Canonicalize" >> beam.FlatMap(_canonical)
-        )
-        _ = batches | "Evaluate" >> model_eval_lib.ExtractEvaluateAndWriteResults(
-            eval_config=eval_config(found, slices),
-            output_path=str(folder),
-            display_only_data_location=predictions.name,
-            display_only_file_format="parquet",
-        )
+    with runners.job(options, folder, None) as job:
+        source, target = (job.put(predictions), job.folder("tfma")) if job.remote else (str(predictions), str(folder))
+        with job.pipeline() as pipeline:
+            batches = (
+                pipeline | "Read" >> beam.io.ReadFromParquetBatched(source) | "Canonicalize" >> beam.FlatMap(_canonical)
+            )
+            _ = batches | "Evaluate" >> model_eval_lib.ExtractEvaluateAndWriteResults(
+                eval_config=eval_config(found, slices),
+                output_path=target,
+                display_only_data_location=predictions.name,
+                display_only_file_format="parquet",
+            )
+        if job.remote:
+            runners.fetch(target, runners.names_in(target), folder)
     return read(folder, found.models)
 
 

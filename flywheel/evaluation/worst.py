@@ -148,7 +148,7 @@ class _Table:
     """Slices by the values of one column, or of two: arrays of (slices, spans)."""
 
     columns: tuple[str, ...]
-    keys: tuple[tuple[str, ...], ...]
+    keys: tuple[Sequence[str], ...]
     codes: NDArray[np.int64]
     worse: Floats
     rows: Floats

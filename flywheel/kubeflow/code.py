@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -66,7 +66,7 @@ def put(archive: Path, uri: str) -> bool:
         if scheme in _DRIVERS:  # an object appears when it is complete
             files.put_file(str(archive), path)
         else:
-            partial = f"{folder}/.{os.getpid()}.{name}"
+            partial = f"{folder}/.{secrets.token_hex(4)}.{name}"
             files.makedirs(folder, exist_ok=True)
             files.put_file(str(archive), partial)
             files.mv(partial, path)

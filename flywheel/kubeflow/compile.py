@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 
 _NEXT = "\n---\n"  # between documents of YAML
-_ONE_AT_A_TIME = threading.Lock()  # kfp parses sources by `ast`, which Python 3.11 does not let two threads do at once
 
 
 def compile_to(project: Project, query: str, path: Path, serving: str = "") -> Path:
@@ -110,12 +108,11 @@ def _write(made: Callable[[], BaseComponent], path: Path) -> Path:
         raise ConfigError(f"{str(path)!r} is a folder", "give the file to write, as pipeline.yaml.")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}.{path.stem}.yaml")
-    with _ONE_AT_A_TIME:
-        try:
-            compiler.Compiler().compile(made(), str(partial))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    try:
+        compiler.Compiler().compile(made(), str(partial))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from flywheel.workspace import Workspace
 
 _LENGTH = 20
+_ONE_AT_A_TIME = threading.Lock()  # Python 3.11 does not parse sources, as kfp does, in two threads at once
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,12 @@ class Package:
             ConfigError: The declaration is wrong, or only this machine could run it.
         """
         check_for_a_cluster(workspace)
-        workspace.check_trainer()
         query, serving = workspace.query(), workspace.serving_query()
-        pipeline = compiled(workspace.project, query, workspace.state / "compiled", serving)
+        with _ONE_AT_A_TIME:
+            workspace.check_trainer()
+            pipeline = compiled(workspace.project, query, workspace.state / "compiled", serving)
+            archive, code = code_uri(workspace)
         version = hashlib.sha256(pipeline.read_bytes()).hexdigest()[:_LENGTH]
-        archive, code = code_uri(workspace)
         return cls(workspace, pipeline, version, archive, code)
 
     @property

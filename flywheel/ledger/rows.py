@@ -32,7 +32,12 @@ KIND, JOB, SPAN = "flywheel.kind", "flywheel.job", "flywheel.span"
 OUTCOME, WHY, UNFINISHED = "flywheel.outcome", "flywheel.why", "flywheel.unfinished"
 VERSION, ENDPOINT = "flywheel.version", "flywheel.endpoint"
 VERDICT = "flywheel.verdict."
-KEPT_BACK_BY: dict[str, Outcome] = {"data": "data-rejected", "model": "kept-champion", "serving": "kept-champion"}
+KEPT_BACK_BY: dict[str, Outcome] = {
+    "data": "data-rejected",
+    "retraining": "not-needed",
+    "model": "kept-champion",
+    "serving": "kept-champion",
+}
 _TAG = 5000  # characters that every MLflow store takes in a tag
 
 

@@ -8,6 +8,7 @@ from flywheel.profiles.compare import drifts
 from flywheel.profiles.history import History
 from flywheel.profiles.settings import Settings
 
+DRIFT = "drift since training of "
 _LEAST = 0.5
 
 
@@ -37,7 +38,7 @@ def drift_since_training(history: History, newest: str, trained_on: str, setting
             usual = moved.natural(bars.range(name)[1])
             checks.append(
                 Check(
-                    f"drift since training of {column_of(name)}",
+                    f"{DRIFT}{column_of(name)}",
                     "warn",
                     moved.observed,
                     usual,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from flywheel.transform.bad_rows import BadRows
+
 VERSION = 1
 PREDICTION, PROBABILITY = "prediction", "probability_"
 PAYLOAD, STATE, ABOUT, CODE = "flywheel", "state.json", "model.json", "code.zip"
@@ -48,23 +50,40 @@ class Predictor:
         Raises:
             DataError: A column is missing or holds another kind of value than in training; a row cannot be transformed.
         """
+        return self.shown(self.outputs(rows))
+
+    def outputs(self, rows: pd.DataFrame | pa.RecordBatch, bad: BadRows | None = None) -> NDArray[np.float64]:
+        """Return what the model gives, as float64: a number for each row, or a probability for each row and class.
+
+        Args:
+            rows: Raw columns.
+            bad: Told of rows that cannot be transformed, which are left out.
+        """
+        return self.answers(self.inputs(rows, bad))
+
+    def inputs(self, rows: pd.DataFrame | pa.RecordBatch, bad: BadRows | None = None) -> dict[str, NDArray[Any]]:
+        """Return raw rows as the model sees them, one array an input; those that `bad` is told of are left out."""
         import pandas as pd
 
-        outputs = self.outputs(rows)
+        if not isinstance(rows, pd.DataFrame) and self.state.reads(rows.schema):
+            return self.state.apply_batch(rows, bad)
+        return self.state.apply_frame(rows if isinstance(rows, pd.DataFrame) else raw.frame(rows), bad)
+
+    def answers(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """Return what `outputs` does, for rows that are transformed."""
+        given = frameworks.get(self.framework).predict(self.model, inputs)
+        shaped = by_class(given, len(self.state.classes)) if self.state.task == "multiclass" else np.reshape(given, -1)
+        return np.asarray(shaped, np.float64)
+
+    def shown(self, outputs: NDArray[np.float64]) -> pd.DataFrame:
+        """Return outputs as `predict` does."""
+        import pandas as pd
+
         if self.state.task != "multiclass":
             return pd.DataFrame({PREDICTION: outputs})
         values = np.array(self.state.classes, dtype=object if isinstance(self.state.classes[0], str) else "int64")
         chosen = {PREDICTION: values[outputs.argmax(axis=1)]}
         return pd.DataFrame(chosen | dict(zip(probabilities(self.state), outputs.T, strict=True)))
-
-    def outputs(self, rows: pd.DataFrame | pa.RecordBatch) -> NDArray[np.float64]:
-        """Return what the model gives, as float64: a number for each row, or a probability for each row and class."""
-        import pandas as pd
-
-        inputs = self.state.apply_frame(rows if isinstance(rows, pd.DataFrame) else raw.frame(rows))
-        given = frameworks.get(self.framework).predict(self.model, inputs)
-        shaped = by_class(given, len(self.state.classes)) if self.state.task == "multiclass" else np.reshape(given, -1)
-        return np.asarray(shaped, np.float64)
 
 
 def by_class(outputs: NDArray[Any], classes: int) -> NDArray[Any]:
@@ -81,6 +100,19 @@ def by_class(outputs: NDArray[Any], classes: int) -> NDArray[Any]:
 def probabilities(state: State) -> list[str]:
     """Return the columns that hold the probability of each class; none where there is but one."""
     return [f"{PROBABILITY}{value}" for value in state.classes] if state.task == "multiclass" else []
+
+
+def state_of(folder: Path) -> State:
+    """Return the transform of the model in an MLflow model folder made by Flywheel, without the model.
+
+    Raises:
+        ArtifactError: It is none that Flywheel packaged.
+    """
+    payload = folder / "data" / PAYLOAD
+    if not (payload / STATE).is_file():
+        raise ArtifactError(f"the model in {folder} is none that Flywheel packaged", "train it by `flywheel run`.")
+    code = payload / CODE
+    return State.read(payload / STATE, code if code.is_file() else None)
 
 
 def load(folder: Path) -> Predictor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,8 @@ from flywheel.evaluation.predictions import (
     CANDIDATE,
     CHAMPION,
     FILE,
+    MODELS,
+    Evidence,
     PredictionError,
     Predictions,
     write,
@@ -60,10 +64,12 @@ def analyze(
         judge: Spans to judge on, oldest first, none of which either model was trained on.
         settings: `label`, the columns to slice by, `slices`, and `task`, `naive` and `metrics` as in flywheel.yaml;
             `search` as `gates.worst_slices` there, with all its columns; and `leak` as `gates.leak`: with it, it is
-            looked whether the judge's rows stand among the others.
+            looked whether the judge's rows stand among the others; and `evidence`, `cluster` and `test` of `gates`.
+            `analyze` as in flywheel.yaml goes before `engine`.
         ledger: MLflow tracking URI, whose registry holds the champion.
         path: Where the evaluation goes.
-        engine: `local` measures in this process, `beam` lets TFMA do it; `auto` takes the former while it fits.
+        engine: `local` predicts and measures in this process, `beam` does both by Beam's workers, by TFMA; `auto`
+            predicts here unless a runner is named, and measures here while it fits.
         baseline: A simple model of the same window, an MLflow folder, that the candidate ought to beat.
         code: The project's archive, that the functions of `metrics` are in.
 
@@ -76,18 +82,34 @@ def analyze(
     label, slices = str(settings["label"]), list(dict.fromkeys(settings.get("slices", ())))
     task, naive = settings.get("task", "binary"), settings.get("naive") or ""
     search = settings.get("search") or {}
+    evidence = Evidence(**settings.get("evidence") or {})
     own = Own.of(settings.get("metrics") or {}, code)
-    with champions.quiet_mlflow():
-        models = {CANDIDATE: _load(model, CANDIDATE)}
-        if champion:
-            models[CHAMPION] = champions.load(champion, ledger)
-        if baseline:
-            models[BASELINE] = _load(baseline, BASELINE)
+    how = {"engine": engine, "beam": ()} | (settings.get("analyze") or {})
+    by_beam = how["engine"] == "beam" or (how["engine"] == "auto" and any("--runner" in flag for flag in how["beam"]))
+    artifacts = {CANDIDATE: model} | ({BASELINE: baseline} if baseline else {})
+    with champions.quiet_mlflow(), ExitStack() as stack:
+        if by_beam:
+            models = _answered(stack, artifacts, champion, ledger, examples, judge, label, task, how["beam"])
+        else:
+            models = {name: _load(each, name) for name, each in artifacts.items()}
+            if champion:
+                models[CHAMPION] = champions.load(champion, ledger)
+        models = {name: models[name] for name in MODELS if name in models}
         with Evaluation.create(path, producer="analyze", spans=judge) as draft:
             rows = write(
-                examples, judge, label, slices, models, draft.path / FILE, task, naive, own, search.get("columns", ())
+                examples,
+                judge,
+                label,
+                slices,
+                models,
+                draft.path / FILE,
+                task,
+                naive,
+                own,
+                search.get("columns", ()),
+                evidence,
             )
-            overall = _measure(draft.path, slices, rows, engine)
+            overall = _measure(draft.path, slices, rows, **how)
             draft.counts["rows"] = rows
             draft.facts |= {"label": label, "task": task, "slices": slices, "champion": champion, "judge": list(judge)}
             draft.facts |= {"search": search} if search else {}
@@ -97,14 +119,39 @@ def analyze(
     return Evaluation.open(path)
 
 
-def _measure(folder: Path, slices: list[str], rows: int, engine: str) -> dict[str, dict[str, float]]:
+def _answered(
+    stack: ExitStack,
+    artifacts: Mapping[str, Model],
+    champion: str,
+    ledger: str,
+    examples: Examples,
+    judge: Sequence[str],
+    label: str,
+    task: str,
+    options: Sequence[str],
+) -> dict[str, Any]:
+    """Return what stands for the models after Beam's workers have asked them; their answers are kept by `stack`."""
+    from flywheel.evaluation.by_beam import predicted
+    from flywheel.transform import runners
+
+    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flywheel-analyze-")))
+    folders = {name: each.path for name, each in artifacts.items()}
+    if champion:
+        folders[CHAMPION] = champions.fetch(champion, ledger, scratch / "champion")
+    job = stack.enter_context(runners.job(options, scratch, None))
+    return dict(predicted(examples, judge, label, folders, task, job))
+
+
+def _measure(
+    folder: Path, slices: list[str], rows: int, engine: str, beam: Sequence[str] = ()
+) -> dict[str, dict[str, float]]:
     """Write TFMA's files beside the predictions and return the overall figures of each model."""
     from flywheel.evaluation import tfma_files
     from flywheel.evaluation.metrics import finite
 
     cells = rows * max(1, len(Predictions.described(folder / FILE).classes))
     if engine == "beam" or (engine == "auto" and cells > LOCAL_ROWS):
-        result = tfma_files.measure_on_beam(folder / FILE, slices, folder)
+        result = tfma_files.measure_on_beam(folder / FILE, slices, folder, beam)
     else:
         found = Predictions.read(folder / FILE)
         result = tfma_files.measure(found)

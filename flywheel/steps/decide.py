@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.artifacts import Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.errors import ConfigError
-from flywheel.evaluation.predictions import BASELINE, CHAMPION, FILE, Predictions
+from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, FILE, Predictions
 
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
@@ -56,7 +56,7 @@ def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path
     checks = (*model_gates.judge(found, bars), *believed, *model_gates.beats_baseline(found))
     verdict = Verdict("model", checks, _facts(found))
     report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(render(verdict, found, evaluation, told), encoding="utf-8")
+    report.write_text(render(verdict, found, evaluation, told, bars), encoding="utf-8")
     return verdict
 
 
@@ -70,11 +70,14 @@ def _facts(found: Predictions) -> dict[str, Any]:
     metric = HEADLINE[found.task]
     facts: dict[str, Any] = {"rows": len(found), "metric": metric, "champion": None, "delta": None, "interval": None}
     facts |= {name: model_gates.figure(found, metric, name).value for name in found.models}
+    own = model_gates.figure(found, metric, CANDIDATE)
+    facts |= {"error": own.error if own.sound else None, "spans": own.clusters}
     for other, suffix in ((CHAMPION, ""), (BASELINE, "_baseline")):
         if other in found.models:
             gained = model_gates.difference(found, metric, other)
             interval = gained.interval()
             facts |= {f"delta{suffix}": gained.value, f"interval{suffix}": list(interval) if interval else None}
+            facts |= {f"delta{suffix}_error": gained.error if gained.sound else None}
     return facts
 
 
@@ -111,7 +114,8 @@ def _parse(gates: Sequence[dict[str, Any]], found: Predictions) -> list[ModelGat
 
 
 def _check_slices(gates: Sequence[ModelGate], found: Predictions) -> None:
-    for column in dict.fromkeys(column for gate in gates for column in gate.slices):
+    asked = [column for gate in gates for column in (*gate.slices, *[gate.gap] * bool(gate.gap))]
+    for column in dict.fromkeys(asked):
         if column not in found.slices:
             raise ConfigError(
                 f"a gate asks for slices by {column!r}, evaluated were {', '.join(found.slices) or 'none'}",

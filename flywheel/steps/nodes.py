@@ -74,7 +74,7 @@ def train_on_nodes(
 
 def _follow(cluster: Cluster, name: str, asked: Resources, shared: Shared) -> None:
     own = Own.of(cluster)
-    image = images.GPU if asked.gpu else images.CPU
+    image = asked.image or (images.GPU if asked.gpu else images.CPU)
     command = ("python", "-m", __name__, str(shared.spec))
     followed = Followed(cluster, Plan(name, asked, image, command, own.owner, own.shares, own.env))
     try:

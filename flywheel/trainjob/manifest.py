@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flywheel.config import Resources
+from flywheel.config.resources import EphemeralStorage
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 JOB = "ai-flywheel/job"
@@ -17,10 +18,9 @@ ATTEMPT, SPOT = "ai-flywheel/attempt", "ai-flywheel/spot"
 PREEMPTIONS, LOST = "ai-flywheel/preemptions", "ai-flywheel/lost-pods"
 """Annotations: how often nodes were taken away until now, and which of its own pods were on them."""
 MANAGER = "ai-flywheel/train"
-QUEUE = "kueue.x-k8s.io/queue-name"
 NODE = "node"
 """How Trainer's runtimes call the job, and the container in it, that is one node."""
-_NAME, _SHARED, _MEMORY = 30, "flywheel-shared", "flywheel-memory"
+_NAME, _SHARED, _MEMORY, _DISK = 30, "flywheel-shared", "flywheel-memory", "flywheel-disk"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def body(plan: Plan, attempt: int, preemptions: int, *, spot: bool) -> dict[str,
     asked = plan.resources
     metadata: dict[str, Any] = {
         "name": f"{plan.name}-{attempt}",
-        "labels": {"app.kubernetes.io/managed-by": "ai-flywheel", JOB: plan.name},
+        "labels": {**asked.labels, **asked.waits, "app.kubernetes.io/managed-by": "ai-flywheel", JOB: plan.name},
         "annotations": {
             ATTEMPT: str(attempt),
             SPOT: str(spot and asked.spot is not None).lower(),
@@ -90,7 +90,7 @@ def body(plan: Plan, attempt: int, preemptions: int, *, spot: bool) -> dict[str,
             "numNodes": asked.nodes,
             "numProcPerNode": 1,  # which starts one for each GPU itself
             "resourcesPerNode": _amounts(asked),
-            "env": [dict(each) for each in plan.env],
+            "env": [*(dict(each) for each in plan.env), *_temporary(asked)],
         },
         "runtimePatches": [{"manager": MANAGER, "trainingRuntimeSpec": _patch(plan, spot)}],
     }
@@ -98,21 +98,19 @@ def body(plan: Plan, attempt: int, preemptions: int, *, spot: bool) -> dict[str,
         spec["activeDeadlineSeconds"] = max(1, round(asked.timeout.total_seconds()))
     if asked.queue:
         # Kueue lets it go on when there is room for all nodes: that none waits for the others is had by this.
-        metadata["labels"][QUEUE] = asked.queue
         spec["suspend"] = True
     return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": metadata, "spec": spec}
 
 
 def _amounts(asked: Resources) -> dict[str, dict[str, str]]:
     """Return requests and limits of a node. GPUs are limits; memory is both, since what is lent is taken by a kill."""
-    requests, limits = {}, {}
-    if asked.cpu:
-        requests["cpu"] = asked.cpu
-    if asked.memory:
-        requests["memory"] = limits["memory"] = asked.memory
-    if asked.gpu:
-        requests[asked.gpu_resource] = limits[asked.gpu_resource] = str(asked.gpu)
-    return {key: amounts for key, amounts in (("requests", requests), ("limits", limits)) if amounts}
+    gpus = {asked.gpu_resource: str(asked.gpu) if asked.gpu else None}
+    amounts = {
+        "requests": {"cpu": asked.cpu, "memory": asked.memory, **gpus},
+        "limits": {"cpu": asked.limits.cpu, "memory": asked.memory_limit, **gpus},
+    }
+    said = {key: {name: text for name, text in each.items() if text} for key, each in amounts.items()}
+    return {key: each for key, each in said.items() if each}
 
 
 def _patch(plan: Plan, spot: bool) -> dict[str, Any]:
@@ -123,7 +121,7 @@ def _patch(plan: Plan, spot: bool) -> dict[str, Any]:
         tolerations.append({"key": asked.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
     selector = asked.selector
     if spot and asked.spot:
-        name, _, value = asked.spot.label.partition("=")
+        name, value = asked.spot_label
         selector[name] = value
         tolerations.append({"key": name, "operator": "Equal", "value": value, "effect": "NoSchedule"})
     volumes, mounts = _storage(asked)
@@ -132,15 +130,37 @@ def _patch(plan: Plan, spot: bool) -> dict[str, Any]:
         pod["nodeSelector"] = selector
     if tolerations:
         pod["tolerations"] = tolerations
-    job = {"name": NODE, "template": {"spec": {"template": {"spec": pod}}}}
+    marks = {"labels": asked.labels, "annotations": asked.annotations}
+    template = {"spec": pod} | (
+        {"metadata": told} if (told := {key: each for key, each in marks.items() if each}) else {}
+    )
+    job = {"name": NODE, "template": {"spec": {"template": template}}}
     return {"template": {"spec": {"replicatedJobs": [job]}}}
 
 
 def _storage(asked: Resources) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Return the volumes of a node's pod, and where they are mounted: the same as in a step of its own."""
     assert asked.volume is not None
-    volumes: list[dict[str, Any]] = [{"name": _SHARED, "persistentVolumeClaim": {"claimName": asked.volume.claim}}]
-    mounts = [{"name": _SHARED, "mountPath": asked.volume.path}]
+    found: list[tuple[str, str, dict[str, Any]]] = [
+        (_SHARED, asked.volume.path, {"persistentVolumeClaim": {"claimName": asked.volume.claim}})
+    ]
     if asked.shared_memory:
-        volumes.append({"name": _MEMORY, "emptyDir": {"medium": "Memory", "sizeLimit": asked.shared_memory}})
-        mounts.append({"name": _MEMORY, "mountPath": "/dev/shm"})
-    return volumes, mounts
+        found.append((_MEMORY, "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": asked.shared_memory}}))
+    if disk := asked.ephemeral_storage:
+        found.append((_DISK, disk.path, {"ephemeral": {"volumeClaimTemplate": {"spec": _claim(disk)}}}))
+    secrets = ((each, {"secret": {"secretName": each.name}}) for each in asked.secrets)
+    maps = ((each, {"configMap": {"name": each.name}}) for each in asked.config_maps)
+    for number, (each, source) in enumerate([*secrets, *maps]):
+        if each.path:
+            found.append((f"given-{number}", each.path, source))
+    volumes = [{"name": name, **source} for name, _, source in found]
+    return volumes, [{"name": name, "mountPath": path} for name, path, _ in found]
+
+
+def _temporary(asked: Resources) -> list[dict[str, str]]:
+    return [{"name": "TMPDIR", "value": asked.ephemeral_storage.path}] if asked.ephemeral_storage else []
+
+
+def _claim(disk: EphemeralStorage) -> dict[str, Any]:
+    named = {"storageClassName": disk.storage_class} if disk.storage_class else {}
+    return {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": disk.size}}, **named}

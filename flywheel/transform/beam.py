@@ -7,8 +7,11 @@ every runner gives results back. Each pipeline is one chain without branches, wh
 from __future__ import annotations
 
 import pickle
+import shutil
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,14 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from flywheel.errors import FlywheelError
+from flywheel.say import say
 from flywheel.transform.analysis import Analysis
 from flywheel.transform.shards import Shard, ShardResult, write_shard
 from flywheel.transform.state import State
 
 # By this name, not as DirectRunner: that one first tries Prism, a Go binary that it would have to download.
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_TOLD_EVERY = 5.0
 
 
 @dataclass(frozen=True)
@@ -48,22 +53,42 @@ class Job:
         """Whether a runner is named."""
         return any(flag == "--runner" or flag.startswith("--runner=") for flag in self.options)
 
-    def spread(self, shards: Sequence[Shard]) -> Any:
+    def spread(self, shards: Sequence[Any]) -> Any:
         """Return a transform that gives the shards, each to whichever worker is free."""
         # Runners fuse a source with what follows: without a shuffle between, one worker would take all.
         return beam.Create(shards) | beam.Reshuffle() if self.distributed else beam.Create(shards)
 
-    def run(self, build: Any) -> list[Any]:
+    def pipeline(self) -> beam.Pipeline:
+        """Return an empty pipeline, which runs when its `with` block ends."""
+        # These flags only, or Beam would read this process's own command line.
+        options = PipelineOptions(flags=list(self.options))
+        return beam.Pipeline(runner=None if self.distributed else RUNNER, options=options)
+
+    def folder(self, name: str) -> str:
+        """Make a folder in the scratch folder and return its address."""
+        made: str = FileSystems.join(self.scratch, name)
+        FileSystems.mkdirs(made)
+        return made
+
+    def put(self, file: Path) -> str:
+        """Copy a file of this machine to the scratch folder and return its address there."""
+        address: str = FileSystems.join(self.scratch, file.name)
+        with FileSystems.create(address) as target, file.open("rb") as source:
+            shutil.copyfileobj(source, target, 2**24)
+        return address
+
+    def run(self, build: Any, said: int = 0) -> list[Any]:
         """Run the pipeline that `build` makes of a pipeline, and return what its workers had to say.
+
+        Args:
+            build: Makes a collection of what workers say.
+            said: How much they will have to say in the end: progress is told by it, none when it is 0.
 
         Raises:
             FlywheelError: A worker found something wrong with its rows.
         """
-        target = FileSystems.join(self.scratch, f"said-{uuid.uuid4().hex}")
-        FileSystems.mkdirs(target)
-        # These flags only, or Beam would read this process's own command line.
-        options = PipelineOptions(flags=list(self.options))
-        with beam.Pipeline(runner=None if self.distributed else RUNNER, options=options) as pipeline:
+        target = self.folder(f"said-{uuid.uuid4().hex}")
+        with _progress(target, said), self.pipeline() as pipeline:
             _ = build(pipeline) | "Say" >> beam.Map(_say, target)
         found = list(_said(target))
         for each in found:
@@ -212,8 +237,31 @@ def _say(found: Any, target: str) -> None:
         file.write(pickle.dumps(found))
 
 
+@contextmanager
+def _progress(target: str, of: int) -> Iterator[None]:
+    """Tell every few seconds how much of a pipeline's work is done, by what its workers have said."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_TOLD_EVERY):
+            say(f"  {len(_files(target)):,} of {of:,} batches done")
+
+    thread = threading.Thread(target=watch, daemon=True)
+    if of:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if of:
+            thread.join()
+
+
+def _files(target: str) -> list[str]:
+    return sorted(each.path for each in FileSystems.match([FileSystems.join(target, "*.pickle")])[0].metadata_list)
+
+
 def _said(target: str) -> Iterator[Any]:
-    files = sorted(each.path for each in FileSystems.match([FileSystems.join(target, "*.pickle")])[0].metadata_list)
-    for path in files:
+    for path in _files(target):
         with FileSystems.open(path) as file:
             yield pickle.loads(file.read())

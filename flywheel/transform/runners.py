@@ -40,6 +40,12 @@ def job(options: Sequence[str], folder: Path, code: Path | None) -> Iterator[Job
         FileSystems.delete([scratch])
 
 
+def names_in(folder: str) -> list[str]:
+    """Return the names of the files in a folder that workers wrote to."""
+    found = FileSystems.match([FileSystems.join(folder, "*")])[0].metadata_list
+    return sorted(each.path.rsplit("/", 1)[-1] for each in found)
+
+
 def fetch(source: str, names: Sequence[str], target: Path) -> None:
     """Copy the files `names` below `source`, which workers wrote, to the same places below `target`."""
     for name in names:

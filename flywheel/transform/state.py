@@ -133,28 +133,42 @@ class State:
             found |= {i.name: made for i, made in zip(feature.inputs, feature.apply(given, bad), strict=True)}
         return found
 
-    def tensors(self, columns: Mapping[str, pa.Array]) -> dict[str, NDArray[Any]]:
-        """Return the model inputs of raw columns, one array an input.
+    def tensors(self, columns: Mapping[str, pa.Array], bad: BadRows | None = None) -> dict[str, NDArray[Any]]:
+        """Return the model inputs of raw columns, one array an input; rows that `bad` is told of are left out.
 
         Raises:
-            DataError: A row cannot be transformed.
+            DataError: A row cannot be transformed and there is nobody to tell.
         """
-        stored = self.apply(columns)
+        stored = self.apply(columns, bad)
+        if bad is not None and len(bad):
+            good = pa.array(~bad.mask())
+            stored = {name: column.filter(good) for name, column in stored.items()}
         return {input.name: tensors.tensor(stored[input.name], input) for input in self.inputs}
 
-    def apply_batch(self, batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
-        """Return the model inputs of a batch of raw rows; columns that no feature reads are left aside."""
-        return self.tensors(self.columns_of(batch))
+    def apply_batch(self, batch: pa.RecordBatch, bad: BadRows | None = None) -> dict[str, NDArray[Any]]:
+        """Return the model inputs of a batch of raw rows, as `tensors`; what no feature reads is left aside."""
+        return self.tensors(self.columns_of(batch), bad)
+
+    def reads(self, schema: pa.Schema) -> bool:
+        """Return whether batches of `schema` hold every raw column, in its type in training."""
+        return all(
+            name in schema.names and raw.type_name(schema.field(name).type) == type for name, type in self.types.items()
+        )
 
     def columns_of(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
         """Return the columns of a batch of raw rows that features read."""
         return {name: batch.column(batch.schema.get_field_index(name)) for name in self.columns}
 
-    def apply_frame(self, frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    def apply_frame(self, frame: pd.DataFrame, bad: BadRows | None = None) -> dict[str, NDArray[Any]]:
         """Return the model inputs of a DataFrame of raw rows; columns that no feature reads are left aside.
 
+        Args:
+            frame: Raw rows.
+            bad: Told of rows that cannot be transformed, which are left out.
+
         Raises:
-            DataError: A column is missing or holds another kind of value than in training; a row cannot be transformed.
+            DataError: A column is missing or holds another kind of value than in training; a row cannot be transformed
+                and there is nobody to tell.
         """
         absent = [name for name in self.columns if name not in frame.columns]
         if absent:
@@ -162,7 +176,8 @@ class State:
                 f"the rows have no column {', '.join(map(repr, absent))}",
                 f"send all of {', '.join(self.columns)}; null where a value is missing.",
             )
-        return self.tensors({name: raw.from_series(frame[name], name, type) for name, type in self.types.items()})
+        columns = {name: raw.from_series(frame[name], name, type) for name, type in self.types.items()}
+        return self.tensors(columns, bad)
 
     @cached_property
     def _functions(self) -> dict[int, FeatureFunction]:

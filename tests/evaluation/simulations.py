@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from flywheel.config import ModelGate
 from flywheel.evaluation import gates, paired
+from flywheel.evaluation.area import Wins
 from flywheel.evaluation.groups import Groups
-from flywheel.evaluation.paired import ALPHA, Wins
-from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
+from flywheel.evaluation.paired import ALPHA
+from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Evidence, Predictions
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulations.md"
 COUNT, MARGIN, SLICES = 1000, 0.02, 5
@@ -148,6 +149,71 @@ def verdicts(found: Predictions) -> dict[str, bool]:
     }
 
 
+CLUSTERED = (
+    ("users of five rows; equal: the models are exchanged at random by user", "user_id", True, 0.0),
+    ("users of five rows; the candidate loses the margin", "user_id", False, MARGIN),
+    ("independent rows; equal: the models are exchanged at random by row", "rows", True, 0.0),
+    ("independent rows; the candidate loses the margin", "rows", False, MARGIN),
+)
+"""What is true, `gates.cluster`, whether the models are exchanged, and what the candidate's AUC loses."""
+_CLUSTERED_ROWS, _CLUSTERED_COUNT, _OF_A_USER = 1200, 500, 0.6
+
+
+def clustered(cluster: str, swapped: bool, loss: float, count: int, seed: int = 0) -> Iterator[Predictions]:
+    """Yield evaluations in which rows of one user are alike, or in which all rows are independent."""
+    draw = np.random.default_rng(seed)
+    users = _CLUSTERED_ROWS // 5 if cluster == "user_id" else _CLUSTERED_ROWS
+    alike = _OF_A_USER if cluster == "user_id" else 0.0
+    normal, width = NormalDist(), (2 * (1 + _OWN**2) + alike**2) ** 0.5
+    shifts = [normal.inv_cdf(normal.cdf(_SHIFT / width) - each) * width for each in (loss, 0.0)]
+    for _ in range(count):
+        user = draw.integers(0, users, _CLUSTERED_ROWS) if alike else np.arange(users)
+        often = draw.normal(0, 1.5 if alike else 0.0, users)[user]
+        labels = (draw.random(_CLUSTERED_ROWS) < 1 / (1 + np.exp(1.2 - often))).astype(np.int64)
+        known = draw.normal(size=_CLUSTERED_ROWS)
+        scores = [
+            known + draw.normal(0, _OWN, _CLUSTERED_ROWS) + (by + draw.normal(0, alike, users)[user]) * labels - 1
+            for by in shifts
+        ]
+        if swapped:
+            swap = (draw.random(users) < 0.5)[user]
+            scores = [np.where(swap, scores[1], scores[0]), np.where(swap, scores[0], scores[1])]
+        chances = [1 / (1 + np.exp(-each)) for each in scores]
+        spans = Groups(("all",), np.zeros(_CLUSTERED_ROWS, np.int64))
+        known_as = dict(zip((CANDIDATE, CHAMPION), chances, strict=True))
+        yield Predictions(labels, known_as, spans, evidence=Evidence(cluster), clusters=Groups(range(users), user))
+
+
+def tests(found: Predictions) -> dict[str, bool]:
+    """Return what each test says of one evaluation with many clusters."""
+    drawn = replace(found, evidence=replace(found.evidence, test="bootstrap"))
+    area, accuracy = (gates.difference(found, metric) for metric in ("auc", "accuracy"))
+    area_drawn, accuracy_drawn = (gates.difference(drawn, metric) for metric in ("auc", "accuracy"))
+    alone = replace(found, clusters=Groups(range(len(found)), np.arange(len(found))))
+    return {
+        "auc: better": area.lower() > 0,
+        "auc, bootstrap: better": area_drawn.lower() > 0,
+        "accuracy: better": accuracy.lower() > 0,
+        "accuracy, bootstrap: better": accuracy_drawn.lower() > 0,
+        "rows as independent, auc: better": gates.difference(alone, "auc").lower() > 0,
+        "auc: passes": area.lower() > -MARGIN,
+        "auc, bootstrap: passes": area_drawn.lower() > -MARGIN,
+    }
+
+
+def clustered_table(count: int = _CLUSTERED_COUNT, said: Callable[[str], None] = print) -> list[list[str]]:
+    """Return a row of shares for each kind of clusters, after a row of heads."""
+    rows: list[list[str]] = []
+    for name, *kind in CLUSTERED:
+        start = time.perf_counter()
+        told = [tests(found) for found in clustered(*kind, count)]
+        shares = {test: sum(each[test] for each in told) / count for test in told[0]}
+        rows = rows or [["what is true", *shares]]
+        rows.append([name, *(f"{share:.1%}" for share in shares.values())])
+        said(f"{name}: {count:,} evaluations in {time.perf_counter() - start:.0f} s")
+    return rows
+
+
 def table(count: int = COUNT, said: Callable[[str], None] = print) -> list[list[str]]:
     """Return a row of shares for each world, after a row of heads."""
     rows: list[list[str]] = []
@@ -161,10 +227,14 @@ def table(count: int = COUNT, said: Callable[[str], None] = print) -> list[list[
     return rows
 
 
-def page(rows: list[list[str]], count: int) -> str:
-    """Return the page with the table."""
+def _lines(rows: list[list[str]]) -> str:
     head, *body = ("| " + " | ".join(row) + " |" for row in rows)
-    lines = "\n".join([head, "|---" * len(rows[0]) + "|", *body])
+    return "\n".join([head, "|---" * len(rows[0]) + "|", *body])
+
+
+def page(rows: list[list[str]], count: int, other: list[list[str]]) -> str:
+    """Return the page with both tables."""
+    lines = _lines(rows)
     return f"""# Is the model gate right?
 
 <!-- Generated by `python -m tests.evaluation.simulations`; change the gate or the simulation, never this page. -->
@@ -190,8 +260,17 @@ evaluations such a share is seen up to {ALPHA + 3 * (ALPHA * (1 - ALPHA) / count
 
 Models that were *retrained* on resamples are not equal: two fits do differ, so that more than {ALPHA:.0%} of them may
 be found better, and rightly. What matters there is that few are found worse by the margin, and that fresh models pass.
+
+## Other clusters than the span
+
+With `gates.cluster` a user is the unit of evidence, or each row. {_CLUSTERED_COUNT} evaluations of
+{_CLUSTERED_ROWS:,} rows each, margin {MARGIN:g}; so many see a share of 5% up to
+{ALPHA + 3 * (ALPHA * (1 - ALPHA) / _CLUSTERED_COUNT) ** 0.5:.1%}. `accuracy` is McNemar's test where rows are
+independent, all else the jackknife, and *bootstrap* is `gates.test: bootstrap`.
+
+{_lines(other)}
 """
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(table(), COUNT), encoding="utf-8")
+    PAGE.write_text(page(table(), COUNT, clustered_table()), encoding="utf-8")

@@ -10,9 +10,10 @@ from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
 from flywheel.evaluation import metrics, paired
+from flywheel.evaluation.area import Wins
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.metric import Counted, OfSums
-from flywheel.evaluation.paired import ALPHA, Estimate, Wins
+from flywheel.evaluation.paired import ALPHA, Estimate
 from flywheel.evaluation.predictions import Predictions
 
 CLUSTERS = tuple("abcd")
@@ -96,7 +97,9 @@ def test_too_few_clusters_are_never_sound(clusters):
 
 def test_a_metric_that_hangs_on_one_cluster_is_not_sound():
     positives = np.array([9.0, 0, 0, 0, 0, 0])
-    wins = Wins(np.outer(positives, np.full(6, 5.0)), positives, np.full(6, 10.0))
+    clusters = np.repeat(np.arange(6), 10 + positives.astype(int))
+    labels = np.r_[np.ones(9, int), np.zeros(60, int)]
+    wins = Wins.count(labels, np.zeros(69), clusters, 6)
 
     found = paired.estimate([wins])
 

@@ -97,6 +97,88 @@ def test_shared_memory_volume_taints_and_time_are_asked_for(tmp_path):
     assert settings["tolerations"] == tolerations
 
 
+def test_limits_are_apart_from_what_is_asked_for(tmp_path):
+    container, *_ = compiled(tmp_path, cpu=2, memory="8Gi", limits={"cpu": "3500m", "memory": "16Gi"})
+    asked = container["resources"]
+
+    assert (asked["resourceCpuRequest"], asked["resourceCpuLimit"]) == ("2", "3500m")
+    assert (asked["resourceMemoryRequest"], asked["resourceMemoryLimit"]) == ("8Gi", "16Gi")
+
+
+def test_secrets_and_config_maps_are_given_by_name(tmp_path):
+    secrets = [
+        {"name": "mlflow", "env": {"MLFLOW_TRACKING_USERNAME": "user", "MLFLOW_TRACKING_PASSWORD": "password"}},
+        {"name": "keys", "path": "/keys"},
+    ]
+    maps = [{"name": "team", "env": ["MLFLOW_S3_ENDPOINT_URL"], "path": "/team"}]
+    _, settings, _ = compiled(tmp_path, secrets=secrets, config_maps=maps)
+
+    (variables,) = settings["secretAsEnv"]
+    assert variables["secretName"] == "mlflow"
+    assert variables["keyToEnv"] == [
+        {"envVar": "MLFLOW_TRACKING_USERNAME", "secretKey": "user"},
+        {"envVar": "MLFLOW_TRACKING_PASSWORD", "secretKey": "password"},
+    ]
+    (files,) = settings["secretAsVolume"]
+    assert (files["secretName"], files["mountPath"]) == ("keys", "/keys")
+    assert settings["configMapAsEnv"][0]["keyToEnv"] == [
+        {"envVar": "MLFLOW_S3_ENDPOINT_URL", "configMapKey": "MLFLOW_S3_ENDPOINT_URL"}
+    ]
+    assert settings["configMapAsVolume"][0]["mountPath"] == "/team"
+
+
+def test_one_key_may_be_read_by_several_variables(tmp_path):
+    _, settings, _ = compiled(tmp_path, secrets=[{"name": "s3", "env": {"A": "key", "B": "key", "C": "other"}}])
+
+    given = {pair["envVar"]: pair["secretKey"] for each in settings["secretAsEnv"] for pair in each["keyToEnv"]}
+    assert given == {"A": "key", "B": "key", "C": "other"}
+
+
+def test_an_image_is_pulled_as_said_with_the_registrys_credentials(tmp_path):
+    said = {"image": "ghcr.io/team/flights:1", "pull_policy": "Always", "pull_secrets": ["registry"]}
+    container, settings, _ = compiled(tmp_path, **said)
+
+    assert container["image"] == "ghcr.io/team/flights:1"
+    assert settings["imagePullPolicy"] == "Always"
+    assert [each["secretName"] for each in settings["imagePullSecret"]] == ["registry"]
+
+
+def test_a_disk_of_its_own_takes_temporary_files(tmp_path):
+    container, settings, _ = compiled(tmp_path, ephemeral_storage={"size": "200Gi", "storage_class": "fast"})
+
+    (disk,) = settings["genericEphemeralVolume"]
+    assert (disk["size"], disk["mountPath"], disk["storageClassName"]) == ("200Gi", "/scratch", "fast")
+    assert container["env"] == [{"name": "TMPDIR", "value": "/scratch"}]
+
+
+def test_labels_annotations_queue_and_priority_mark_the_pod(tmp_path):
+    said = {"labels": {"team": "ml"}, "annotations": {"why": "a test"}, "queue": "team-a", "priority": "nightly"}
+    _, settings, _ = compiled(tmp_path, **said)
+
+    assert settings["podMetadata"] == {
+        "labels": {
+            "team": "ml",
+            "kueue.x-k8s.io/queue-name": "team-a",
+            "kueue.x-k8s.io/priority-class": "nightly",
+        },
+        "annotations": {"why": "a test"},
+    }
+
+
+def test_failures_are_tried_again_apart_from_lost_spot_nodes(tmp_path):
+    retries = {"times": 2, "backoff": "1m", "factor": 1.5, "at_most": "30m"}
+    *_, task = compiled(tmp_path, retries=retries)
+    *_, both = compiled(tmp_path, retries=retries, spot={"retries": 5})
+
+    assert task["retryPolicy"] == {
+        "maxRetryCount": 2,
+        "backoffDuration": "60s",
+        "backoffFactor": 1.5,
+        "backoffMaxDuration": "1800s",
+    }
+    assert both["retryPolicy"] == task["retryPolicy"] | {"maxRetryCount": 7}
+
+
 def test_settings_made_before_are_kept(tmp_path):
     from kfp import kubernetes
 
@@ -118,7 +200,10 @@ def test_settings_made_before_are_kept(tmp_path):
     [
         ({"memory": "16GB"}, "memory: memory is written as 16Gi.*found '16GB'"),
         ({"gpu": 1, "gpu_kind": "a100"}, "gpu_kind: this kind of GPU is not known.*found 'a100'"),
-        ({"gpus": 1}, r"(?s)gpus: .*known are cpu, memory, gpu"),
+        ({"gpus": 1}, r"(?s)gpus: .*known are cpu, memory, limits"),
+        ({"gpu": 1, "gpu_kind": "nvidia-a10g"}, "nodes of gke do not say so"),
+        ({"memory": "8Gi", "limits": {"memory": "4Gi"}}, "limits.memory is '4Gi', below memory, '8Gi'"),
+        ({"secrets": [{"name": "Mine!", "path": "/x"}]}, r"secrets.0.name: .*found 'Mine!'"),
         ({"nodes": 2, "volume": {"claim": "c"}}, "a task is one pod"),
     ],
 )
@@ -132,7 +217,8 @@ def test_one_machine_runs_it_as_if_nothing_was_asked(tmp_path):
 
     @dsl.pipeline(name="anybodys")
     def pipeline() -> int:
-        wanted = {"spot": True, "shared_memory": "8Gi", "volume": {"claim": "c"}, "gpu": 1, "gpu_kind": "nvidia-l4"}
+        wanted = {"secrets": [{"name": "s", "env": ["A"]}], "ephemeral_storage": "1Gi", "labels": {"team": "ml"}}
+        wanted |= {"spot": True, "shared_memory": "8Gi", "volume": {"claim": "c"}, "gpu": 1, "gpu_kind": "nvidia-l4"}
         return resources(fit(steps=3), **wanted).output
 
     first, second = run(pipeline, root=tmp_path), run(pipeline, root=tmp_path)

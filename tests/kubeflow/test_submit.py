@@ -159,7 +159,7 @@ def test_of_two_that_submit_at_once_one_run_goes_on(start, kubeflow):
 
     def together(verb, path, *rest):
         if verb == "POST" and path.endswith("/runs"):
-            gate.wait(10)
+            gate.wait(60)
         return handle(verb, path, *rest)
 
     kubeflow.handle = together
@@ -179,7 +179,7 @@ def test_of_two_that_make_the_pipeline_at_once_both_use_the_one(start, kubeflow)
 
     def together(verb, path, *rest):
         if verb == "POST" and path.endswith(("/pipelines", "/experiments", "/upload_version")):
-            gate.wait(10)
+            gate.wait(60)
         return handle(verb, path, *rest)
 
     kubeflow.handle = together

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from flywheel import config, images
+from flywheel.errors import ConfigError
 from flywheel.kubeflow.compile import compile_to, compiled
 
 kfp = pytest.importorskip("kfp")
@@ -171,6 +172,73 @@ def test_volumes_tolerations_and_selectors_stand_in_the_compiled_form(tmp_path):
     assert settings["pvcMount"][0]["mountPath"] == "/mnt/flywheel"
 
 
+def executors(more, tmp_path):
+    project = config.load(FLIGHTS, overrides=more)
+    spec, platforms = yaml.safe_load_all(compile_to(project, "SELECT 1", tmp_path / "p.yaml").read_text())
+    containers = {
+        name: each["container"] for name, each in spec["deploymentSpec"]["executors"].items() if "container" in each
+    }
+    return containers, platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def test_every_step_gets_what_all_steps_are_to_have(tmp_path):
+    said = "resources.all={secrets: [{name: mlflow, env: [MLFLOW_TRACKING_TOKEN]}], pull_secrets: [registry]}"
+    containers, platforms = executors([said], tmp_path)
+
+    assert set(platforms) == set(containers)
+    for settings in platforms.values():
+        assert settings["secretAsEnv"][0]["secretName"] == "mlflow"
+        assert settings["imagePullSecret"][0]["secretName"] == "registry"
+
+
+def test_each_step_asks_for_its_own(tmp_path):
+    said = ["resources={all: {memory: 2Gi}, analyze: {memory: 16Gi}, validate: {cpu: 4}}", "train.resources={cpu: 8}"]
+    project = config.load(FLIGHTS, overrides=said)
+    spec = yaml.safe_load(compile_to(project, "SELECT 1", tmp_path / "p.yaml").read_text())
+    asked = {name: each["container"]["resources"] for name, each in spec["deploymentSpec"]["executors"].items()
+             if "container" in each}  # fmt: skip
+
+    assert asked["exec-analyze"]["resourceMemoryRequest"] == "16Gi"
+    assert asked["exec-plan"] == {"memoryLimit": 2.147483648, "memoryRequest": 2.147483648,
+                                  "resourceMemoryLimit": "2Gi", "resourceMemoryRequest": "2Gi"}  # fmt: skip
+    assert asked["exec-validate"]["resourceCpuRequest"] == "4"
+    assert asked["exec-train"]["resourceCpuRequest"] == asked["exec-train-2"]["resourceCpuRequest"] == "8"
+
+
+def test_a_step_that_starts_a_train_job_has_its_secrets_and_those_of_all(tmp_path):
+    nodes = "train.resources={nodes: 2, gpu: 8, volume: {claim: c}, secrets: [{name: data, env: [DATA_TOKEN]}]}"
+    all_of = "resources.all={secrets: [{name: mlflow, env: [MLFLOW_TRACKING_TOKEN]}], tolerations: [{key: team}]}"
+    _, platforms = executors([nodes, all_of], tmp_path)
+
+    assert [each["secretName"] for each in platforms["exec-train"]["secretAsEnv"]] == ["mlflow", "data"]
+    assert [each["key"] for each in platforms["exec-train"]["tolerations"]] == ["team"]
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("resources={analyze: {memory: 16GB}}", "resources.analyze.memory: memory is written as 16Gi.*found '16GB'"),
+        ("resources={analyse: {memory: 16Gi}}", "resources.analyse: unknown key; did you mean 'analyze'"),
+        ("resources={train: {memory: 16Gi}}", "resources: what training asks for is written as train.resources"),
+        ("resources={all: {limits: {memory: 1Gi}}, plan: {memory: 2Gi}}",
+         "resources.plan, over resources.all: limits.memory is '1Gi', below memory, '2Gi'"),
+        ("resources={all: {gpu: 1}}", "would give every step GPUs"),
+    ],
+)  # fmt: skip
+def test_a_wrong_wish_is_refused_with_its_place(said, message):
+    with pytest.raises(ConfigError, match=message):
+        config.load(FLIGHTS, overrides=[said])
+
+
+def test_a_profile_says_whose_cluster_it_is(tmp_path):
+    said = ["resources.all.platform=eks", "train.resources={gpu: 1, gpu_kind: nvidia-a10g, spot: true}"]
+    _, platforms = executors(said, tmp_path)
+
+    assert platforms["exec-train"]["nodeSelector"]["labels"] == {"karpenter.k8s.aws/instance-gpu-name": "a10g"}
+    with pytest.raises(ConfigError, match=r"train.resources, over resources.all: gpu_kind .* nodes of gke"):
+        config.load(FLIGHTS, overrides=said[1:])
+
+
 def test_when_and_where_it_is_run_is_no_part_of_what_is_compiled(flights, tmp_path):
     project, query = flights
     elsewhere = config.load(FLIGHTS, overrides=["schedule.cron=0 6 * * 1", "kubeflow.endpoint=https://example.com"])
@@ -180,3 +248,14 @@ def test_when_and_where_it_is_run_is_no_part_of_what_is_compiled(flights, tmp_pa
         == compile_to(project, query, tmp_path / "b.yaml").read_bytes()
     )
     assert compiled(elsewhere, query, tmp_path) == compiled(project, query, tmp_path)
+
+
+def test_only_a_policy_that_may_say_no_is_asked(flights, spec, tmp_path):
+    project, query = flights
+    weighed = project.model_copy(update={"retrain": config.Retrain.parse("every=7d")})
+    found = yaml.safe_load(compile_to(weighed, query, tmp_path / "p.yaml").read_text())
+
+    assert not any("weigh" in tasks for tasks in dags(spec))
+    behind = next(tasks for tasks in dags(found) if "weigh" in tasks)
+    assert "train" not in behind
+    assert any("train" in tasks and "weigh" not in tasks for tasks in dags(found))

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flywheel.errors import ConfigError, DataError, LedgerError
-from flywheel.evaluation.predictions import PredictionError
+from flywheel.evaluation.predictions import PredictionError, Predictions
 from flywheel.steps.analyze import analyze
 from tests.evaluation import worlds
 
@@ -164,3 +164,19 @@ def test_columns_that_are_not_there_are_named_with_those_that_are(judge, setting
 
 def test_an_evaluation_is_the_same_content_when_made_again(judge):
     assert judge().digest == judge().digest
+
+
+@pytest.mark.parametrize("cluster", ["carrier", "rows", ""])
+def test_the_unit_of_evidence_is_kept_with_the_predictions(judge, cluster):
+    settings = {"label": "late", "evidence": {"cluster": cluster, "test": "auto"}}
+    found = Predictions.read(judge("models:/flights/1", settings).path / "predictions.parquet")
+    missing = sum(carrier is None for carrier in worlds.rows().query("span in @JUDGE")["carrier"])
+
+    assert len(found.units.keys) == {"carrier": 4 + missing, "rows": len(found), "": len(JUDGE)}[cluster]
+    assert found.units.rows().sum() == len(found)
+    assert found.evidence.unit == {"carrier": "carrier", "rows": "row", "": "span"}[cluster]
+
+
+def test_a_cluster_that_is_not_there_is_named(judge):
+    with pytest.raises(ConfigError, match=r"the column of `gates\.cluster` 'user' is not in the examples, only"):
+        judge(settings={"label": "late", "evidence": {"cluster": "user", "test": "auto"}})

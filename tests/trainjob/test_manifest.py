@@ -82,6 +82,34 @@ def test_a_retry_has_the_name_of_its_step_and_no_other_step_has():
     assert len(name_of("a" * 63, "x") + "-10-node-0-15") <= 63
 
 
+def test_files_of_secrets_and_a_disk_of_its_own_come_to_every_node():
+    job = body(plan_of(secrets=[{"name": "keys", "path": "/keys"}], ephemeral_storage="200Gi"), 0, 0, spot=False)
+    pod = pod_of(job)
+    (container,) = pod["containers"]
+    mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    sources = {each["name"]: each for each in pod["volumes"]}
+
+    assert sources[mounted["/keys"]]["secret"] == {"secretName": "keys"}
+    claim = sources[mounted["/scratch"]]["ephemeral"]["volumeClaimTemplate"]["spec"]
+    assert claim["resources"] == {"requests": {"storage": "200Gi"}}
+    assert {"name": "TMPDIR", "value": "/scratch"} in job["spec"]["trainer"]["env"]
+
+
+def test_limits_stand_beside_what_is_asked_for():
+    amounts = body(plan_of(cpu=2, memory="8Gi", limits={"cpu": 4, "memory": "16Gi"}), 0, 0, spot=False)
+
+    assert amounts["spec"]["trainer"]["resourcesPerNode"] == {
+        "requests": {"cpu": "2", "memory": "8Gi"},
+        "limits": {"cpu": "4", "memory": "16Gi"},
+    }
+
+
+def test_a_queue_knows_its_priority():
+    labels = body(plan_of(queue="team-a", priority="nightly"), 0, 0, spot=False)["metadata"]["labels"]
+
+    assert labels["kueue.x-k8s.io/priority-class"] == "nightly"
+
+
 @given(
     st.fixed_dictionaries(
         {},
@@ -95,6 +123,15 @@ def test_a_retry_has_the_name_of_its_step_and_no_other_step_has():
             "timeout": st.sampled_from(["90s", "2d"]),
             "tolerations": st.sampled_from([[{"key": "a"}], [{"key": "a", "operator": "Equal", "value": "b"}]]),
             "node_selector": st.just({"pool": "train"}),
+            "pool": st.just("train"),
+            "platform": st.sampled_from(["gke", "eks", "aks-pools"]),
+            "limits": st.sampled_from([{"cpu": 4}, {"memory": "32Gi"}]),
+            "ephemeral_storage": st.sampled_from(["200Gi", {"size": "1Ti", "storage_class": "fast"}]),
+            "secrets": st.just([{"name": "mlflow", "env": ["TOKEN"]}, {"name": "keys", "path": "/keys"}]),
+            "config_maps": st.just([{"name": "team", "path": "/team"}]),
+            "labels": st.just({"team": "ml"}),
+            "annotations": st.just({"example.com/why": "because it is so"}),
+            "retries": st.just(3),
         },
     ),
     st.booleans(),

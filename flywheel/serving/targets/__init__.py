@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flywheel.ledger import Champion
 
 MODULES = {
+    "batch": "flywheel.serving.targets.batch",
     "kserve": "flywheel.serving.targets.kserve",
     "local": "flywheel.serving.targets.local",
     "ondevice": "flywheel.serving.targets.ondevice",

@@ -3,3 +3,6 @@
 ANSWER = 120.0
 """Seconds to wait for an answer before a call is made again. The library's own default is for ever: a connection that a
 network dropped without a word would hold up a run until somebody looks."""
+
+LOADED = 3600.0
+"""Seconds that BigQuery may take to load a file."""

@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from flywheel.artifacts import Model
@@ -17,6 +18,17 @@ from tests.transform import worlds
 def state():
     window = batch_of(300, seed=0)
     analysis = worlds.Analysis(FEATURES, "label")
+    analysis.add(window)
+    return analysis.finish(window.schema)
+
+
+@pytest.fixture(scope="session")
+def classes_state():
+    """The same features, and a label of three classes."""
+    window = batch_of(300, seed=0)
+    words = pa.array(["low", "middle", "high"] * 100)
+    window = pa.RecordBatch.from_arrays([*window.columns[:3], words], window.schema.names)
+    analysis = worlds.Analysis(FEATURES, "label", "multiclass")
     analysis.add(window)
     return analysis.finish(window.schema)
 
@@ -48,10 +60,10 @@ def _keras(state, seed):
     return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(hidden))
 
 
-def packaged(model, framework, state, folder):
+def packaged(model, framework, state, folder, example=None):
     """Return a model artifact, as the train step packages one."""
     with Model.create(folder, producer="train", spans=["2013-05-01"]) as draft:
-        package.write(draft.path / "model", model, framework, state, batch_of(5, seed=3))
+        package.write(draft.path / "model", model, framework, state, example or batch_of(5, seed=3))
         shutil.copytree(draft.path / "model", draft.path, dirs_exist_ok=True)
         shutil.rmtree(draft.path / "model")
     return Model.open(folder)

@@ -80,6 +80,21 @@ class Engine:
         for key, value in about.items():
             setattr(table, key, value)
 
+    def load(self, name, file, field, form, partition):
+        """Put the rows of a Parquet file in the place of a partition's; return what is wrong with them, if anything."""
+        rows, at = f"SELECT * FROM '{file}'", f"strftime({field} AT TIME ZONE 'UTC', '{form}')"
+        if self._ask(f"SELECT 1 FROM ({rows}) WHERE {at} <> '{partition}' LIMIT 1", {}):
+            message = "Some rows belong to different partitions rather than destination partition"
+            return {"reason": "invalid", "message": message}
+        if table := self.tables.get(name):
+            kept = f"SELECT * FROM {table.versions[-1][1]} WHERE {at} <> '{partition}'"
+            rows = f"{kept} UNION ALL BY NAME {rows}"
+        versions = table.versions if table else []
+        self.tables.pop(name, None)
+        self.put(name, rows)
+        self.tables[name].versions[:0] = versions
+        return None
+
     def keep(self, name, plan):
         """Write the result of a job as a table, and return its rows as Arrow."""
         wanted = {name: value for name, value in plan.parameters.items() if re.search(rf"\${name}\b", plan.sql)}

@@ -59,6 +59,24 @@ class Jobs:
             raise Refused(503, "backendError", "the answer was lost")
         return self.get(reference["jobId"])
 
+    def loaded(self, project, body, load):
+        """Return the resource of a load job that `load` has done; its error is what that returns."""
+        reference = {"projectId": project, "location": "US", **body.get("jobReference", {})}
+        configuration = {**body["configuration"], "jobType": "LOAD"}
+        made = {
+            "kind": "bigquery#job",
+            "id": f"{project}:US.{reference['jobId']}",
+            "jobReference": reference,
+            "configuration": configuration,
+            "statistics": {"creationTime": _now(), "startTime": _now(), "load": {"outputRows": "0"}},
+            "_ready": 0,
+        }
+        failed = self._stand_in.fault("late_failure")
+        made["_error"] = {"reason": failed, "message": failed} if failed else load(configuration["load"])
+        self.all[reference["jobId"]] = made
+        self._stand_in.submitted.append(made)
+        return self.get(reference["jobId"])
+
     def get(self, job_id):
         """Return a job as it is now."""
         if job_id not in self.all:

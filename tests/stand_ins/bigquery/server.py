@@ -17,6 +17,7 @@ from tests.stand_ins.bigquery.discovery import Discovery
 from tests.stand_ins.bigquery.engine import Engine, Refused
 from tests.stand_ins.bigquery.jobs import Jobs
 from tests.stand_ins.bigquery.storage_api import StorageApi
+from tests.stand_ins.bigquery.uploads import Uploads
 
 _STATUS = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ALREADY_EXISTS"}
 
@@ -36,6 +37,7 @@ class StandIn:
     def __init__(self):
         self.engine = Engine()
         self.jobs = Jobs(self.engine, self)
+        self.uploads = Uploads(self.engine, self.jobs)
         self.submitted, self.billed, self.asked, self.violations = [], 0, [], []
         self.results, self._faults = {}, {}
         self._lock = threading.Lock()
@@ -121,6 +123,24 @@ class StandIn:
         answer = answers[id]()
         self._check(self.bigquery.check_answer(id, answer))
         return answer
+
+    def upload(self, verb, path, query, sent, range):
+        """Return the answer to a part of an upload, as (status, headers, object)."""
+        if verb == "POST":
+            id, at = self.bigquery.method(verb, path.removeprefix("/upload"))
+            body = json.loads(sent)
+            self._check(self.bigquery.check_call(id, {}, body))
+            self.note(f"{id} (upload)", at)
+            self._fail_as_asked()
+            begun = self.uploads.begin(at["projectId"], body)
+            where = f"{self.environment['BIGQUERY_EMULATOR_HOST']}{path}?uploadType=resumable&upload_id={begun}"
+            return 200, {"Location": where}, {}
+        self._fail_as_asked()
+        job, held = self.uploads.take(query["upload_id"], sent, range)
+        if job is None:
+            return 308, {"Range": f"bytes=0-{held - 1}"} if held else {}, {}
+        self._check(self.bigquery.check_answer("jobs.insert", job))
+        return 200, {}, job
 
     def _job(self, job_id):
         if self.fault("job_hidden"):
@@ -239,6 +259,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self._answer("POST")
 
+    def do_PUT(self):
+        self._answer("PUT")
+
     def do_DELETE(self):
         self._answer("DELETE")
 
@@ -251,7 +274,10 @@ class _Handler(BaseHTTPRequestHandler):
         sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         query = dict(parse_qsl(url.query))
         try:
-            if url.path.startswith("/bigquery/"):
+            if url.path.startswith("/upload/bigquery/"):
+                code, headers, made = stand_in.upload(verb, url.path, query, sent, self.headers.get("Content-Range"))
+                self._send(code, made, headers)
+            elif url.path.startswith("/bigquery/"):
                 self._send(200, stand_in.handle(verb, url.path, query, json.loads(sent) if sent else None))
             else:
                 self._send(200, stand_in.objects(verb, url.path, query))
@@ -263,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = {"code": error.code, "message": error.message, "errors": [detail]}
             self._send(error.code, {"error": body | {"status": _STATUS.get(error.code, "UNAVAILABLE")}})
 
-    def _send(self, code, body):
+    def _send(self, code, body, headers=None):
         packed = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         asked = self.headers.get("Range")
         whole = len(packed)
@@ -277,6 +303,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(204 if body is None else code)
         if code == 206:
             self.send_header("Content-Range", f"bytes {first}-{end - 1}/{whole}")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/octet-stream" if isinstance(body, bytes) else "application/json")
         self.send_header("Content-Length", str(len(packed)))
         self.end_headers()

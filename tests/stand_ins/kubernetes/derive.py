@@ -15,7 +15,7 @@ UNUSED = {
     "TrainerV1alpha1ContainerPatch": {"securityContext"},
     "IoK8sApimachineryPkgApisMetaV1ObjectMeta": {"managedFields"},
 }
-VOLUMES = {"name", "persistentVolumeClaim", "emptyDir"}
+VOLUMES = {"name", "persistentVolumeClaim", "emptyDir", "ephemeral", "secret", "configMap"}
 QUANTITY = "IoK8sApimachineryPkgApiResourceQuantity"  # published as a class around a union; the API takes the value
 
 

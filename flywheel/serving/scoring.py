@@ -1,0 +1,303 @@
+"""Score the rows of a query: out of the warehouse, through the model by Beam, into files of good and bad rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+
+from flywheel import warehouse as warehouses
+from flywheel.artifacts.examples import ShardWriter, batch_rows
+from flywheel.errors import DataError, ServingError, meant
+from flywheel.serving import inference, pyfunc
+from flywheel.serving.inference import Answer, Models, Rows, Written
+from flywheel.spans import Span
+from flywheel.transform.bad_rows import BadRows
+from flywheel.transform.runners import job as open_job
+from flywheel.transform.shards import dead_letters
+from flywheel.transform.state import State
+from flywheel.warehouse.tables import SPAN, VERSION
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from flywheel.config import Batch
+    from flywheel.transform.beam import Job
+
+MODEL = "model"
+PART = 512 * 1024
+"""Rows of a file that one worker takes."""
+_MOST_FAILING = 100
+"""Rows of a batch that the model may fail on one by one; with more it is the model that is broken."""
+
+
+class NotArrived(DataError):
+    """The span to score has no rows: wait for them."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of raw rows in the job's scratch folder.
+
+    Attributes:
+        span: Its span.
+        name: Of the file.
+        path: Of the file, as workers reach it.
+        rows: How many it has.
+    """
+
+    span: str
+    name: str
+    path: str
+    rows: int
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield its rows, never more than a row group in memory."""
+        with FileSystems.open(self.path, compression_type="uncompressed") as file, pq.ParquetFile(file) as source:
+            yield from source.iter_batches(batch_rows(source.schema_arrow), columns=list(columns))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was made of a span.
+
+    Attributes:
+        rows: Rows that were scored.
+        bad: How often rows could not be, by what could not be read and why.
+        good: File with the kept columns, the predictions, and of which span and version they are.
+        dead: File with all columns of the other rows, the reason, span and version.
+    """
+
+    rows: int
+    bad: Counter[tuple[str, str]]
+    good: Path
+    dead: Path
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Scores a batch by the packaged model: what workers are sent, beside the model.
+
+    Attributes:
+        columns: Columns that are kept beside the predictions.
+        stamp: What every row is marked with: its span's first instant, and the version.
+        types: Of the predictions.
+    """
+
+    columns: tuple[str, ...]
+    stamp: tuple[Any, str]
+    types: pa.Schema
+
+    def __call__(self, rows: Rows, models: Models) -> Answer:
+        """Return the rows that can be scored with their predictions, and the others with the reason."""
+        predictor: pyfunc.Predictor = models[MODEL]
+        batch, bad = rows.batch, BadRows(rows.batch.num_rows)
+        outputs = _outputs(predictor, batch, bad)
+        finite = np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)
+        kept = np.flatnonzero(~bad.mask())
+        bad.add(kept[~finite].tolist(), pyfunc.PREDICTION, "the model gives no number")
+        shown = predictor.shown(outputs[finite])
+        predictions = [pa.array(shown[each.name], each.type) for each in self.types]
+        chosen = batch.take(pa.array(kept[finite]))
+        columns = [chosen.column(chosen.schema.get_field_index(name)) for name in self.columns]
+        good = self._stamped([*columns, *predictions], [*self.columns, *self.types.names])
+        if not len(bad):
+            return Answer(good)
+        letters = dead_letters(batch, bad)
+        dead = self._stamped(letters.columns, letters.schema.names)
+        return Answer(good, dead, Counter(bad.reasons.values()))
+
+    def schema(self, given: pa.Schema) -> pa.Schema:
+        """Return the columns of scored rows, of rows with the columns `given`."""
+        return pa.schema([*(given.field(name) for name in self.columns), *self.types, *_STAMP])
+
+    def _stamped(self, columns: Sequence[pa.Array], names: Sequence[str]) -> pa.RecordBatch:
+        count = len(columns[0])
+        marks = [pa.array([value] * count, each.type) for value, each in zip(self.stamp, _STAMP, strict=True)]
+        return pa.RecordBatch.from_arrays([*columns, *marks], [*names, *_STAMP.names])
+
+
+_STAMP = pa.schema([(SPAN, pa.timestamp("us", tz="UTC")), (VERSION, pa.string())])
+
+
+def score(model: Path, version: str, settings: Batch, span: Span, folder: Path) -> Scored:
+    """Score the rows of a span; files of good and bad rows are in `folder`. Memory does not grow with the rows.
+
+    Args:
+        model: The packaged model.
+        version: Of it, that every row is marked with.
+        settings: `deploy` of flywheel.yaml, with the SQL text as its query.
+        span: Which rows.
+        folder: An empty one.
+
+    Raises:
+        NotArrived: There are no rows.
+        DataError: The query does not give a column that the model or `columns` names.
+        SQLError: The query does not run.
+        ArtifactError: The model is none that Flywheel packaged.
+    """
+    state = pyfunc.state_of(model)
+    with open_job(settings.beam, folder, None) as job:
+        given, parts = _extracted(state, settings, span, job)
+        columns = settings.columns or tuple(given.names)
+        ask = Ask(columns, (span.start.replace(tzinfo=UTC), version), predicted(state))
+        addresses = inference.reachable({MODEL: model}, job)
+        handler = inference.PackagedModels(addresses, pyfunc.load, ask)
+        batches = sum(ceil(part.rows / batch_rows(given)) for part in parts)
+        done = inference.infer(parts, given.names, handler, job, batches)
+        _refuse_lost(sum(part.rows for part in parts), done)
+        return _gathered(done, ask.schema(given), _dead_schema(given), folder)
+
+
+def predicted(state: State) -> pa.Schema:
+    """Return the columns of predictions."""
+    if state.task != "multiclass":
+        return pa.schema([(pyfunc.PREDICTION, pa.float64())])
+    kind = pa.string() if isinstance(state.classes[0], str) else pa.int64()
+    chances = [(name, pa.float64()) for name in pyfunc.probabilities(state)]
+    return pa.schema([(pyfunc.PREDICTION, kind), *chances])
+
+
+def _extracted(state: State, settings: Batch, span: Span, job: Job) -> tuple[pa.Schema, list[Part]]:
+    """Write the rows to score to the job's scratch folder; return their columns, and the files."""
+    options = warehouses.Options(maximum_bytes_billed=settings.maximum_bytes_billed)
+    with warehouses.open(settings.warehouse, options) as rows_of:
+        schema = rows_of.schema(settings.query)
+        _check(schema, state, settings)
+        target = job.folder("rows")
+        parts: list[Part] = []
+        batches = rows_of.batches(settings.query, span)
+        waiting = next(batches, None)
+        extent = rows_of.extent(settings.query) if waiting is None else None
+        while waiting is not None:
+            name = f"part-{len(parts):05d}.parquet"
+            path = FileSystems.join(target, name)
+            with ShardWriter(lambda path=path: FileSystems.create(path), schema) as shard:  # type: ignore[misc]
+                while waiting is not None and shard.rows < PART:
+                    shard.write(waiting)
+                    waiting = next(batches, None)
+            if shard.rows:
+                parts.append(Part(span.name, name, path, shard.rows))
+    if not parts:
+        there = f"; there is data from {extent[0]:%Y-%m-%d %H:%M} to {extent[1]:%Y-%m-%d %H:%M}" if extent else ""
+        raise NotArrived(
+            f"there are no rows to score in span {span}{there}",
+            "wait until its data has arrived, name another span, or mend the query's bounds.",
+        )
+    return schema, parts
+
+
+def _check(schema: pa.Schema, state: State, settings: Batch) -> None:
+    """Raise a DataError unless the query gives what the model and `columns` name, and nothing twice."""
+    asked = [(name, "the model needs") for name in state.columns]
+    asked += [(name, "deploy.columns names") for name in settings.columns]
+    for name, why in asked:
+        if name not in schema.names:
+            raise DataError(
+                f"{why} the column {name!r}, the query gives only {', '.join(schema.names)}",
+                meant(name, schema.names).rstrip() or "let the query that gives the rows to score give it too.",
+            )
+    made = {*predicted(state).names, *_STAMP.names}
+    if taken := next((name for name in settings.columns or schema.names if name in made), ""):
+        raise DataError(
+            f"the rows to score have a column {taken!r}, as the predictions have",
+            f"give it another name in the query, or leave it out of deploy.columns: `{taken} AS {taken}_`.",
+        )
+
+
+def _outputs(predictor: pyfunc.Predictor, batch: pa.RecordBatch, bad: BadRows) -> NDArray[np.float64]:
+    """Return what the model gives for the rows that can be transformed; those that it fails on are told to `bad`."""
+    inputs = predictor.inputs(batch, bad)
+    rows = np.flatnonzero(~bad.mask())
+    if not len(rows):
+        return np.empty((0, len(predictor.state.classes)) if predictor.state.task == "multiclass" else 0)
+    try:
+        return predictor.answers(inputs)
+    except Exception as error:
+        failing = Failing(predictor, inputs, error)
+        found = failing.halves(np.arange(len(rows)))
+        for at, why in failing.why.items():
+            bad.add([int(rows[at])], pyfunc.PREDICTION, why)
+        return found
+
+
+class Failing:
+    """A batch that the model fails on: halved until the rows are found that it is because of.
+
+    Args:
+        predictor: The model.
+        inputs: Transformed rows.
+        error: What it raised.
+    """
+
+    def __init__(self, predictor: pyfunc.Predictor, inputs: dict[str, NDArray[Any]], error: Exception) -> None:
+        self._predictor, self._inputs, self._first = predictor, inputs, error
+        self.why: dict[int, str] = {}
+
+    def halves(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what the model gives for `rows`, those left out that it fails on alone.
+
+        Raises:
+            DataError: It fails on too many of them.
+        """
+        try:
+            return self._predictor.answers({name: array[rows] for name, array in self._inputs.items()})
+        except Exception as error:
+            if len(rows) == 1:
+                self._note(int(rows[0]), error)
+                classes = len(self._predictor.state.classes)
+                return np.empty((0, classes) if self._predictor.state.task == "multiclass" else 0)
+        middle = len(rows) // 2
+        return np.concatenate([self.halves(rows[:middle]), self.halves(rows[middle:])])
+
+    def _note(self, row: int, error: Exception) -> None:
+        self.why[row] = f"the model fails: {type(error).__name__}: {str(error)[:200]}"
+        if len(self.why) > _MOST_FAILING:
+            first = self._first
+            raise DataError(
+                f"the model fails on more than {_MOST_FAILING} rows of a batch: {type(first).__name__}: {first}",
+                "call it with `mlflow.pyfunc.load_model(...).predict(rows)` to see where.",
+            ) from first
+
+
+def _refuse_lost(rows: int, done: Sequence[Written]) -> None:
+    """Raise an error unless every row came back."""
+    back = sum(each.rows + sum(each.reasons.values()) for each in done)
+    if back != rows:
+        raise ServingError(
+            f"Beam's runner gave back {back:,} of {rows:,} rows", "score by another runner: deploy.beam names it."
+        )
+
+
+def _dead_schema(given: pa.Schema) -> pa.Schema:
+    empty = pa.RecordBatch.from_arrays([pa.array([], each.type) for each in given], schema=given)
+    return pa.schema([*dead_letters(empty, BadRows(0)).schema, *_STAMP])
+
+
+def _gathered(done: Sequence[Written], good: pa.Schema, dead: pa.Schema, folder: Path) -> Scored:
+    """Put the answers together, in the order of their rows."""
+    made = Scored(
+        sum(each.rows for each in done),
+        sum((each.reasons for each in done), Counter()),
+        folder / "good.parquet",
+        folder / "dead.parquet",
+    )
+    for path, schema, files in (
+        (made.good, good, [each.good for each in done]),
+        (made.dead, dead, [each.dead for each in done if each.dead]),
+    ):
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for batch in inference.answered(files):
+                writer.write_batch(batch)
+    return made

@@ -1,0 +1,160 @@
+"""Other units of evidence than the span: a key, or every row; and the other tests."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest, chi2
+
+from flywheel.config import ModelGate
+from flywheel.evaluation import bootstrap, gates, metrics, paired
+from flywheel.evaluation.area import Wins
+from flywheel.evaluation.groups import Groups
+from flywheel.evaluation.mcnemar import Discordant
+from flywheel.evaluation.paired import ALPHA
+from flywheel.evaluation.predictions import Evidence, Predictions
+from tests.evaluation import simulations, tasks
+from tests.evaluation.test_paired import clustered
+
+COUNT = 60
+MOST = binom.ppf(0.999, COUNT, ALPHA)
+
+
+@given(clustered(), st.integers(4, 9))
+@settings(max_examples=200, deadline=None)
+def test_the_area_without_a_cluster_is_that_of_the_other_rows(case, count):
+    labels, scores, clusters = case
+    wins = Wins.count(labels, scores, clusters, count)
+
+    by_weight = np.ones((count, count)) - np.eye(count)
+    one_by_one = [wins.at(row[None])[0] for row in by_weight]
+
+    assert wins.without() == pytest.approx(one_by_one, nan_ok=True)
+    assert wins.at(by_weight) == pytest.approx(one_by_one, nan_ok=True)
+
+
+@pytest.mark.parametrize("task", [tasks.multiclass, tasks.regression])
+def test_every_metric_without_a_cluster_is_that_of_the_others(task):
+    found = task(600)
+    count = len(found.spans.keys)
+
+    for name, metric in metrics.of(found).items():
+        statistic = metric.statistic(found, "candidate")
+        assert statistic.without() == pytest.approx(statistic.at(1 - np.eye(count)), nan_ok=True), name
+
+
+def rows_alone(seed=0, count=400, loss=0.0):
+    return next(simulations.clustered("rows", False, loss, 1, seed))
+
+
+def delong(labels, scores):
+    """DeLong's covariance by its definition: structural components of every row."""
+    pos, neg = scores[:, labels == 1], scores[:, labels == 0]
+    wins = (pos[:, :, None] > neg[:, None, :]) + 0.5 * (pos[:, :, None] == neg[:, None, :])
+    return np.cov(wins.mean(2)) / pos.shape[1] + np.cov(wins.mean(1)) / neg.shape[1]
+
+
+def test_where_rows_are_independent_the_error_of_an_auc_difference_is_delongs():
+    found = rows_alone()
+    covariance = delong(found.labels, np.array([found.scores["candidate"], found.scores["champion"]]))
+
+    estimate = gates.difference(found, "auc")
+
+    theirs = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    assert estimate.error == pytest.approx(theirs, rel=0.01)
+
+
+def test_where_rows_are_independent_accuracy_is_mcnemars_test():
+    found = rows_alone(loss=0.1)
+    estimate = gates.difference(found, "accuracy")
+    won, lost = estimate.won, estimate.lost
+
+    assert estimate.value == pytest.approx((won - lost) / len(found))
+    two_sided = chi2.sf((won - lost) ** 2 / (won + lost), 1)
+    assert 2 * min(estimate.p_below(0), estimate.p_above(0)) == pytest.approx(two_sided)
+    assert two_sided == pytest.approx(binomtest(int(won), int(won + lost)).pvalue, abs=0.03)
+
+
+def test_tangos_interval_is_where_his_test_begins_to_refute_and_has_a_width_without_any_discordant_row():
+    found = Discordant.of(44, 8, 1)
+    low, high = found.lower(0.025), found.upper(0.025)
+
+    assert found.p_below(high) == pytest.approx(0.025, abs=1e-6)
+    assert found.p_above(low) == pytest.approx(0.025, abs=1e-6)
+    assert low < found.value < high
+    same = Discordant.of(50, 0, 0)
+    assert same.lower(0.025) == pytest.approx(-0.0713, abs=1e-3)
+    assert same.upper(0.025) == pytest.approx(0.0713, abs=1e-3)
+
+
+def test_bootstrap_and_jackknife_agree_on_a_mean_of_many_clusters():
+    found = next(simulations.clustered("user_id", False, 0.02, 1))
+    drawn = Predictions(
+        found.labels,
+        found.scores,
+        found.spans,
+        evidence=Evidence("user_id", "bootstrap"),
+        clusters=found.clusters,
+    )
+
+    for metric in ("auc", "brier"):
+        plain, other = gates.difference(found, metric), gates.difference(drawn, metric)
+        assert other.value == pytest.approx(plain.value)
+        assert other.error == pytest.approx(plain.error, rel=0.1)
+        assert other.lower() == pytest.approx(plain.lower(), abs=0.3 * plain.error)
+        assert other.p_below(other.upper()) == pytest.approx(ALPHA, abs=2e-3)
+        assert gates.difference(drawn, metric).interval() == other.interval()
+
+
+def test_the_bootstrap_is_not_believed_over_a_dozen_days():
+    found = tasks.regression()
+    drawn = Predictions(found.labels, found.scores, found.spans, task="regression", evidence=Evidence("", "bootstrap"))
+    gate = ModelGate(metric="mae", no_worse_than="champion", margin=0.1)
+
+    (check,) = gates.judge(drawn, [gate])
+
+    assert check.result == "undecided"
+    assert "so 40 are the least" in check.reason
+
+
+def test_pooled_clusters_stay_whole_and_every_stratum_is_there():
+    draw = np.random.default_rng(0)
+    users = draw.integers(0, 3000, 20_000)
+    labels = (users % 7 == 0).astype(np.int64)
+
+    blocks, strata = bootstrap.pooled(Groups(range(3000), users), labels)
+
+    assert len(blocks.keys) <= 502
+    first = {user: blocks.codes[users == user] for user in range(0, 3000, 97)}
+    assert all(len(set(codes.tolist())) <= 1 for codes in first.values())
+    assert (strata[blocks.codes] == labels).all()
+
+
+@pytest.mark.parametrize(("cluster", "loss"), [("user_id", 0.0), ("user_id", 0.02), ("rows", 0.0), ("rows", 0.02)])
+def test_each_test_holds_its_error(cluster, loss):
+    told = [simulations.tests(found) for found in simulations.clustered(cluster, not loss, loss, COUNT, seed=2)]
+    share = {name: sum(each[name] for each in told) for name in told[0]}
+
+    if loss:
+        assert share["auc: passes"] <= MOST
+        assert share["auc, bootstrap: passes"] <= MOST
+        return
+    assert share["auc: better"] <= MOST
+    assert share["auc, bootstrap: better"] <= MOST
+    assert share["accuracy: better"] <= MOST
+    assert share["accuracy, bootstrap: better"] <= MOST
+    if cluster == "user_id":
+        assert share["rows as independent, auc: better"] > MOST
+
+
+def test_a_gate_over_users_speaks_of_users():
+    found = next(simulations.clustered("user_id", False, 0.0, 1))
+    gate = ModelGate(metric="auc", no_worse_than="champion", margin=0.003)
+
+    (check,) = gates.judge(found, [gate])
+
+    assert check.result == "undecided"
+    assert "more values of user_id" in check.remedy
+    assert paired.minimum_clusters() == 5
