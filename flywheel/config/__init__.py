@@ -4,8 +4,10 @@ from flywheel.config.deploy import (
     Batch,
     Canary,
     Deploy,
+    Index,
     KServe,
     Local,
+    OfRows,
     OnDevice,
     TFServing,
     Triton,
@@ -58,7 +60,7 @@ from flywheel.config.resources import (
     laid_over,
 )
 from flywheel.config.retrain import Retrain
-from flywheel.config.schedule import Kubeflow, Schedule
+from flywheel.config.schedule import Kubeflow, Schedule, Trigger
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
 from flywheel.config.stages import STAGES, Stages
@@ -88,6 +90,7 @@ __all__ = [
     "GitHub",
     "Hash",
     "Image",
+    "Index",
     "KServe",
     "Kubeflow",
     "LeakGate",
@@ -102,6 +105,7 @@ __all__ = [
     "Ngrams",
     "Notify",
     "Numeric",
+    "OfRows",
     "OnDevice",
     "OwnMetric",
     "Pod",
@@ -128,6 +132,7 @@ __all__ = [
     "Toleration",
     "Train",
     "Transform",
+    "Trigger",
     "Triton",
     "Tune",
     "Volume",

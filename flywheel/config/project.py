@@ -16,7 +16,7 @@ from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Notify
 from flywheel.config.resources import Pod, Resources
 from flywheel.config.retrain import Retrain
-from flywheel.config.schedule import Kubeflow, Schedule
+from flywheel.config.schedule import Kubeflow, Schedule, Trigger
 from flywheel.config.source import Source
 from flywheel.config.stages import STAGES, Stages
 from flywheel.config.strict import Duration, Strict
@@ -128,6 +128,7 @@ class Project(Strict):
     notify: Notify = Field(Notify(), description="Who is told when the state changes.")
     ledger: Ledger = Field(Ledger(), description="Where runs, models and decisions are kept.")
     schedule: Schedule | None = Field(None, description="When it runs by itself on a cluster.")
+    trigger: Trigger | None = Field(None, description="When a cluster looks for new data.")
     kubeflow: Kubeflow = Field(Kubeflow(), description="The cluster that it is submitted to.")
     hourly_cost: float | None = Field(
         None,

@@ -124,7 +124,7 @@ def _cached(told: list[Any], cache: Path, compiled: Callable[[Path], Path]) -> P
 
 
 def _told(project: Project) -> dict[str, Any]:
-    return project.model_dump(mode="json", exclude={"schedule", "kubeflow"})  # no part of what runs
+    return project.model_dump(mode="json", exclude={"schedule", "trigger", "kubeflow"})  # no part of what runs
 
 
 def _sources() -> str:

@@ -91,8 +91,7 @@ def submit(
     source = workspace.project.source
     if span:
         Windows.of(Span.parse(span, source.every), source.window, source.judge)
-    given = {} if environment is None else {"environment": environment}
-    cluster = Cluster(workspace.project.kubeflow, sleep=sleep, **given)
+    cluster = Cluster(workspace.project.kubeflow, sleep=sleep, environment=environment)
     package = Package.of(workspace)
     found = start(cluster, package, span, again=again)
     if wait:
@@ -101,14 +100,23 @@ def submit(
     return _with_outcome(found, workspace) if found.over else found
 
 
-def start(cluster: Cluster, package: Package, span: str, *, again: bool = False) -> Submission:
-    """Return the run of a span: one that goes on or has succeeded, else a new one."""
+def start(cluster: Cluster, package: Package, span: str, *, again: bool = False, once: bool = False) -> Submission:
+    """Return the run of a span: one that goes on or has succeeded, else a new one.
+
+    Args:
+        cluster: Where it runs.
+        package: What is run.
+        span: Name of the span; empty for the newest.
+        again: Whether one that has succeeded does not count.
+        once: Whether one that failed or was stopped counts too.
+    """
     experiment = cluster.experiment(package.name)
     name = f"{package.name} {span or _NEWEST}"
     started: list[str] = []
 
     def find() -> Any:
-        return _standing(cluster, experiment, name, package.workspace, span, again=again and not started)
+        runs = _counting(cluster, experiment, name, package.workspace, span)
+        return runs[0] if once and runs else _standing(runs, again=(again and not started) or not span)
 
     def make() -> Any:
         started.append(name)
@@ -119,7 +127,10 @@ def start(cluster: Cluster, package: Package, span: str, *, again: bool = False)
     if run is None:
         ids = package.send(cluster)
         run = cluster.find_or_make(find, make)
-        run = _only(cluster, experiment, name, run)
+        if started:
+            cluster.settle()
+        rivals = _counting(cluster, experiment, name, package.workspace, span)
+        run = _only(cluster, rivals if once else [each for each in rivals if each.state in GOING], run)
     link = cluster.link("runs", run.run_id)
     return Submission(run.run_id, name, span, link, str(run.state), bool(started))
 
@@ -150,27 +161,29 @@ def _runs(cluster: Cluster, experiment: str | None, name: str) -> list[Any]:
     return sorted(ours, key=lambda run: (run.created_at, run.run_id))
 
 
-def _standing(
-    cluster: Cluster, experiment: str | None, name: str, workspace: Workspace, span: str, *, again: bool
-) -> Any:
-    """Return the run that makes another one needless, if there is one."""
+def _counting(cluster: Cluster, experiment: str | None, name: str, workspace: Workspace, span: str) -> list[Any]:
+    """Return our runs of that name, without those that found that data was missing; the oldest first."""
     runs = _runs(cluster, experiment, name)
+    newest = next((run for run in reversed(runs) if run.state == "SUCCEEDED"), None)
+    if newest is None or not span or outcome_of(workspace, newest.run_id, span)[0] != "not-ready":
+        return runs
+    return [run for run in runs if run.state != "SUCCEEDED"]  # none of them has found the data
+
+
+def _standing(runs: list[Any], *, again: bool) -> Any:
+    """Return the run that makes another one needless, if there is one."""
     going = next((run for run in runs if run.state in GOING), None)
     done = next((run for run in reversed(runs) if run.state == "SUCCEEDED"), None)
-    if going is not None or done is None or again or not span:
-        return going
-    outcome, _ = outcome_of(workspace, done.run_id, span)
-    return None if outcome == "not-ready" else done
+    return going if going is not None or again else done
 
 
-def _only(cluster: Cluster, experiment: str | None, name: str, run: Any) -> Any:
+def _only(cluster: Cluster, rivals: list[Any], run: Any) -> Any:
     """Return the one run that goes on: of two that were started at the same time, the later one is stopped."""
-    going = [each for each in _runs(cluster, experiment, name) if each.state in GOING]
-    if not going or going[0].run_id == run.run_id:
+    if not rivals or rivals[0].run_id == run.run_id:
         return run
-    if any(each.run_id == run.run_id for each in going):
+    if any(each.run_id == run.run_id and each.state in GOING for each in rivals):
         cluster.ask(lambda kfp: kfp.terminate_run, run.run_id)
-    return going[0]
+    return rivals[0]
 
 
 def _with_outcome(run: Submission, workspace: Workspace) -> Submission:
@@ -189,7 +202,7 @@ def outcome_of(workspace: Workspace, run: str, span: str) -> tuple[str, Row | No
     from flywheel.ledger import Ledger
 
     name, ledger = workspace.project.name, Ledger(workspace.ledger)
-    if not _reachable(workspace.ledger):
+    if not reachable(workspace.ledger):
         return "", None
     try:
         if row := ledger.find(name, run):
@@ -203,7 +216,7 @@ def outcome_of(workspace: Workspace, run: str, span: str) -> tuple[str, Row | No
     return ("not-needed" if done or (champion and champion.span > span) else "not-ready"), None
 
 
-def _reachable(ledger: str) -> bool:
+def reachable(ledger: str) -> bool:
     """Return whether a ledger can be asked from here: MLflow would try for minutes, and make a file that is missing."""
     scheme, _, path = ledger.partition(":///")
     if scheme == "sqlite":
