@@ -10,10 +10,16 @@ from flywheel.artifacts import Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.errors import ConfigError
 from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, FILE, Predictions
+from flywheel.evaluation.shown import shown
 
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
 
+<<<<<<< HEAD
+__all__ = ["PRELOAD", "decide", "shown"]
+
+PRELOAD = ("jinja2", "pyarrow.parquet", "scipy.special", "vl_convert")
+=======
 PRELOAD = (
     "flywheel.ledger.engine",
     "pyarrow._exec_plan",
@@ -25,6 +31,7 @@ PRELOAD = (
     "flywheel.evaluation.worst",
     "flywheel.reports.templates",
 )
+>>>>>>> main
 
 
 def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path) -> Verdict:
