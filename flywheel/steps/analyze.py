@@ -25,10 +25,6 @@ from flywheel.evaluation.predictions import (
     write,
 )
 
-<<<<<<< HEAD
-PRELOAD = ("mlflow.pyfunc", "pandas", "pyarrow.parquet", "tensorflow_model_analysis")
-MISTAKES = 20
-=======
 PRELOAD = (
     "flywheel.ledger.engine",
     "mlflow.pyfunc.loaders",
@@ -42,7 +38,7 @@ PRELOAD = (
     "flywheel.evaluation.tfma_files",
     "flywheel.evaluation.worst",
 )
->>>>>>> main
+MISTAKES = 20
 LOCAL_ROWS = 10_000_000
 """Up to here the predictions fit in this process: about 100 bytes a row, and class, while they are measured."""
 

@@ -15,11 +15,8 @@ from flywheel.evaluation.shown import shown
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
 
-<<<<<<< HEAD
 __all__ = ["PRELOAD", "decide", "shown"]
 
-PRELOAD = ("jinja2", "pyarrow.parquet", "scipy.special", "vl_convert")
-=======
 PRELOAD = (
     "flywheel.ledger.engine",
     "pyarrow._exec_plan",
@@ -31,7 +28,6 @@ PRELOAD = (
     "flywheel.evaluation.worst",
     "flywheel.reports.templates",
 )
->>>>>>> main
 
 
 def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path) -> Verdict:
