@@ -24,7 +24,19 @@ from flywheel.evaluation.predictions import (
     write,
 )
 
-PRELOAD = ("mlflow.pyfunc", "pandas", "pyarrow.parquet", "tensorflow_model_analysis")
+PRELOAD = (
+    "flywheel.ledger.engine",
+    "mlflow.pyfunc.loaders",
+    "mlflow.tracing.processor.otel",
+    "mlflow.tracing.provider",
+    "pandas",
+    "pyarrow._exec_plan",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "tensorflow_model_analysis",
+    "flywheel.evaluation.tfma_files",
+    "flywheel.evaluation.worst",
+)
 LOCAL_ROWS = 10_000_000
 """Up to here the predictions fit in this process: about 100 bytes a row, and class, while they are measured."""
 

@@ -14,7 +14,17 @@ from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, FILE,
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
 
-PRELOAD = ("jinja2", "pyarrow.parquet", "scipy.special", "vl_convert")
+PRELOAD = (
+    "flywheel.ledger.engine",
+    "pyarrow._exec_plan",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "scipy.special",
+    "vl_convert",
+    "flywheel.evaluation.report",
+    "flywheel.evaluation.worst",
+    "flywheel.reports.templates",
+)
 
 
 def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path) -> Verdict:
