@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel.artifacts.examples import batch_rows
 from flywheel.errors import ConfigError, DataError
 from flywheel.evaluation.answers import PredictionError, answer, asked_columns, classes_of
 from flywheel.evaluation.groups import Groups
@@ -31,6 +32,7 @@ MODELS = (CANDIDATE, CHAMPION, BASELINE)
 SEARCHED, CLUSTER = "search ", "cluster "
 ROWS = "rows"
 _RESERVED = ("span", "label", *MODELS, NAIVE)
+_ROWS = 64 * 1024
 _ABOUT, _BINARY = b"flywheel", b'{"task": "binary", "classes": []}'
 
 
@@ -173,6 +175,7 @@ def write(
     own: Own | None = None,
     search: Sequence[str] = (),
     evidence: Evidence | None = None,
+    watch: Callable[[str, pa.RecordBatch, pa.Array, Mapping[str, pa.Array], Sequence[str]], None] | None = None,
 ) -> int:
     """Write label, slice columns and every model's prediction of each row of `spans` to `file`; return the rows.
 
@@ -191,6 +194,7 @@ def write(
         own: Metrics of the user's own; what each model's answer is worth by them is written beside it.
         search: Columns in which slices are searched for; those of no plain type are left out.
         evidence: What counts as one piece of evidence.
+        watch: Is shown each batch: its span, raw rows, labels as written, answers by model, and the classes.
 
     Raises:
         ConfigError: The label, a slice column, the cluster or the naive forecast is not in the examples, or has a name
@@ -219,18 +223,21 @@ def write(
     target = _schema(schema, slices, models, task, classes, naive, own, search, evidence)
     rows, seen = 0, set[Any]()
     with pq.ParquetWriter(file, target, compression="zstd") as writer:
-        for span, batch in examples.batches(spans, wanted):
-            if batch.num_rows == 0:
-                continue
-            labels = encoded(batch.column(wanted.index(label)), task, classes, label, span)
+        for parts in _together(examples.batches(spans, wanted), min(_ROWS, batch_rows(schema))):
+            batch = parts[0][1] if len(parts) == 1 else _joined([each for _, each in parts])
+            truth = [encoded(each.column(wanted.index(label)), task, classes, label, span) for span, each in parts]
+            labels = pa.concat_arrays(truth)
             if len(seen) < 2:
                 seen.update(pc.unique(labels)[:2].to_pylist())
             frame = raw.frame(batch)
-            columns = [pa.array([span] * batch.num_rows, pa.string()), labels]
+            columns = [pa.concat_arrays([pa.repeat(span, each.num_rows) for span, each in parts]), labels]
             columns += [batch.column(wanted.index(name)).cast(target.field(name).type) for name in slices]
             answers = {name: answer(name, model, frame[inputs[name]], task, classes) for name, model in models.items()}
+            if watch:
+                watch(span, batch, labels, answers, classes)
             if naive:
-                answers[NAIVE] = _forecast(batch.column(wanted.index(naive)), naive, span)
+                forecasts = [_forecast(each.column(wanted.index(naive)), naive, span) for span, each in parts]
+                answers[NAIVE] = pa.concat_arrays(forecasts)
             columns += [*answers.values(), *own.values(batch, label, answers, classes)]
             columns += [batch.column(wanted.index(name)) for name in search]
             if cluster:
@@ -240,6 +247,25 @@ def write(
             rows += batch.num_rows
     check({classes[index] for index in seen} if classes else seen, task, label, spans)
     return rows
+
+
+def _together(batches: Iterable[tuple[str, pa.RecordBatch]], rows: int) -> Iterator[list[tuple[str, pa.RecordBatch]]]:
+    """Yield batches of several spans, up to `rows` rows at once: a call of a model takes milliseconds."""
+    held: list[tuple[str, pa.RecordBatch]] = []
+    for span, batch in batches:
+        if held and sum(each.num_rows for _, each in held) + batch.num_rows > rows:
+            yield held
+            held = []
+        if batch.num_rows:
+            held.append((span, batch))
+    if held:
+        yield held
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
 def _schema(

@@ -10,11 +10,24 @@ from flywheel.artifacts import Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.errors import ConfigError
 from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, FILE, Predictions
+from flywheel.evaluation.shown import shown
 
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
 
-PRELOAD = ("jinja2", "pyarrow.parquet", "scipy.special", "vl_convert")
+__all__ = ["PRELOAD", "decide", "shown"]
+
+PRELOAD = (
+    "flywheel.ledger.engine",
+    "pyarrow._exec_plan",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "scipy.special",
+    "vl_convert",
+    "flywheel.evaluation.report",
+    "flywheel.evaluation.worst",
+    "flywheel.reports.templates",
+)
 
 
 def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path) -> Verdict:

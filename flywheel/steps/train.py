@@ -28,7 +28,25 @@ if TYPE_CHECKING:
     from flywheel.training.warm_start import Decision
     from flywheel.transform.state import State
 
-PRELOAD = ("flywheel.ledger.requirements", "mlflow.pyfunc", "pandas", "pyarrow.parquet", "pyarrow.compute")
+PRELOAD = (
+    "flywheel.ledger.engine",
+    "flywheel.ledger.requirements",
+    "mlflow.pyfunc",
+    "mlflow.system_metrics.system_metrics_monitor",
+    "pandas",
+    "pyarrow.parquet",
+    "pyarrow.compute",
+    "pyarrow.pandas_compat",
+    "fsspec.implementations.local",
+    "flywheel.training.context",
+    "flywheel.training.distributed",
+    "flywheel.training.memory",
+    "flywheel.training.package",
+    "flywheel.training.tracking",
+    "flywheel.training.user_code",
+    "flywheel.training.watchdog",
+    "flywheel.trainjob.own",
+)
 _EXAMPLE_ROWS = 5
 
 
