@@ -34,7 +34,7 @@ class Mistakes:
 
     def look(
         self,
-        span: str,
+        spans: pa.Array,
         batch: pa.RecordBatch,
         labels: pa.Array,
         answers: Mapping[str, pa.Array],
@@ -51,7 +51,7 @@ class Mistakes:
         if not len(worst) or not self._count:
             return
         chosen = pa.array(worst)
-        columns = {LOSS: pa.array(losses[worst]), "span": pa.array([span] * len(worst), pa.string())}
+        columns = {LOSS: pa.array(losses[worst]), "span": spans.take(chosen)}
         if self._label_shown:
             columns["label"] = _named(labels.take(chosen), classes)
         columns |= {name: _likely(answers[name].take(chosen), classes) for name in MODELS if name in answers}

@@ -25,6 +25,10 @@ def batch(count, seed=0):
     )
 
 
+def of_a_day(rows):
+    return pa.array(["2013-06-01"] * len(rows))
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(1, 9), st.integers(1, 20))
 @settings(max_examples=100, deadline=None)
 def test_however_rows_come_in_batches_the_worst_are_kept(scores, count, size):
@@ -33,7 +37,7 @@ def test_however_rows_come_in_batches_the_worst_are_kept(scores, count, size):
     seen = Mistakes("late", count)
     for start in range(0, len(scores), size):
         part = rows.slice(start, size)
-        seen.look("2013-06-01", part, part.column(0), {"candidate": pa.array(chances[start : start + size])}, ())
+        seen.look(of_a_day(part), part, part.column(0), {"candidate": pa.array(chances[start : start + size])}, ())
 
     worst = np.sort(np.abs(chances - labels))[::-1][:count]
     kept = seen._kept["loss"].to_pylist() if seen._kept is not None else []
@@ -44,7 +48,7 @@ def test_rows_are_whole_but_for_what_is_redacted_nested_or_bytes(tmp_path):
     rows = batch(50)
     seen = Mistakes("late", 5, ["email"])
     scores = pa.array(np.linspace(0, 1, 50))
-    seen.look("2013-06-01", rows, rows.column(0), {"candidate": scores, "champion": scores}, ())
+    seen.look(of_a_day(rows), rows, rows.column(0), {"candidate": scores, "champion": scores}, ())
     seen.write(tmp_path)
 
     found = mistakes.read(tmp_path)
@@ -61,7 +65,7 @@ def test_of_several_classes_the_likeliest_is_shown(tmp_path):
     answer = pa.FixedSizeListArray.from_arrays(pa.array(chances.ravel()), 3)
     rows = pa.RecordBatch.from_pydict({"kind": pa.array(["a", "b", "b"]), "size": pa.array([1, 2, 3])})
     seen = Mistakes("kind", 2)
-    seen.look("2013-06-01", rows, pa.array([0, 1, 1]), {"candidate": answer}, ("a", "b", "c"))
+    seen.look(of_a_day(rows), rows, pa.array([0, 1, 1]), {"candidate": answer}, ("a", "b", "c"))
     seen.write(tmp_path)
 
     assert mistakes.read(tmp_path) == [
@@ -73,7 +77,7 @@ def test_of_several_classes_the_likeliest_is_shown(tmp_path):
 def test_none_are_kept_when_none_are_asked_for(tmp_path):
     rows = batch(5)
     seen = Mistakes("late", 0)
-    seen.look("2013-06-01", rows, rows.column(0), {"candidate": pa.array([0.5] * 5)}, ())
+    seen.look(of_a_day(rows), rows, rows.column(0), {"candidate": pa.array([0.5] * 5)}, ())
     seen.write(tmp_path)
 
     assert mistakes.read(tmp_path) == []
