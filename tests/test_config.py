@@ -188,3 +188,14 @@ def test_the_baseline_is_trees_unless_it_is_said(project, baseline, trainer):
 
 def test_the_column_of_weights_is_asked_of_the_query(project):
     assert "w" in config.load(project(train={"weight": "w"})).columns
+
+
+def test_a_metric_of_a_ranking_needs_a_ranking_and_a_score():
+    gate = {"model": [{"metric": "ndcg_5", "at_least": 0.5}]}
+    ranked = {**MINIMAL, "ranking": {"group": "search"}, "gates": gate}
+
+    assert "search" in Project.model_validate(ranked).columns
+    with pytest.raises(ValueError, match="metric is none of the task 'binary'"):
+        Project.model_validate({**MINIMAL, "gates": gate})
+    with pytest.raises(ValueError, match="ranking needs one score a row"):
+        Project.model_validate({**ranked, "task": "multiclass"})
