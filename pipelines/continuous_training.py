@@ -52,8 +52,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         judged |= {"evidence": {"cluster": project.gates.cluster or "", "test": project.gates.test}}
     if worst := project.gates.worst_slices:
         judged |= {"search": worst.model_dump(mode="json") | {"columns": list(project.searched)}}
-    if project.analyze != Analyze():
-        judged |= {"analyze": project.analyze.model_dump(mode="json")}
+    if (shown := project.shown) != Analyze():
+        judged |= {"analyze": shown.model_dump(mode="json")}
     if project.gates.leak:
         judged |= {"leak": project.gates.leak.model_dump(mode="json")}
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]

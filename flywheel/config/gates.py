@@ -30,6 +30,8 @@ class Analyze(Strict):
         description="In process, or by Beam's workers and TFMA; auto predicts in process unless a runner is named.",
     )
     beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
+    mistakes: int = Field(20, ge=0, le=200, description="How many of the worst mistakes the report shows, whole rows.")
+    redact: tuple[str, ...] = Field((), description="Columns that it never shows, beside those of deploy.log.redact.")
 
 
 class ColumnGate(Strict):

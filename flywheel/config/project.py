@@ -144,6 +144,13 @@ class Project(Strict):
         return tuple(sorted({column for gate in gates for column in gate.slices} | gaps))
 
     @property
+    def shown(self) -> Analyze:
+        """How models are measured, with all columns that are never shown: a log's redaction holds for reports too."""
+        log = getattr(self.deploy, "log", None)
+        redact = tuple(dict.fromkeys([*self.analyze.redact, *(log.redact if log else ())]))
+        return self.analyze.model_copy(update={"redact": redact})
+
+    @property
     def searched(self) -> tuple[str, ...]:
         """Columns in which slices are searched for, each once."""
         asked = self.gates.worst_slices

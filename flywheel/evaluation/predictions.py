@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,6 +175,7 @@ def write(
     own: Own | None = None,
     search: Sequence[str] = (),
     evidence: Evidence | None = None,
+    watch: Callable[[pa.Array, pa.RecordBatch, pa.Array, Mapping[str, pa.Array], Sequence[str]], None] | None = None,
 ) -> int:
     """Write label, slice columns and every model's prediction of each row of `spans` to `file`; return the rows.
 
@@ -193,6 +194,7 @@ def write(
         own: Metrics of the user's own; what each model's answer is worth by them is written beside it.
         search: Columns in which slices are searched for; those of no plain type are left out.
         evidence: What counts as one piece of evidence.
+        watch: Is shown each batch: the span of each row, raw rows, labels as written, answers by model, and the classes.
 
     Raises:
         ConfigError: The label, a slice column, the cluster or the naive forecast is not in the examples, or has a name
@@ -231,6 +233,8 @@ def write(
             columns = [pa.concat_arrays([pa.repeat(span, each.num_rows) for span, each in parts]), labels]
             columns += [batch.column(wanted.index(name)).cast(target.field(name).type) for name in slices]
             answers = {name: answer(name, model, frame[inputs[name]], task, classes) for name, model in models.items()}
+            if watch:
+                watch(columns[0], batch, labels, answers, classes)
             if naive:
                 forecasts = [_forecast(each.column(wanted.index(naive)), naive, span) for span, each in parts]
                 answers[NAIVE] = pa.concat_arrays(forecasts)

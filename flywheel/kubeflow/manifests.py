@@ -49,8 +49,9 @@ def manifests(
             "kubeflow.service_account is not set, and rights are given to an account",
             "name one there: it is made, and the steps run as it.",
         )
+    looking = [Package.of(package.workspace, monitoring=True)] if project.monitor.schedule else []
     made = {
-        "pipeline.yaml": pipeline(package, where),
+        "pipeline.yaml": [each for whole in (package, *looking) for each in pipeline(whole, where)],
         "rbac.yaml": access(account, where, (*launching(), *rights(project))),
     }
     if project.trigger:

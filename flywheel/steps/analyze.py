@@ -11,6 +11,7 @@ from typing import Any, Literal
 from flywheel.artifacts import Evaluation, Examples, Model
 from flywheel.evaluation import champion as champions
 from flywheel.evaluation.leaks import rows_seen
+from flywheel.evaluation.mistakes import Mistakes
 from flywheel.evaluation.own import Own
 from flywheel.evaluation.predictions import (
     BASELINE,
@@ -37,6 +38,7 @@ PRELOAD = (
     "flywheel.evaluation.tfma_files",
     "flywheel.evaluation.worst",
 )
+MISTAKES = 20
 LOCAL_ROWS = 10_000_000
 """Up to here the predictions fit in this process: about 100 bytes a row, and class, while they are measured."""
 
@@ -55,7 +57,8 @@ def analyze(
 ) -> Evaluation:
     """Return predictions and metrics of candidate, champion and baseline on the rows of the judge's spans.
 
-    The folder holds `predictions.parquet` and TFMA's own files; both engines give the same numbers.
+    The folder holds `predictions.parquet`, the candidate's worst mistakes and TFMA's own files; both engines give the
+    same numbers.
 
     Args:
         examples: Raw rows.
@@ -85,6 +88,7 @@ def analyze(
     evidence = Evidence(**settings.get("evidence") or {})
     own = Own.of(settings.get("metrics") or {}, code)
     how = {"engine": engine, "beam": ()} | (settings.get("analyze") or {})
+    mistakes = Mistakes(label, int(how.pop("mistakes", MISTAKES)), how.pop("redact", ()))
     by_beam = how["engine"] == "beam" or (how["engine"] == "auto" and any("--runner" in flag for flag in how["beam"]))
     artifacts = {CANDIDATE: model} | ({BASELINE: baseline} if baseline else {})
     with champions.quiet_mlflow(), ExitStack() as stack:
@@ -108,7 +112,9 @@ def analyze(
                 own,
                 search.get("columns", ()),
                 evidence,
+                mistakes.look,
             )
+            mistakes.write(draft.path)
             overall = _measure(draft.path, slices, rows, **how)
             draft.counts["rows"] = rows
             draft.facts |= {"label": label, "task": task, "slices": slices, "champion": champion, "judge": list(judge)}

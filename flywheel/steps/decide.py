@@ -10,9 +10,12 @@ from flywheel.artifacts import Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.errors import ConfigError
 from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, FILE, Predictions
+from flywheel.evaluation.shown import shown
 
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
+
+__all__ = ["PRELOAD", "decide", "shown"]
 
 PRELOAD = (
     "flywheel.ledger.engine",

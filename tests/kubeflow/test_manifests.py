@@ -179,6 +179,12 @@ def test_the_trigger_runs_as_an_account_of_its_own(made):
     } in (container["env"])
 
 
+def test_monitoring_that_is_on_a_schedule_is_a_pipeline_of_its_own(made):
+    found = made("monitor.schedule={cron: 0 * * * *}", "source.serving=flights.sql")
+
+    assert [each["metadata"]["name"] for each in of(found, "Pipeline")] == ["flights", "flights-monitoring"]
+
+
 def test_what_is_written_is_the_same_each_time_and_old_files_go(made, tmp_path):
     found = made("trigger={}")
     out = tmp_path / "out"
