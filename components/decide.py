@@ -13,6 +13,7 @@ def decide(
     run: str,
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
+    curves: dsl.Output[dsl.ClassificationMetrics],
 ) -> bool:
     """Return whether every gate is passed; the report says why.
 
@@ -22,17 +23,17 @@ def decide(
         ledger: MLflow tracking URI.
         run: Row of the ledger that the verdict goes to.
         report: The verdict, readable in the Kubeflow UI.
-        metrics: The candidate's overall figures, for the Kubeflow UI.
+        metrics: Overall figures of all models, and what the candidate gains, for the Kubeflow UI.
+        curves: The candidate's ROC curve and confusion matrix, drawn by the Kubeflow UI; empty for a number.
     """
     from pathlib import Path
 
     from flywheel.artifacts import Evaluation
     from flywheel.ledger import Ledger
-    from flywheel.steps.decide import decide
+    from flywheel.steps.decide import decide, shown
 
     found = Evaluation.open(evaluation.path)
-    for key, value in found.manifest.facts["overall"]["candidate"].items():
-        metrics.log_metric(key, value)
     verdict = decide(found, gates, Path(report.path))
     Ledger(ledger).record(run, verdict)
+    shown(found, verdict).log(metrics, curves)
     return verdict.ok

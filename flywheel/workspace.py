@@ -37,10 +37,10 @@ class Workspace:
         """
         here = cls(folder.resolve(), config.load(folder, profile, overrides))
         deploy = here.project.deploy
-        if not isinstance(deploy, config.Batch):
+        if not isinstance(deploy, config.OfRows):
             return here
-        scored = deploy.of(here.project.source, here.scored_query())
-        return cls(here.folder, here.project.model_copy(update={"deploy": scored}))
+        whole = deploy.of(here.project.source, here.deployed_query())
+        return cls(here.folder, here.project.model_copy(update={"deploy": whole}))
 
     @property
     def state(self) -> Path:
@@ -97,14 +97,14 @@ class Workspace:
             return ""  # nothing has been logged yet
         return self._sql("serving", named) if named else ""
 
-    def scored_query(self) -> str:
-        """Return the SQL text that gives the rows to score in batch: that of the target, else that of the source.
+    def deployed_query(self) -> str:
+        """Return the SQL text that gives the rows that a target takes: its own, else that of the source.
 
         Raises:
             ConfigError: There is no such file, or it is empty.
         """
         deploy = self.project.deploy
-        named = deploy.query if isinstance(deploy, config.Batch) else ""
+        named = deploy.query if isinstance(deploy, config.OfRows) else ""
         return self._sql("query", named, "deploy") if named else self.query()
 
     def sql(self, file: str) -> str:

@@ -6,7 +6,7 @@ uv=.venv/uv/bin/uv
 
 resolve() { # LOCK PYTHON PLATFORM
     echo "locks/$1"
-    "$uv" pip compile pyproject.toml --extra local --extra onnx --group dev --group bench --group docs --generate-hashes --no-header --no-annotate \
+    "$uv" pip compile pyproject.toml --extra local --extra onnx --extra index --group dev --group bench --group docs --generate-hashes --no-header --no-annotate \
         --quiet --upgrade --python-version "$2" --python-platform "$3" --output-file "locks/$1"
 }
 
@@ -47,7 +47,7 @@ image() { # LOCK PYTHON PLATFORM
     echo "locks/image-$1"
     # botocore and fsspec: the buckets' libraries want older ones than the rest.
     grep -E '^[a-z].*==' "locks/$1" | sed 's/ .*//' | grep -Ev '^(fsspec|boto3|botocore|s3transfer)==' >locks/.constraints
-    "$uv" pip compile pyproject.toml --extra local --extra onnx --extra buckets --constraints locks/.constraints \
+    "$uv" pip compile pyproject.toml --extra local --extra onnx --extra index --extra buckets --constraints locks/.constraints \
         --generate-hashes --no-header --no-annotate --quiet --python-version "$2" --python-platform "$3" \
         --output-file "locks/image-$1"
     grep -E '^[a-z].*==' "locks/image-$1" | sed 's/ .*//' >locks/.constraints

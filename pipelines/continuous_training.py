@@ -48,12 +48,14 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         judged |= {"naive": project.naive}
     if project.metrics:
         judged |= {"metrics": {name: each.model_dump(mode="json") for name, each in project.metrics.items()}}
+    if project.ranking:
+        judged |= {"ranking": project.ranking.model_dump(mode="json")}
     if project.gates.cluster or project.gates.test != "auto":
         judged |= {"evidence": {"cluster": project.gates.cluster or "", "test": project.gates.test}}
     if worst := project.gates.worst_slices:
         judged |= {"search": worst.model_dump(mode="json") | {"columns": list(project.searched)}}
-    if project.analyze != Analyze():
-        judged |= {"analyze": project.analyze.model_dump(mode="json")}
+    if (shown := project.shown) != Analyze():
+        judged |= {"analyze": shown.model_dump(mode="json")}
     if project.gates.leak:
         judged |= {"leak": project.gates.leak.model_dump(mode="json")}
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]

@@ -23,7 +23,7 @@ def monitoring(project: Project, labels: str = "", serving_query: str = "") -> B
         "task": project.task,
         "every": source.every,
         "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
-        "monitor": project.monitor.model_dump(mode="json", exclude_none=True),
+        "monitor": project.monitor.model_dump(mode="json", exclude={"schedule"}, exclude_none=True),
         "source": source.model_dump(mode="json", include={"bigquery", "serving_warehouse"}, exclude_none=True),
         "labels": labels,
         "serving": serving_query,

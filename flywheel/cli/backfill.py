@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from collections import Counter
@@ -40,6 +39,7 @@ def backfill(
     from flywheel.ahead import Ahead
     from flywheel.backfill import backfill as run_all
     from flywheel.backfill import spans_between
+    from flywheel.cli.interrupts import interruptible
     from flywheel.cli.running import NOT_READY, Options
     from flywheel.errors import ConfigError
     from flywheel.ledger import Ledger
@@ -57,36 +57,13 @@ def backfill(
     began = time.monotonic()
     said = _Said(as_json, began)
     helper = Ahead(workspace, (profile, overrides), spans, ahead)
-    stopped = _interruptible()
-    try:
+    with interruptible("the same command goes on from here."):
         progress = run_all(flywheel, Ledger(workspace.ledger), spans, helper, said)
-    except BaseException:
-        if not stopped:
-            raise
-        typer.secho("\ninterrupted: the same command goes on from here.", fg="yellow", err=True)
-        raise typer.Exit(130) from None
     _summary(progress, time.monotonic() - began, as_json)
     if any(row.failed for row in progress.rows):
         raise typer.Exit(1)
     if any(row.outcome == "not-ready" for row in progress.rows):
         raise typer.Exit(NOT_READY)
-
-
-def _interruptible() -> list[int]:
-    """Let Ctrl-C and SIGTERM end the work, between two runs as within one, in the background too.
-
-    Returns:
-        The signals that came, for some libraries turn an interrupt that falls in their code into an error of their own.
-    """
-    came: list[int] = []
-
-    def stop(number: int, _frame: object) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    return came
 
 
 class _Said:

@@ -44,7 +44,8 @@ def build(
     file = requirements or workspace.folder / "requirements.txt"
     tag = image.build(workspace.project.name, file, base or _base(workspace), options)
     typer.echo(
-        f"built {tag}\n  `flywheel image push` pushes it; tasks of your own pipelines run in it by set_container_image."
+        f"built {tag}\n  `flywheel image push` pushes it; name it in flywheel.yaml as train.resources.image, or as "
+        "resources.all.image for every step."
     )
 
 
@@ -60,7 +61,7 @@ def push(
     text = image.read(requirements or workspace.folder / "requirements.txt")
     tag = image.name_of(workspace.project.name, text, base or _base(workspace))
     image.push(tag)
-    typer.echo(f"pushed {tag}\n  a task of your own pipeline runs in it by set_container_image.")
+    typer.echo(f"pushed {tag}\n  name it in flywheel.yaml as train.resources.image, or as resources.all.image.")
 
 
 def _base(workspace: Workspace) -> str:

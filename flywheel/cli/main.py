@@ -33,6 +33,7 @@ from flywheel.cli import (
     status,
     submit,
     transform,
+    trigger,
     waive,
 )
 from flywheel.errors import FlywheelError
@@ -67,6 +68,7 @@ app.command("freeze")(by_hand.freeze)
 app.command("unfreeze")(by_hand.unfreeze)
 app.command("compile")(compile.compile)
 app.command("submit")(submit.submit)
+app.command("trigger")(trigger.trigger)
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(schema.app, name="schema")
 app.add_typer(image.app, name="image")

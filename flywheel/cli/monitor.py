@@ -32,8 +32,8 @@ def monitor(
     """Hold the requests of a span against training and the days before, and predictions against labels that arrived.
 
     The verdict is `fine`, `retrain` or `alert`; the report says why, and the ledger keeps it. Requests are those that
-    `deploy.log` keeps; labels are what the SQL file of `monitor.labels` gives. It is a pipeline of its own: put it on a
-    schedule of its own, as every hour, by `flywheel compile --monitoring`.
+    `deploy.log` keeps; labels are what the SQL file of `monitor.labels` gives. It is a pipeline of its own: on a
+    cluster `flywheel submit --monitoring` runs it once, and `monitor.schedule` as often as you like.
     """
     from flywheel.cli.running import Options
     from flywheel.local import Monitoring

@@ -58,14 +58,12 @@ def run(
     before `source.watermark`. A span that is done is not done again; one whose data has not arrived gives exit code 3.
     Reports are kept under .flywheel/reports, everything else that a run made under .flywheel/runs.
     """
+    from flywheel.cli.interrupts import interruptible
     from flywheel.cli.running import Options
 
     options = Options(jobs, cache, resume, start, only, debug, plain, as_json)
-    try:
+    with interruptible("--resume latest goes on from here."):
         code = _run(target, spans, parameters, overrides, profile, options, fail_unless_promoted)
-    except KeyboardInterrupt:
-        typer.secho("interrupted: --resume latest goes on from here.", fg="yellow", err=True)
-        raise typer.Exit(130) from None
     if code:
         raise typer.Exit(code)
 

@@ -26,6 +26,9 @@ def submit(
     overrides: Overrides = [],  # noqa: B006 - typer copies it
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Start a run for a span whose run has succeeded.")] = False,
+    monitoring: Annotated[
+        bool, typer.Option("--monitoring", help="Look at the model in service, as `flywheel monitor` does here.")
+    ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live tree.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One event a line, as JSON.")] = False,
 ) -> None:
@@ -54,7 +57,16 @@ def submit(
         draw(event)
 
     try:
-        run = start(folder, span, profile=profile, overrides=overrides, again=again, wait=wait, events=show)
+        run = start(
+            folder,
+            span,
+            profile=profile,
+            overrides=overrides,
+            again=again,
+            wait=wait,
+            monitoring=monitoring,
+            events=show,
+        )
     except KeyboardInterrupt:
         typer.secho("interrupted: a run that was started goes on; the same command follows it.", fg="yellow", err=True)
         raise typer.Exit(_INTERRUPTED) from None

@@ -4,8 +4,10 @@ from flywheel.config.deploy import (
     Batch,
     Canary,
     Deploy,
+    Index,
     KServe,
     Local,
+    OfRows,
     OnDevice,
     TFServing,
     Triton,
@@ -42,7 +44,7 @@ from flywheel.config.gates import (
 )
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
-from flywheel.config.project import Checkpoint, Ledger, Project, Train
+from flywheel.config.project import Checkpoint, Ledger, Project, Ranking, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import (
     ConfigMap,
@@ -58,7 +60,7 @@ from flywheel.config.resources import (
     laid_over,
 )
 from flywheel.config.retrain import Retrain
-from flywheel.config.schedule import Kubeflow, Schedule
+from flywheel.config.schedule import Kubeflow, Schedule, Trigger
 from flywheel.config.serving import RequestLog, ServingGate, Shadow
 from flywheel.config.source import BigQuery, Sample, Source, Split
 from flywheel.config.stages import STAGES, Stages
@@ -88,6 +90,7 @@ __all__ = [
     "GitHub",
     "Hash",
     "Image",
+    "Index",
     "KServe",
     "Kubeflow",
     "LeakGate",
@@ -102,11 +105,13 @@ __all__ = [
     "Ngrams",
     "Notify",
     "Numeric",
+    "OfRows",
     "OnDevice",
     "OwnMetric",
     "Pod",
     "Project",
     "Range",
+    "Ranking",
     "RequestLog",
     "Resources",
     "Retrain",
@@ -128,6 +133,7 @@ __all__ = [
     "Toleration",
     "Train",
     "Transform",
+    "Trigger",
     "Triton",
     "Tune",
     "Volume",

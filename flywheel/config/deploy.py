@@ -135,7 +135,26 @@ class Triton(_Target):
     keep: int = Field(2, ge=1, description="How many versions stay in the folder; the highest is served.")
 
 
-class OnDevice(_Target):
+class _OfRows(_Target):
+    query: str = Field("", description="SQL file that gives the rows, with @start and @end; source.query.")
+    warehouse: str = Field("", description="Where its tables are; source.warehouse.")
+    every: Every = Field("day", description="Always source.every, how long a span is.")
+    maximum_bytes_billed: ByteSize | None = Field(
+        None, description="A query that would read more is refused; source.maximum_bytes_billed."
+    )
+
+    def within(self, project: Path) -> Self:
+        """Return the target with its relative files taken from the folder of flywheel.yaml."""
+        return super().within(project).model_copy(update={"warehouse": absolute(self.warehouse, project)})
+
+    def of(self, source: Source, query: str) -> Self:
+        """Return the target with what it leaves to the flywheel's source, and the SQL text in place of its file."""
+        given: dict[str, Any] = {"warehouse": self.warehouse or source.warehouse, "every": source.every, "query": query}
+        given |= {"maximum_bytes_billed": self.maximum_bytes_billed or source.maximum_bytes_billed}
+        return self.model_copy(update=given)
+
+
+class OnDevice(_OfRows):
     """A LiteRT (TFLite) file for phones and small devices, of a Keras model."""
 
     target: Literal["ondevice"]
@@ -145,14 +164,34 @@ class OnDevice(_Target):
     )
     max_mb: float = Field(10.0, gt=0, description="Largest file, in 10^6 bytes.")
     max_loss: float = Field(0.01, ge=0, description="Largest mean difference from the packaged model's predictions.")
+    max_quality_loss: float = Field(
+        0.01, ge=0, description="Largest loss of AUC, of accuracy, or as a share of the mean absolute error, by task."
+    )
+    rows: int = Field(2000, ge=100, description="Rows of the version's span that both are asked about.")
 
 
-class Batch(_Target):
+class Index(_OfRows):
+    """A Faiss index of what a layer of a Keras model makes of rows, to find those that are near."""
+
+    target: Literal["index"]
+    folder: str = Field(description="The index is <folder>/<name>/<highest number>/index.faiss.")
+    id: str = Field(description="Column of the query that names a row, each once.")
+    layer: str = Field(description="Name of the model's layer whose output is the embedding.")
+    metric: Literal["cosine", "inner_product", "l2"] = Field("cosine", description="What near means.")
+    kind: str = Field(
+        "auto", description="Faiss' index factory, as HNSW32 or IVF256,Flat; auto is Flat, and HNSW32 over 20,000 rows."
+    )
+    k: int = Field(10, ge=1, le=1000, description="Neighbours by which recall is judged.")
+    min_recall: float = Field(0.95, ge=0, le=1, description="Least share of the k nearest that a search has to find.")
+    bad_rows_at_most: float = Field(0.01, ge=0, le=1, description="Largest share of rows that cannot be embedded.")
+    keep: int = Field(2, ge=1, description="How many versions stay in the folder; the highest is served.")
+    beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
+
+
+class Batch(_OfRows):
     """A table of predictions: the rows of a query, scored span by span."""
 
     target: Literal["batch"]
-    query: str = Field("", description="SQL file that gives the rows to score, with @start and @end; source.query.")
-    warehouse: str = Field("", description="Where its tables are; source.warehouse.")
     columns: tuple[str, ...] = Field(
         (), description="Columns of it that are kept beside the predictions, as an id; all of them by default."
     )
@@ -160,10 +199,6 @@ class Batch(_Target):
     table: str = Field("predictions", pattern=r"^[A-Za-z_]\w*$", description="Table in it, or folder.")
     bad_rows_at_most: float = Field(
         0.01, ge=0, le=1, description="Largest share of rows that cannot be scored: they go to <table>_dead_letters."
-    )
-    every: Every = Field("day", description="Always source.every, how long a span is.")
-    maximum_bytes_billed: ByteSize | None = Field(
-        None, description="A query that would read more is refused; source.maximum_bytes_billed."
     )
     beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
 
@@ -181,16 +216,11 @@ class Batch(_Target):
         """Return the target with its relative files taken from the folder of flywheel.yaml."""
         kind, _, into = self.into.partition(":///")
         where = {"into": f"{kind}:///{project / into}"} if into else {}
-        return self.model_copy(update=where | {"warehouse": absolute(self.warehouse, project)})
-
-    def of(self, source: Source, query: str) -> Self:
-        """Return the target with what it leaves to the flywheel's source, and the SQL text in place of its file."""
-        given: dict[str, Any] = {"warehouse": self.warehouse or source.warehouse, "every": source.every, "query": query}
-        given |= {"maximum_bytes_billed": self.maximum_bytes_billed or source.maximum_bytes_billed}
-        return self.model_copy(update=given)
+        return super().within(project).model_copy(update=where)
 
 
-Deploy = Annotated[Local | KServe | TFServing | Triton | OnDevice | Batch, Field(discriminator="target")]
+OfRows = (OnDevice, Index, Batch)
+Deploy = Annotated[Local | KServe | TFServing | Triton | OnDevice | Index | Batch, Field(discriminator="target")]
 
 
 def absolute(url: str, folder: Path) -> str:

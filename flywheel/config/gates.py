@@ -30,6 +30,8 @@ class Analyze(Strict):
         description="In process, or by Beam's workers and TFMA; auto predicts in process unless a runner is named.",
     )
     beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
+    mistakes: int = Field(20, ge=0, le=200, description="How many of the worst mistakes the report shows, whole rows.")
+    redact: tuple[str, ...] = Field((), description="Columns that it never shows, beside those of deploy.log.redact.")
 
 
 class ColumnGate(Strict):
@@ -100,7 +102,7 @@ class ModelGate(Strict):
         "false_positive_rate, selection_rate. "
         "Multiclass: accuracy, macro_f1, weighted_f1, auc, log_loss, top_2, top_3, top_5, precision_<class>, "
         "recall_<class>. Regression: mae, rmse, mse, mape, smape, r2, pinball, mase, bias, calibration. "
-        "Any: one of `metrics`."
+        "Any: one of `metrics`; with `ranking` ndcg_<k>, map_<k>."
     )
     at_least: float | None = Field(None, description="Absolute bar, higher is better.")
     at_most: float | None = Field(None, description="Absolute bar, lower is better.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from flywheel.config.schedule import Schedule
 from flywheel.config.strict import Duration, Strict
 
 _Share = Annotated[float, Field(gt=0, le=1)]
@@ -32,6 +33,17 @@ class Monitor(Strict):
     skew: dict[str, _Share] = Field(
         {}, description="Column: largest distance from the training window, where its own history is not to decide."
     )
+
+    schedule: Schedule | None = Field(
+        None, description="When a cluster looks, as {cron: 0 * * * *}; by `flywheel schedule apply`."
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _looks_at_the_newest(cls, schedule: Schedule | None) -> Schedule | None:
+        if schedule and schedule.catch_up != "latest":
+            raise ValueError("monitoring looks at the newest span alone: leave catch_up out")
+        return schedule
 
     @field_validator("labels")
     @classmethod

@@ -102,11 +102,14 @@ class Limits(Strict):
 
 
 class EphemeralStorage(Strict):
-    """A disk of the step's own, gone when it ends: a generic ephemeral volume, which temporary files go to."""
+    """A disk of the step's own, gone when it ends."""
 
     size: Bytes = Field(description="As 200Gi.")
-    path: MountPath = Field("/scratch", description="Where it is mounted; TMPDIR says so to the step.")
-    storage_class: Name | None = Field(None, description="StorageClass; by default the cluster's.")
+    path: MountPath = Field("/tmp", description="Where it is mounted.")
+    storage_class: Name | None = Field(
+        None,
+        description="StorageClass of a volume, which the image's user has to be able to write; else the node's disk.",
+    )
 
 
 def _storage(value: Any) -> Any:

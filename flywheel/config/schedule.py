@@ -113,6 +113,21 @@ class Schedule(Strict):
         return f"{rhythm} in {self.time_zone}, catch_up {self.catch_up}"
 
 
+class Trigger(Strict):
+    """When a cluster looks whether new data has arrived: the CronJob that `flywheel compile --kubernetes` writes."""
+
+    cron: Annotated[str, AfterValidator(_cron)] = Field("*/15 * * * *", description="Five fields, as `*/15 * * * *`.")
+    time_zone: Zone = Field("UTC", description="In which that is read.")
+    service_account: str | None = Field(
+        None, description="Kubernetes service account that it runs as; by default the flywheel's name and -trigger."
+    )
+    endpoint: str = Field(
+        "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
+        pattern=r"^https?://[^@\s]+$",
+        description="URL of the API within the cluster.",
+    )
+
+
 class Kubeflow(Strict):
     """Which Kubeflow Pipelines `flywheel submit` and `flywheel schedule` talk to; tokens are never written here."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from flywheel.doctor import bucket, clock, image, kubernetes, libraries, state
+from flywheel.doctor import bucket, clock, image, kubeflow, kubernetes, libraries, state
 from flywheel.doctor.finding import Finding
 from flywheel.errors import FlywheelError
 from flywheel.workspace import Workspace
@@ -17,6 +17,7 @@ CHECKS: dict[str, Callable[[Workspace], Iterator[Finding]]] = {
     "warehouse": state.check_warehouse,
     "ledger": state.check_ledger,
     "storage": bucket.check,
+    "kubeflow": kubeflow.check,
     "kubernetes": kubernetes.check,
     "image": image.check,
     "clock": clock.check,

@@ -10,7 +10,7 @@ from flywheel.doctor.finding import Finding
 from flywheel.errors import ConfigError
 from flywheel.workspace import Workspace
 
-_INSTALL = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs", "abfs": "adlfs", "az": "adlfs"}
+_INSTALL = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs", "minio": "s3fs", "abfs": "adlfs", "az": "adlfs"}
 
 
 def check(workspace: Workspace) -> Iterator[Finding]:
@@ -28,6 +28,7 @@ def places(workspace: Workspace) -> dict[str, str]:
     named: dict[str, str | None] = {"the flywheel's state": str(workspace.state)}
     named["train.checkpoint.folder"] = project.train.checkpoint.folder
     named["source.bigquery.export"] = project.source.bigquery.export
+    named["kubeflow.pipeline_root"] = project.kubeflow.pipeline_root
     if isinstance(project.deploy, TFServing | Triton):
         named["deploy.folder"] = project.deploy.within(workspace.folder).folder
     absolute = {key: url if "://" in url else str(workspace.folder / url) for key, url in named.items() if url}
@@ -40,7 +41,7 @@ def _try(key: str, url: str) -> Finding:
 
     scheme, separator, _ = url.partition("://")
     try:
-        files, path = fsspec.core.url_to_fs(url)
+        files, path = fsspec.core.url_to_fs(url.replace("minio://", "s3://", 1))
     except ImportError as error:
         library = _INSTALL.get(scheme, scheme)
         raise ConfigError(

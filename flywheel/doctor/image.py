@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flywheel import images
-from flywheel.config import KServe
+from flywheel.config import STAGES, KServe
 from flywheel.doctor.finding import Finding
 from flywheel.workspace import Workspace
 
@@ -27,13 +27,13 @@ _CURE = "push it there; FLYWHEEL_IMAGES names another registry and folder."
 def check(workspace: Workspace) -> Iterator[Finding]:
     """Yield one finding an image; one skipped when nothing of this flywheel runs on a cluster."""
     project = workspace.project
-    on_cluster = isinstance(project.deploy, KServe) or project.train.resources.nodes
+    on_cluster = isinstance(project.deploy, KServe) or project.train.resources.nodes or project.kubeflow.endpoint
     if not (on_cluster or "FLYWHEEL_IMAGES" in os.environ):
         yield Finding("image", "skip", "the steps run on this machine, without images")
         return
-    yield look(images.CPU)
-    if project.train.resources.gpu:
-        yield look(images.GPU)
+    asked = [project.asked(stage) for stage in STAGES]
+    for name in dict.fromkeys(each.image or (images.GPU if each.gpu else images.CPU) for each in asked):
+        yield look(name)
 
 
 def look(image: str) -> Finding:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from flywheel.config import KServe
+from flywheel.config import KServe, Project
 from flywheel.doctor.finding import Finding
 from flywheel.errors import ClusterError, MissingExtra
 from flywheel.kubeflow.rights import Right, rights
@@ -19,6 +19,8 @@ _SECONDS = 10
 def check(workspace: Workspace) -> Iterator[Finding]:
     """Yield the cluster, its namespaces and the rights there; one skipped finding when no step talks to Kubernetes."""
     needed = rights(workspace.project)
+    if workspace.project.kubeflow.service_account:
+        yield _account(workspace.project)
     if not needed:
         yield Finding("kubernetes", "skip", "no step of this flywheel talks to Kubernetes")
         return
@@ -28,6 +30,27 @@ def check(workspace: Workspace) -> Iterator[Finding]:
     for namespace in sorted({right.namespace or own for right in needed}):
         yield _namespace(api, namespace)
     yield _permissions(api, own, needed)
+
+
+def _account(project: Project) -> Finding:
+    """Look whether the service account of the steps is there; a cluster out of reach tells nothing."""
+    from kubernetes import client
+    from kubernetes.client import ApiException
+    from urllib3.exceptions import HTTPError
+
+    account = project.kubeflow.service_account or ""
+    try:
+        api, own = connect()
+        namespace = project.kubeflow.namespace or own
+        client.CoreV1Api(api).read_namespaced_service_account(account, namespace, _request_timeout=_SECONDS)
+    except ApiException as error:
+        if error.status == 404:
+            cure = "make it, as by `flywheel compile --kubernetes`, or name another in kubeflow.service_account."
+            return Finding("account", "fail", f"there is no service account {account!r} in {namespace!r}", cure)
+        return Finding("account", "skip", f"whether there is a service account {account!r} may not be looked at")
+    except (ClusterError, HTTPError):
+        return Finding("account", "skip", f"whether there is a service account {account!r} cannot be seen from here")
+    return Finding("account", "ok", f"service account {account!r} is in {namespace!r}")
 
 
 def connect(context: str = "") -> tuple[Any, str]:

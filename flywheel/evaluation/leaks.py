@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
 from flywheel.config.metrics import HEADLINE, better
+from flywheel.statistics.local import together
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,7 +137,7 @@ def _hashes(examples: Examples, spans: Sequence[str]) -> Iterable[NDArray[Any]]:
 
     plain = [field.name for field in examples.schema if not pa.types.is_nested(field.type)]
     names = [name for name in examples.columns if name in plain]
-    return (_hashed(batch) for _, batch in examples.batches(spans, names) if batch.num_rows)
+    return (_hashed(batch) for batch in together(batch for _, batch in examples.batches(spans, names)))
 
 
 def _hashed(batch: pa.RecordBatch) -> NDArray[Any]:

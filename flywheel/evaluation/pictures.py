@@ -23,7 +23,9 @@ def sections(found: Predictions) -> list[Section]:
 
 
 def _binary(found: Predictions) -> list[Section]:
-    curves = {name: ranking.roc(found.labels, scores) for name, scores in found.scores.items()}
+    curves = {
+        name: list(zip(*ranking.roc(found.labels, scores)[:2], strict=True)) for name, scores in found.scores.items()
+    }
     bins = _bins(found)
     return [
         Section(

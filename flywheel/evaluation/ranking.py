@@ -64,8 +64,11 @@ def _interval_of_bucket() -> Ints:
     return intervals
 
 
-def roc(labels: Ints, scores: Floats, points: int = 101) -> list[tuple[float, float]]:
-    """Return (false positive rate, true positive rate) along the ROC curve, from (0, 0) to (1, 1), thinned."""
+def roc(labels: Ints, scores: Floats, points: int = 101) -> tuple[list[float], list[float], list[float]]:
+    """Return false positive rates, true positive rates and thresholds along the ROC curve, (0, 0) to (1, 1), thinned.
+
+    Rows whose score is at least the threshold are called positive; at the first point none is.
+    """
     import numpy as np
 
     order = np.argsort(-scores, kind="stable")
@@ -76,7 +79,8 @@ def roc(labels: Ints, scores: Floats, points: int = 101) -> list[tuple[float, fl
     # Thinned along the curve's length in rows, so that its steep start keeps its shape.
     keep = np.unique(np.searchsorted(np.linspace(0, 2, points), right + wrong, "left"), return_index=True)[1]
     keep = np.unique(np.r_[0, keep, len(right) - 1])
-    return [(float(x), float(t)) for x, t in zip(wrong[keep], right[keep], strict=True)]
+    thresholds = np.r_[np.nextafter(max(float(s[0]), 1.0), 2.0), s[last]]
+    return wrong[keep].tolist(), right[keep].tolist(), thresholds[keep].tolist()
 
 
 def calibration(labels: Ints, scores: Floats, bins: int = 10) -> list[tuple[float, float]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Check, Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
-from flywheel.evaluation import gaps, metrics, pictures
+from flywheel.evaluation import gaps, metrics, mistakes, pictures
 from flywheel.evaluation import worst as worse
 from flywheel.evaluation.gates import difference, figure
 from flywheel.evaluation.groups import Groups
@@ -30,6 +31,8 @@ _FOUND = (
     "Where the candidate loses to the champion though no gate asks: searched in all values and pairs of columns on "
     "every other span, and tested anew on the spans in between. Only what is confirmed is more than chance."
 )
+_WRONG = "The rows that the candidate has furthest from the truth, as it saw them; columns in `redact` are left out."
+_SHOWN_COLUMNS, _LONGEST = 24, 60
 
 
 def render(
@@ -70,8 +73,10 @@ def render(
             sections.append(Section(f"{gate.metric} by {gate.gap}", told, "The candidate's lowest first."))
     if worst:
         sections.append(Section("Slices found, most harmful first", table(worse.rows(worst)), _FOUND))
+    sections += pictures.sections(found)
+    if wrong := mistakes.read(evaluation.path):
+        sections.append(Section(f"The {len(wrong)} worst mistakes", table([_shortened(row) for row in wrong]), _WRONG))
     sections += [
-        *pictures.sections(found),
         Section("Figures", _figures(found), "By TFMA's definitions where it has them; see the stage's page."),
         Section("Spans", _spans(found), "The rows behind it, span by span."),
     ]
@@ -83,6 +88,15 @@ def render(
         f"judged on {len(found.spans.keys)} spans, {found.spans.keys[0]} to {found.spans.keys[-1]}.",
         facts=_headline(verdict),
     )
+
+
+def _shortened(row: dict[str, object]) -> dict[str, object]:
+    """Return a row of data as it fits a table."""
+    shown = list(row.items())[:_SHOWN_COLUMNS]
+    return {
+        name: textwrap.shorten(value, _LONGEST, placeholder=" …") if isinstance(value, str) else value
+        for name, value in shown
+    }
 
 
 def _headline(verdict: Verdict) -> dict[str, object]:

@@ -22,6 +22,7 @@ _PASSING = (429, 502, 503, 504)
 _ATTEMPTS = 6
 _PATIENCE = (10.0, 60.0)  # seconds to connect, and to wait for an answer
 _PAGE = 100
+_SECOND = 2.0  # long enough that what is made afterwards bears a later time
 T = TypeVar("T")
 
 
@@ -31,7 +32,8 @@ class Cluster:
     Args:
         settings: Which, as `kubeflow` in flywheel.yaml.
         sleep: Waits for so many seconds.
-        environment: Where tokens and kfp's own variables are.
+        environment: Where tokens and kfp's own variables are; `os.environ` by default.
+        attempts: How often a server that is busy, or does not answer, is asked.
     """
 
     def __init__(
@@ -39,9 +41,11 @@ class Cluster:
         settings: Kubeflow,
         *,
         sleep: Callable[[float], object] = time.sleep,
-        environment: Mapping[str, str] = os.environ,
+        environment: Mapping[str, str] | None = None,
+        attempts: int = _ATTEMPTS,
     ) -> None:
-        self.settings, self._sleep, self._environment = settings, sleep, environment
+        self.settings, self._sleep, self._attempts = settings, sleep, attempts
+        self._environment = os.environ if environment is None else environment
         self._client: Any = None
 
     @property
@@ -82,7 +86,7 @@ class Cluster:
         Raises:
             ClusterError: The cluster cannot be reached, or refuses.
         """
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(self._attempts):
             try:
                 return self._call(method, *args, **options)
             except _Busy as busy:
@@ -91,7 +95,7 @@ class Cluster:
 
     def find_or_make(self, find: Callable[[], T | None], make: Callable[[], T]) -> T:
         """Return what `find` finds, else what `make` makes; an answer that is lost does not lead to two of it."""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(self._attempts):
             if (found := find()) is not None:
                 return found
             try:
@@ -99,9 +103,13 @@ class Cluster:
             except _Busy as busy:
                 self._wait(attempt, busy)
             except _Taken as taken:
-                if attempt == _ATTEMPTS - 1:
+                if attempt == self._attempts - 1:
                     raise ClusterError(str(taken), "somebody else has something of that name.") from None
         raise AssertionError("the last attempt raises")
+
+    def settle(self) -> None:
+        """Wait until what others have made in the same second is there to be seen: times are told to the second."""
+        self._sleep(_SECOND)
 
     def once(self, method: Callable[[Any], Callable[..., T]], *args: Any, **options: Any) -> T:
         """Call a method of the client for `find_or_make`, which knows what to do when it fails."""
@@ -147,7 +155,7 @@ class Cluster:
         return self.find_or_make(find, create) if make else find()
 
     def _wait(self, attempt: int, busy: _Busy) -> None:
-        if attempt == _ATTEMPTS - 1:
+        if attempt == self._attempts - 1:
             raise ClusterError(str(busy), "try again later: what was done stays done.") from None
         self._sleep(min(max(2.0**attempt, busy.after), 30.0))
 

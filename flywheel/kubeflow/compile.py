@@ -136,7 +136,8 @@ def _cached(told: list[Any], cache: Path, compiled: Callable[[Path], Path]) -> P
 
 
 def _told(project: Project) -> dict[str, Any]:
-    return project.model_dump(mode="json", exclude={"schedule", "kubeflow"})  # no part of what runs
+    elsewhere = {"schedule": True, "trigger": True, "kubeflow": True, "monitor": {"schedule"}}  # no part of what runs
+    return project.model_dump(mode="json", exclude=elsewhere)
 
 
 def _sources() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from flywheel.config import FILE, Schedule
 from flywheel.errors import ConfigError
 from flywheel.kubeflow.recurring import Recurring
-from flywheel.kubeflow.versions import Package
+from flywheel.kubeflow.versions import Package, name_of
 from flywheel.workspace import Workspace
 
 _FORMAT = 1
@@ -46,33 +46,47 @@ class Declared:
     Attributes:
         workspace: The folder.
         profile: The profile that was laid over it; empty without.
+        monitoring: Whether it is when to look, `monitor.schedule`, instead of when to train.
     """
 
     workspace: Workspace
     profile: str
+    monitoring: bool = False
 
     @cached_property
     def package(self) -> Package | None:
         """What a cluster is given; None when there is to be no schedule."""
-        return None if self.workspace.project.schedule is None else Package.of(self.workspace)
+        return Package.of(self.workspace, monitoring=self.monitoring) if self.when else None
 
     @property
     def owner(self) -> tuple[str, str]:
         """What its recurring run is known by."""
-        return self.workspace.project.name, self.profile
+        return name_of(self.workspace.project.name, monitoring=self.monitoring), self.profile
 
     @property
     def schedule(self) -> Schedule:
         """When it runs."""
-        assert self.workspace.project.schedule is not None
-        return self.workspace.project.schedule
+        assert self.when is not None
+        return self.when
+
+    @property
+    def when(self) -> Schedule | None:
+        """When it runs; None when there is to be no schedule."""
+        project = self.workspace.project
+        return project.monitor.schedule if self.monitoring else project.schedule
+
+    def parameters(self, since: str) -> dict[str, Any]:
+        """Return what its runs are given; `since` is when it counts from."""
+        assert self.package is not None
+        told = {} if self.monitoring else {"schedule": self.schedule.handed() | {"since": since}}
+        return self.package.parameters("") | told
 
     def about(self) -> dict[str, Any]:
         """Return all that its recurring run is made from; whether it is paused can be changed without a new one."""
         assert self.package is not None
         settings, schedule = self.workspace.project.kubeflow, self.schedule
         said = schedule.handed() | {"concurrency": schedule.concurrency}
-        said |= {"version": self.package.version, "code": self.package.archive.stem}
+        said |= self.package.about
         given = settings.model_dump(include={"experiment", "pipeline_root", "service_account", "time_zone"})
         return said | {f"kubeflow.{key}": value for key, value in given.items() if value is not None}
 

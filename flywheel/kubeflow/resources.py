@@ -14,6 +14,8 @@ from flywheel.errors import ConfigError
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
 
+_DISK = "ephemeral-storage"
+
 
 def resources(task: PipelineTask, asked: Pod | None = None, **keys: Any) -> PipelineTask:
     """Ask the cluster for what a task needs, and return the task.
@@ -119,11 +121,11 @@ def _storage(task: PipelineTask, wanted: Pod) -> None:
     if wanted.volume:
         kubernetes.mount_pvc(task, wanted.volume.claim, wanted.volume.path)
     if disk := wanted.ephemeral_storage:
-        # Kubeflow has no request of ephemeral-storage for a task; a volume of its own is a promise, not a share.
-        kubernetes.add_ephemeral_volume(
-            task, "ephemeral-storage", disk.path, ["ReadWriteOnce"], disk.size, disk.storage_class
-        )
-        task.set_env_variable("TMPDIR", disk.path)
+        if disk.storage_class:
+            access = ["ReadWriteOnce"]
+            kubernetes.add_ephemeral_volume(task, _DISK, disk.path, access, disk.size, disk.storage_class)
+        else:  # anybody may write there, which a fresh volume does not promise: Kubeflow sets no fsGroup
+            kubernetes.empty_dir_mount(task, _DISK, disk.path, None, disk.size)
 
 
 def _given(task: PipelineTask, wanted: Pod) -> None:

@@ -20,6 +20,7 @@ class Right:
         verbs: What is done to them.
         namespace: Where they are; None for that of the run.
         why: What it is for, after `to`.
+        names: Which of them; all, when there are none.
     """
 
     group: str
@@ -27,6 +28,28 @@ class Right:
     verbs: tuple[str, ...]
     namespace: str | None
     why: str
+    names: tuple[str, ...] = ()
+
+
+def launching() -> tuple[Right, ...]:
+    """Return what any step needs, since Kubeflow's driver and launcher and Argo's executor run as it."""
+    return (
+        Right("argoproj.io", "workflowtaskresults", ("create", "patch"), None, "say how a step ended"),
+        Right("", "pods", ("get", "list", "watch"), None, "let the driver find the pod of a step"),
+        Right("", "configmaps", ("get", "list", "watch"), None, "read where artifacts are put", ("kfp-launcher",)),
+        Right("", "secrets", ("get",), None, "reach the store of artifacts", ("mlpipeline-minio-artifact",)),
+    )
+
+
+def triggering() -> tuple[Right, ...]:
+    """Return what `flywheel trigger` needs of Kubeflow Pipelines, where that asks Kubernetes who may what."""
+    group, make = "pipelines.kubeflow.org", ("get", "list", "create")
+    return (
+        Right(group, "pipelines", make, None, "find or make the pipeline"),
+        Right(group, "pipelines/versions", make, None, "find or make its version"),
+        Right(group, "experiments", make, None, "find or make the experiment"),
+        Right(group, "runs", (*make, "terminate"), None, "start a run, and stop the later of two"),
+    )
 
 
 def rights(project: Project) -> tuple[Right, ...]:

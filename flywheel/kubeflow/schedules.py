@@ -39,7 +39,10 @@ class Schedules:
     def diff(self, *, refresh: bool = False) -> list[Change]:
         """Return what `apply` would do; nothing is sent or changed."""
         self._check()
-        return [change_of(each, self._mine(self._cluster(each), each), refresh=refresh) for each in self.declared]
+        changes = [
+            (each, change_of(each, self._mine(self._cluster(each), each), refresh=refresh)) for each in self.declared
+        ]
+        return [change for each, change in changes if not _beside(each, change)]
 
     def apply(self, *, refresh: bool = False, tell: Callable[[Change], object] = lambda change: None) -> list[Change]:
         """Make what is declared true; said twice, the second time changes nothing.
@@ -60,8 +63,9 @@ class Schedules:
             cluster = self._cluster(each)
             change = change_of(each, self._mine(cluster, each), refresh=refresh)
             self._converge(cluster, each, refresh=refresh)
-            tell(change)
-            done.append(change)
+            if not _beside(each, change):
+                tell(change)
+                done.append(change)
         return done
 
     def pause(self) -> list[Change]:
@@ -80,7 +84,8 @@ class Schedules:
             mine = self._mine(cluster, each)
             for recurring in mine:
                 remove(cluster, recurring)
-            done.append(Change("delete" if mine else "none", *each.owner))
+            change = Change("delete" if mine else "none", *each.owner)
+            done += [] if _beside(each, change) else [change]
         return done
 
     def standing(self) -> list[tuple[Recurring, str]]:
@@ -102,7 +107,7 @@ class Schedules:
         return Cluster(each.workspace.project.kubeflow, sleep=self.sleep, environment=self.environment)
 
     def _mine(self, cluster: Cluster, each: Declared) -> list[Recurring]:
-        if each.workspace.project.schedule is None and not cluster.endpoint:
+        if each.when is None and not cluster.endpoint:
             return []  # it has nothing to do with any cluster
         return [recurring for recurring in ours(cluster) if recurring.owner == each.owner]
 
@@ -124,7 +129,7 @@ class Schedules:
             if mine:
                 done.append(Change(("resume" if on else "pause") if changed else "none", *each.owner))
         if not done:
-            names = ", ".join(each.owner[0] for each in self.declared)
+            names = ", ".join(each.owner[0] for each in self.declared if each.when or not each.monitoring)
             raise ClusterError(f"{names}: no schedule on the cluster", "make it by `flywheel schedule apply`.")
         return done
 
@@ -196,7 +201,7 @@ class Schedules:
                 cron_expression=f"0 {ticks.alarms(settings.time_zone, self.clock())}",
                 max_concurrency=schedule.concurrency,
                 no_catchup=schedule.catch_up != "all",
-                params={"code": package.code, "span": "", "schedule": schedule.handed() | {"since": since}},
+                params=each.parameters(since),
                 pipeline_id=ids[0],
                 version_id=ids[1],
                 enabled=not schedule.paused,
@@ -206,6 +211,11 @@ class Schedules:
             return str(made.recurring_run_id)
 
         return cluster.find_or_make(find, make)
+
+
+def _beside(each: Declared, change: Change) -> bool:
+    """Return whether there is nothing to tell: no monitoring is declared, and none stands."""
+    return each.monitoring and each.when is None and change.kind == "none"
 
 
 def schedules(
@@ -226,7 +236,8 @@ def schedules(
         ConfigError: A declaration is wrong, or two are of the same name; nothing has been changed then.
     """
     found = [folder for each in folders or (".",) for folder in flywheels(Path(each))]
-    declared = [Declared(Workspace.open(folder, profile, list(overrides)), profile or "") for folder in found]
+    opened = [Workspace.open(folder, profile, list(overrides)) for folder in found]
+    declared = [Declared(each, profile or "", monitoring) for each in opened for monitoring in (False, True)]
     owners: dict[tuple[str, str], Path] = {}
     for each in declared:
         if other := owners.get(each.owner):

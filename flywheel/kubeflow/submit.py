@@ -66,6 +66,7 @@ def submit(
     overrides: Iterable[str] = (),
     again: bool = False,
     wait: bool = False,
+    monitoring: bool = False,
     events: Events | None = None,
     environment: Mapping[str, str] | None = None,
     sleep: Callable[[float], object] = time.sleep,
@@ -79,6 +80,7 @@ def submit(
         overrides: `key.sub=value` to lay over that.
         again: Whether to start one for a span that is done; `plan` may still find nothing to do.
         wait: Whether to follow it to its end.
+        monitoring: Whether to look at the model in service, instead of training.
         events: Called with what happens meanwhile; see `flywheel.runner.progress`.
         environment: Where tokens are; `os.environ` by default.
         sleep: Waits for so many seconds.
@@ -90,25 +92,34 @@ def submit(
     workspace = Workspace.open(Path(folder), profile, overrides)
     source = workspace.project.source
     if span:
-        Windows.of(Span.parse(span, source.every), source.window, source.judge)
-    given = {} if environment is None else {"environment": environment}
-    cluster = Cluster(workspace.project.kubeflow, sleep=sleep, **given)
-    package = Package.of(workspace)
+        parsed = Span.parse(span, source.every)
+        _ = None if monitoring else Windows.of(parsed, source.window, source.judge)
+    cluster = Cluster(workspace.project.kubeflow, sleep=sleep, environment=environment)
+    package = Package.of(workspace, monitoring=monitoring)
     found = start(cluster, package, span, again=again)
     if wait:
         state = follow(cluster, found.run, found.name, found.link, package.pipeline, events, sleep)
         found = replace(found, state=state)
-    return _with_outcome(found, workspace) if found.over else found
+    return _with_outcome(found, package) if found.over else found
 
 
-def start(cluster: Cluster, package: Package, span: str, *, again: bool = False) -> Submission:
-    """Return the run of a span: one that goes on or has succeeded, else a new one."""
+def start(cluster: Cluster, package: Package, span: str, *, again: bool = False, once: bool = False) -> Submission:
+    """Return the run of a span: one that goes on or has succeeded, else a new one.
+
+    Args:
+        cluster: Where it runs.
+        package: What is run.
+        span: Name of the span; empty for the newest.
+        again: Whether one that has succeeded does not count.
+        once: Whether one that failed or was stopped counts too.
+    """
     experiment = cluster.experiment(package.name)
     name = f"{package.name} {span or _NEWEST}"
     started: list[str] = []
 
     def find() -> Any:
-        return _standing(cluster, experiment, name, package.workspace, span, again=again and not started)
+        runs = _counting(cluster, experiment, name, package, span)
+        return runs[0] if once and runs else _standing(runs, again=(again and not started) or not span)
 
     def make() -> Any:
         started.append(name)
@@ -119,7 +130,10 @@ def start(cluster: Cluster, package: Package, span: str, *, again: bool = False)
     if run is None:
         ids = package.send(cluster)
         run = cluster.find_or_make(find, make)
-        run = _only(cluster, experiment, name, run)
+        if started:
+            cluster.settle()
+        rivals = _counting(cluster, experiment, name, package, span)
+        run = _only(cluster, rivals if once else [each for each in rivals if each.state in GOING], run)
     link = cluster.link("runs", run.run_id)
     return Submission(run.run_id, name, span, link, str(run.state), bool(started))
 
@@ -130,14 +144,14 @@ def _body(
     import kfp_server_api as api
 
     settings = cluster.settings
-    labels = {"name": package.name, "span": span, "version": package.version, "code": package.archive.stem}
+    labels = {"name": package.name, "span": span, **package.about}
     return api.V2beta1Run(
         display_name=name,
         description=f"{package.name} for {'span ' + span if span else 'the newest span'}\n{_MARK}{json.dumps(labels)}",
         experiment_id=experiment,
         pipeline_version_reference=api.V2beta1PipelineVersionReference(pipeline_id=ids[0], pipeline_version_id=ids[1]),
         runtime_config=api.V2beta1RuntimeConfig(
-            parameters={"code": package.code, "span": span}, pipeline_root=settings.pipeline_root
+            parameters=package.parameters(span), pipeline_root=settings.pipeline_root
         ),
         service_account=settings.service_account,
     )
@@ -150,51 +164,54 @@ def _runs(cluster: Cluster, experiment: str | None, name: str) -> list[Any]:
     return sorted(ours, key=lambda run: (run.created_at, run.run_id))
 
 
-def _standing(
-    cluster: Cluster, experiment: str | None, name: str, workspace: Workspace, span: str, *, again: bool
-) -> Any:
-    """Return the run that makes another one needless, if there is one."""
+def _counting(cluster: Cluster, experiment: str | None, name: str, package: Package, span: str) -> list[Any]:
+    """Return our runs of that name, without those that found that data was missing; the oldest first."""
     runs = _runs(cluster, experiment, name)
+    newest = next((run for run in reversed(runs) if run.state == "SUCCEEDED"), None)
+    if newest is None or not span or outcome_of(package, newest.run_id, span)[0] != "not-ready":
+        return runs
+    return [run for run in runs if run.state != "SUCCEEDED"]  # none of them has found the data
+
+
+def _standing(runs: list[Any], *, again: bool) -> Any:
+    """Return the run that makes another one needless, if there is one."""
     going = next((run for run in runs if run.state in GOING), None)
     done = next((run for run in reversed(runs) if run.state == "SUCCEEDED"), None)
-    if going is not None or done is None or again or not span:
-        return going
-    outcome, _ = outcome_of(workspace, done.run_id, span)
-    return None if outcome == "not-ready" else done
+    return going if going is not None or again else done
 
 
-def _only(cluster: Cluster, experiment: str | None, name: str, run: Any) -> Any:
+def _only(cluster: Cluster, rivals: list[Any], run: Any) -> Any:
     """Return the one run that goes on: of two that were started at the same time, the later one is stopped."""
-    going = [each for each in _runs(cluster, experiment, name) if each.state in GOING]
-    if not going or going[0].run_id == run.run_id:
+    if not rivals or rivals[0].run_id == run.run_id:
         return run
-    if any(each.run_id == run.run_id for each in going):
+    if any(each.run_id == run.run_id and each.state in GOING for each in rivals):
         cluster.ask(lambda kfp: kfp.terminate_run, run.run_id)
-    return going[0]
+    return rivals[0]
 
 
-def _with_outcome(run: Submission, workspace: Workspace) -> Submission:
+def _with_outcome(run: Submission, package: Package) -> Submission:
     if run.state != "SUCCEEDED":
         return replace(run, outcome="failed", why=f"the run ended {run.state.lower()}")
-    outcome, row = outcome_of(workspace, run.run, run.span)
+    outcome, row = outcome_of(package, run.run, run.span)
     return replace(run, outcome=outcome, why=row.why if row else "", version=(row.version or "") if row else "")
 
 
-def outcome_of(workspace: Workspace, run: str, span: str) -> tuple[str, Row | None]:
+def outcome_of(package: Package, run: str, span: str) -> tuple[str, Row | None]:
     """Return the outcome of a run that has succeeded, and its row of the ledger.
 
     A run that has nothing to do leaves no row. Then the span tells: `not-needed` when it, or a later one, is done, else
     `not-ready`. Empty when the ledger cannot be reached from here.
     """
-    from flywheel.ledger import Ledger
+    from flywheel.ledger import MONITOR, Ledger
 
+    workspace = package.workspace
     name, ledger = workspace.project.name, Ledger(workspace.ledger)
-    if not _reachable(workspace.ledger):
+    if not reachable(workspace.ledger):
         return "", None
     try:
-        if row := ledger.find(name, run):
+        if row := ledger.find(name, run, MONITOR) if package.monitoring else ledger.find(name, run):
             return row.outcome or "", row
-        if not span:
+        if not span or package.monitoring:
             return "", None
         champion = ledger.champion(name)
         done = [row for row in ledger.rows(name) if row.span == span and row.done]
@@ -203,7 +220,7 @@ def outcome_of(workspace: Workspace, run: str, span: str) -> tuple[str, Row | No
     return ("not-needed" if done or (champion and champion.span > span) else "not-ready"), None
 
 
-def _reachable(ledger: str) -> bool:
+def reachable(ledger: str) -> bool:
     """Return whether a ledger can be asked from here: MLflow would try for minutes, and make a file that is missing."""
     scheme, _, path = ledger.partition(":///")
     if scheme == "sqlite":

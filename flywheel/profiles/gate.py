@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
-from flywheel.invariants import Invariant, Known, Violation
+from flywheel.invariants import Invariant, Known, Unique, Violation
 from flywheel.profiles.alarms import Finding, examine
 from flywheel.profiles.bars import column_of
 from flywheel.profiles.compare import Measure
@@ -84,7 +85,8 @@ class SpanGate:
         self.history = history
         self._settings, self._schema, self._score = settings, schema, score
         self._known = Known.of(invariants)
-        self._rows: dict[str, Rows] = {}
+        self._unlearnt: list[Iterable[pa.RecordBatch]] = []
+        self._rows: dict[str, Callable[[], Rows]] = {}
         self._learnt: tuple[int, Relations] | None = None
 
     def judge(self, span: str, batches: Iterable[pa.RecordBatch], statistics: Any = None) -> Judged:
@@ -99,7 +101,7 @@ class SpanGate:
         profile, rows = profile_of(batches, start, self._settings.rated, self._settings.leave_out)
         checks = [*_label_checks(span, profile, self._settings.label, self._settings.task)]
         if profile.rows:
-            checks += [_invariant_check(span, found) for found in self._known.violations(batches)]
+            checks += [_invariant_check(span, found) for found in self._learnt_of_all().violations(batches)]
             checks += self._schema_checks(span, batches, statistics)
         related = self._related(span, rows) if profile.rows else {}
         if self._score and profile.rows and (quality := self._score(span)) is not None:
@@ -123,13 +125,21 @@ class SpanGate:
         profile = judged.profile
         self.history.add(Entry(judged.span, digest, normal, reference, failed, measures, excess, profile))
         if waived or not failed:
-            self.learn(judged.span, judged.rows, batches)
+            self.learn(judged.span, lambda: judged.rows, batches)
 
-    def learn(self, span: str, rows: Rows, batches: Iterable[pa.RecordBatch]) -> None:
-        """Learn how the columns of a span hang together that is known to be good."""
-        self._rows[span] = rows
+    def learn(self, span: str, rows: Callable[[], Rows], batches: Iterable[pa.RecordBatch]) -> None:
+        """Learn how the columns of a span hang together that is known to be good; it is read when it is needed."""
+        self._rows[span] = cache(rows)
+        lasting = any(not isinstance(rule, Unique) for rule in self._known.invariants)
+        self._unlearnt = [*self._unlearnt, batches] if lasting else [batches]  # keys are those of one span before
+
+    def _learnt_of_all(self) -> Known:
+        """Return what is known of all spans that were learnt."""
+        unlearnt, self._unlearnt = self._unlearnt, []
         if self._known.invariants:
-            self._known = self._known.learn(batches)
+            for batches in unlearnt:
+                self._known = self._known.learn(batches)
+        return self._known
 
     def look_again(self, span: str, batches: Iterable[pa.RecordBatch], *, waived: bool = False) -> None:
         """Learn again what is not kept of a span that the history knows: how its columns hang together."""
@@ -137,14 +147,14 @@ class SpanGate:
         if waived and not entry.reference:  # a person looked at it after it was judged
             self.history.add(replace(entry, reference=span not in self._settings.calendar))
         start = Span.parse(span, self._settings.every).start
-        self.learn(span, rows_of(batches, start, self._settings.leave_out), batches)
+        self.learn(span, lambda: rows_of(batches, start, self._settings.leave_out), batches)
 
     def _related(self, span: str, rows: Rows) -> dict[str, Measure]:
         """Return how the columns of a span hang together, and how they run on from the span before."""
         if len(self._rows) < _LEAST_SPANS:
             return {}
         before = Span.parse(span, self._settings.every).shift(-1).name
-        return self._relations(span).measures(rows, self._rows.get(before))
+        return self._relations(span).measures(rows, self._rows[before]() if before in self._rows else None)
 
     def _relations(self, span: str) -> Relations:
         """Return what the last spans say of each other, learnt anew each week."""
@@ -152,7 +162,7 @@ class SpanGate:
         if self._learnt is None or self._learnt[0] != week:
             chosen = sorted(self._rows)[-_WINDOW:]
             self._rows = {each: self._rows[each] for each in chosen}
-            self._learnt = week, Relations([self._rows[each] for each in chosen], self._settings.rated)
+            self._learnt = week, Relations([self._rows[each]() for each in chosen], self._settings.rated)
         return self._learnt[1]
 
     def _schema_checks(self, span: str, batches: Iterable[pa.RecordBatch], counted: Any) -> list[Check]:

@@ -7,7 +7,6 @@ escaped too, so data can never become markup.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 from flywheel.artifacts import Verdict
 
 if TYPE_CHECKING:
-    from jinja2 import Template
     from markupsafe import Markup
 
 _ORDER = ("fail", "undecided", "warn", "pass")
-_WORDS = {"fail": "failed", "undecided": "undecided", "warn": "warning", "pass": "passed"}
+WORDS = {"fail": "failed", "undecided": "undecided", "warn": "warning", "pass": "passed"}
 _SHOWN_PASSES = 12
 
 
@@ -80,6 +78,8 @@ def page(
         facts: Figures shown in a row under the verdict; numbers are rounded for reading.
         heading: What the verdict is called; by default whether it passed.
     """
+    from flywheel.reports.templates import PAGE
+
     columns = {
         check.column: check.result
         for result in ("warn", "undecided", "fail")
@@ -87,7 +87,7 @@ def page(
         if check.column and check.result == result
     }
     style = (Path(__file__).parent / "style.css").read_text()
-    return _template("page.html").render(
+    return PAGE.render(
         title=title,
         sections=sections,
         verdict=verdict,
@@ -173,43 +173,13 @@ def short(value: float) -> str:
     return number(value if float(value).is_integer() else float(f"{value:.3g}"))
 
 
-@functools.cache
-def _template(name: str) -> Template:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = _readable
-    environment.filters["coded"] = _coded
-    environment.globals["words"] = _WORDS
-    return environment.get_template(name)
-
-
-def _coded(text: object) -> Markup:
-    """Return text with what stands between backticks as code."""
-    from markupsafe import Markup, escape
-
-    parts = str(text).split("`")
-    if len(parts) % 2 == 0:
-        return escape(text)
-    marked = [Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)]
-    return Markup("").join(marked)
-
-
-def _readable(value: object) -> object:
-    return value if hasattr(value, "__html__") else number(value)
-
-
 def _part(macro: str, *arguments: Any) -> Markup:
     """Return what a macro of parts.html makes of `arguments`."""
     from markupsafe import Markup
 
-    return Markup(getattr(_template("parts.html").module, macro)(*arguments).strip())
+    from flywheel.reports.templates import PARTS
+
+    return Markup(getattr(PARTS.module, macro)(*arguments).strip())
 
 
 __all__ = [

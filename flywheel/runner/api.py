@@ -208,7 +208,7 @@ def _execute(spec: Pipeline, inputs: Outputs, folder: RunFolder, info: dict[str,
         state = CANCELLED if scheduler.interrupts else graph.state
         folder.write_info({**info, "status": state, "seconds": seconds, "outputs": graph.outputs.to_dict()})
     if settings.cache:
-        settings.cache.prune(settings.cache_limit)
+        settings.cache.keep_to(settings.cache_limit)
     events(ev.RunFinished(folder.id, state, seconds))
     if scheduler.interrupts:
         raise KeyboardInterrupt

@@ -3,12 +3,14 @@
     cache/entries/<key>/entry.json   outputs, sizes; its time of change is when the entry was last used
                         files/       what the step left in its folder, as hard links: no copy is made
     cache/digests/                   digests of artifacts, by path
+    cache/size                       bytes of all entries, and when it was last pruned
 
 An entry comes into being by a rename, and goes by one: processes share the cache without locks.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +18,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +33,25 @@ from flywheel.runner.spec import Container
 
 LIMIT = 20 * 2**30
 """Bytes that the cache may take, unless told otherwise."""
+_PRUNED_EVERY = 3600.0
 _FORMAT = 1
 _UNUSED = {"executor_output.json"}
+
+
+@dataclass(frozen=True)
+class _Size:
+    """How many bytes the cache has, as far as is noted, and when it was last pruned, in seconds since 1970."""
+
+    size: int
+    at: float
+
+    @classmethod
+    def read(cls, text: str) -> _Size:
+        try:
+            size, at = json.loads(text)
+            return cls(int(size), float(at))
+        except (ValueError, TypeError):
+            return cls(0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,7 @@ class Cache:
         self.folder = root.absolute() / "cache"
         self.entries = self.folder / "entries"
         self.digests = Digests(self.folder / "digests")
-        self._code = Code()
+        self._code, self._added = Code(), 0
 
     def key(self, node: Node) -> str:
         """Return the key of a step that is about to run: everything that its result may depend on."""
@@ -143,6 +163,7 @@ class Cache:
                 }  # fmt: skip
                 (temporary / "entry.json").write_text(json.dumps(told))
                 temporary.rename(final)
+                self._added += sum(int(each[1]) for each in signature)
         except (OSError, TypeError, ValueError):
             shutil.rmtree(temporary, ignore_errors=True)  # another run was first, or the disk is full
 
@@ -167,6 +188,28 @@ class Cache:
             return False
         shutil.rmtree(gone, ignore_errors=True)
         return True
+
+    def keep_to(self, limit: int = LIMIT) -> list[Entry]:
+        """Prune if it may have become larger than `limit`, and each hour; a cache of a year is not read for each run.
+
+        What has come since it was last pruned is noted, by every process that adds to it.
+        """
+        noted = self.folder / "size"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError), noted.open("a+") as file:  # a full disk; the next run looks again
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            told = _Size.read(file.read())
+            size, self._added = told.size + self._added, 0
+            if size <= limit and 0 <= time.time() - told.at < _PRUNED_EVERY:
+                gone = []
+            else:
+                gone = self.prune(limit)
+                size, told = sum(entry.size for entry in self.find()), _Size(0, time.time())
+            file.truncate(0)
+            file.write(json.dumps([size, told.at]))
+            return gone
+        return []
 
     def prune(self, limit: int = LIMIT) -> list[Entry]:
         """Remove what was used least recently until the rest takes no more than `limit` bytes; return what is gone."""

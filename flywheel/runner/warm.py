@@ -195,7 +195,8 @@ class Warm:
 
     def _start(self) -> _Generation:
         ours, theirs = socket.socketpair()
-        environment = {**{name: "1" for name in _ONE_THREAD}, **os.environ, "_KFP_RUNTIME": "true"}
+        environment = {**{name: "1" for name in _ONE_THREAD}, "OMP_WAIT_POLICY": "PASSIVE"}
+        environment |= {**os.environ, "_KFP_RUNTIME": "true"}
         with theirs:
             subprocess.Popen(
                 boot.command("flywheel.runner.server", str(theirs.fileno())),

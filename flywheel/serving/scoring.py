@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
-from flywheel import warehouse as warehouses
-from flywheel.artifacts.examples import ShardWriter, batch_rows
-from flywheel.errors import DataError, ServingError, meant
+from flywheel.errors import DataError, meant
 from flywheel.serving import inference, pyfunc
 from flywheel.serving.inference import Answer, Models, Rows, Written
+from flywheel.serving.rows import asked, extracted
 from flywheel.spans import Span
 from flywheel.transform.bad_rows import BadRows
 from flywheel.transform.runners import job as open_job
@@ -31,41 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from flywheel.config import Batch
-    from flywheel.transform.beam import Job
 
 MODEL = "model"
-PART = 512 * 1024
-"""Rows of a file that one worker takes."""
 _MOST_FAILING = 100
 """Rows of a batch that the model may fail on one by one; with more it is the model that is broken."""
-
-
-class NotArrived(DataError):
-    """The span to score has no rows: wait for them."""
-
-    exit_code = 3
-
-
-@dataclass(frozen=True)
-class Part:
-    """A file of raw rows in the job's scratch folder.
-
-    Attributes:
-        span: Its span.
-        name: Of the file.
-        path: Of the file, as workers reach it.
-        rows: How many it has.
-    """
-
-    span: str
-    name: str
-    path: str
-    rows: int
-
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield its rows, never more than a row group in memory."""
-        with FileSystems.open(self.path, compression_type="uncompressed") as file, pq.ParquetFile(file) as source:
-            yield from source.iter_batches(batch_rows(source.schema_arrow), columns=list(columns))
 
 
 @dataclass(frozen=True)
@@ -149,14 +115,12 @@ def score(model: Path, version: str, settings: Batch, span: Span, folder: Path) 
     """
     state = pyfunc.state_of(model)
     with open_job(settings.beam, folder, None) as job:
-        given, parts = _extracted(state, settings, span, job)
+        given, parts = extracted(settings, span, job, lambda given: _check(given, state, settings))
         columns = settings.columns or tuple(given.names)
         ask = Ask(columns, (span.start.replace(tzinfo=UTC), version), predicted(state))
         addresses = inference.reachable({MODEL: model}, job)
         handler = inference.PackagedModels(addresses, pyfunc.load, ask)
-        batches = sum(ceil(part.rows / batch_rows(given)) for part in parts)
-        done = inference.infer(parts, given.names, handler, job, batches)
-        _refuse_lost(sum(part.rows for part in parts), done)
+        done = asked(parts, given, handler, job)
         return _gathered(done, ask.schema(given), _dead_schema(given), folder)
 
 
@@ -167,35 +131,6 @@ def predicted(state: State) -> pa.Schema:
     kind = pa.string() if isinstance(state.classes[0], str) else pa.int64()
     chances = [(name, pa.float64()) for name in pyfunc.probabilities(state)]
     return pa.schema([(pyfunc.PREDICTION, kind), *chances])
-
-
-def _extracted(state: State, settings: Batch, span: Span, job: Job) -> tuple[pa.Schema, list[Part]]:
-    """Write the rows to score to the job's scratch folder; return their columns, and the files."""
-    options = warehouses.Options(maximum_bytes_billed=settings.maximum_bytes_billed)
-    with warehouses.open(settings.warehouse, options) as rows_of:
-        schema = rows_of.schema(settings.query)
-        _check(schema, state, settings)
-        target = job.folder("rows")
-        parts: list[Part] = []
-        batches = rows_of.batches(settings.query, span)
-        waiting = next(batches, None)
-        extent = rows_of.extent(settings.query) if waiting is None else None
-        while waiting is not None:
-            name = f"part-{len(parts):05d}.parquet"
-            path = FileSystems.join(target, name)
-            with ShardWriter(lambda path=path: FileSystems.create(path), schema) as shard:  # type: ignore[misc]
-                while waiting is not None and shard.rows < PART:
-                    shard.write(waiting)
-                    waiting = next(batches, None)
-            if shard.rows:
-                parts.append(Part(span.name, name, path, shard.rows))
-    if not parts:
-        there = f"; there is data from {extent[0]:%Y-%m-%d %H:%M} to {extent[1]:%Y-%m-%d %H:%M}" if extent else ""
-        raise NotArrived(
-            f"there are no rows to score in span {span}{there}",
-            "wait until its data has arrived, name another span, or mend the query's bounds.",
-        )
-    return schema, parts
 
 
 def _check(schema: pa.Schema, state: State, settings: Batch) -> None:
@@ -269,15 +204,6 @@ class Failing:
                 f"the model fails on more than {_MOST_FAILING} rows of a batch: {type(first).__name__}: {first}",
                 "call it with `mlflow.pyfunc.load_model(...).predict(rows)` to see where.",
             ) from first
-
-
-def _refuse_lost(rows: int, done: Sequence[Written]) -> None:
-    """Raise an error unless every row came back."""
-    back = sum(each.rows + sum(each.reasons.values()) for each in done)
-    if back != rows:
-        raise ServingError(
-            f"Beam's runner gave back {back:,} of {rows:,} rows", "score by another runner: deploy.beam names it."
-        )
 
 
 def _dead_schema(given: pa.Schema) -> pa.Schema:

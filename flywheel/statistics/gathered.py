@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from flywheel.artifacts import Examples
     from flywheel.statistics.partial import Partial
 
+_FEW = 250_000
+"""Rows up to which spans may be counted when they are asked for, for one may be read twice then."""
+
 
 class Gathered:
     """What each span holds, in some 200 kB a span and slice.
@@ -19,14 +22,22 @@ class Gathered:
     Args:
         counts: What was counted in each span that has rows.
         options: What it was counted with.
+        later: Spans that are counted when they are asked for: several at once cost little more than one.
+        count: Counts those.
     """
 
-    def __init__(self, counts: Mapping[str, Partial], options: Options) -> None:
-        self.counts, self.options = dict(counts), options
+    def __init__(
+        self,
+        counts: Mapping[str, Partial],
+        options: Options,
+        later: Mapping[str, int] | None = None,
+        count: Callable[[Sequence[str]], Partial] | None = None,
+    ) -> None:
+        self.counts, self.options, self._later, self._count = dict(counts), options, dict(later or {}), count
 
     def rows(self, spans: Iterable[str]) -> int:
         """Return how many rows `spans` have."""
-        return sum(self.counts[span].rows for span in spans if span in self.counts)
+        return sum(self.counts[span].rows if span in self.counts else self._later.get(span, 0) for span in spans)
 
     def of(self, spans: Sequence[str], name: str = "") -> Any:
         """Return TFDV's statistics of all rows of `spans`, a `DatasetFeatureStatisticsList`.
@@ -43,6 +54,12 @@ class Gathered:
         from flywheel.statistics.partial import Partial, merged
 
         found = [self.counts[span] for span in spans if span in self.counts]
+        later = [span for span in spans if span in self._later]
+        if later and self._count:
+            found.append(self._count(later))
+        if len(later) == 1:
+            self.counts[later[0]] = found[-1]
+            del self._later[later[0]]
         title = name or (spans[0] if len(spans) == 1 else "")
         if len(found) == 1:
             return found[0].statistics(title)
@@ -50,7 +67,11 @@ class Gathered:
 
 
 def gather(
-    examples: Examples, spans: Sequence[str], options: Options = DEFAULT, scratch: Path | None = None
+    examples: Examples,
+    spans: Sequence[str],
+    options: Options = DEFAULT,
+    scratch: Path | None = None,
+    late: bool = False,
 ) -> Gathered:
     """Return what each of `spans` holds, counted by the engine that `options` choose.
 
@@ -60,6 +81,8 @@ def gather(
         options: Engine, weight, slices and schema.
         scratch: Folder that Beam's workers see too, unless `options.beam` names a `--temp_location`; the results
             pass through it. A temporary folder of this machine by default.
+        late: Where there are few rows, count them when they are asked for: cheap where many spans are asked for at
+            once, and what is wrong with the rows is said then.
 
     Raises:
         DataError: A span is asked for that was not extracted, or the rows do not have what the options ask for.
@@ -74,8 +97,17 @@ def gather(
         from flywheel.statistics.beam import count_by_beam
 
         return Gathered(count_by_beam(work, options, scratch), options)
-    from flywheel.statistics.local import count_local
+    from flywheel.statistics.local import count_local, count_together
 
+    if late and sum(unit.rows for unit in work) <= _FEW:
+        sizes: dict[str, int] = {}
+        for unit in work:
+            sizes[unit.span] = sizes.get(unit.span, 0) + unit.rows
+
+        def count(chosen: Sequence[str]) -> Partial:
+            return count_together([unit for unit in work if unit.span in chosen], options)
+
+        return Gathered({}, options, sizes, count)
     counts: dict[str, Partial] = {}
     for unit, found in zip(work, count_local(work, options), strict=True):
         if unit.span in counts:

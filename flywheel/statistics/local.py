@@ -42,6 +42,22 @@ def count_local(units: list[Unit], options: Options) -> Iterator[Partial]:
     return spread(lambda unit: count(unit, options), units, [unit.rows for unit in units])
 
 
+def count_together(units: list[Unit], options: Options) -> Partial:
+    """Return what all units hold together, in this process."""
+    from flywheel.statistics.partial import Partial
+
+    counts = Partial(options)
+    for batch in together(batch for unit in units for batch in _read(unit)):
+        counts.add(batch)
+    return counts
+
+
+def _read(unit: Unit) -> Iterator[pa.RecordBatch]:
+    with open(unit.path, "rb") as file:
+        unit.check(file)
+        yield from unit.read(file, BATCH_ROWS)
+
+
 def count(unit: Unit, options: Options, opened: Callable[[str], IO[bytes]] | None = None) -> Partial:
     """Return what the rows of one unit hold.
 

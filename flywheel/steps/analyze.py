@@ -11,6 +11,7 @@ from typing import Any, Literal
 from flywheel.artifacts import Evaluation, Examples, Model
 from flywheel.evaluation import champion as champions
 from flywheel.evaluation.leaks import rows_seen
+from flywheel.evaluation.mistakes import Mistakes
 from flywheel.evaluation.own import Own
 from flywheel.evaluation.predictions import (
     BASELINE,
@@ -24,7 +25,20 @@ from flywheel.evaluation.predictions import (
     write,
 )
 
-PRELOAD = ("mlflow.pyfunc", "pandas", "pyarrow.parquet", "tensorflow_model_analysis")
+PRELOAD = (
+    "flywheel.ledger.engine",
+    "mlflow.pyfunc.loaders",
+    "mlflow.tracing.processor.otel",
+    "mlflow.tracing.provider",
+    "pandas",
+    "pyarrow._exec_plan",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "tensorflow_model_analysis",
+    "flywheel.evaluation.tfma_files",
+    "flywheel.evaluation.worst",
+)
+MISTAKES = 20
 LOCAL_ROWS = 10_000_000
 """Up to here the predictions fit in this process: about 100 bytes a row, and class, while they are measured."""
 
@@ -43,14 +57,15 @@ def analyze(
 ) -> Evaluation:
     """Return predictions and metrics of candidate, champion and baseline on the rows of the judge's spans.
 
-    The folder holds `predictions.parquet` and TFMA's own files; both engines give the same numbers.
+    The folder holds `predictions.parquet`, the candidate's worst mistakes and TFMA's own files; both engines give the
+    same numbers.
 
     Args:
         examples: Raw rows.
         model: The candidate, an MLflow folder.
         champion: MLflow URI of the model in service; empty when there is none.
         judge: Spans to judge on, oldest first, none of which either model was trained on.
-        settings: `label`, the columns to slice by, `slices`, and `task`, `naive` and `metrics` as in flywheel.yaml;
+        settings: `label`, the columns to slice by, `slices`; `task`, `naive`, `metrics`, `ranking` of flywheel.yaml;
             `search` as `gates.worst_slices` there, with all its columns; and `leak` as `gates.leak`: with it, it is
             looked whether the judge's rows stand among the others; and `evidence`, `cluster` and `test` of `gates`.
             `analyze` as in flywheel.yaml goes before `engine`.
@@ -73,6 +88,7 @@ def analyze(
     evidence = Evidence(**settings.get("evidence") or {})
     own = Own.of(settings.get("metrics") or {}, code)
     how = {"engine": engine, "beam": ()} | (settings.get("analyze") or {})
+    mistakes = Mistakes(label, int(how.pop("mistakes", MISTAKES)), how.pop("redact", ()))
     by_beam = how["engine"] == "beam" or (how["engine"] == "auto" and any("--runner" in flag for flag in how["beam"]))
     artifacts = {CANDIDATE: model} | ({BASELINE: baseline} if baseline else {})
     with champions.quiet_mlflow(), ExitStack() as stack:
@@ -96,7 +112,10 @@ def analyze(
                 own,
                 search.get("columns", ()),
                 evidence,
+                settings.get("ranking"),
+                mistakes.look,
             )
+            mistakes.write(draft.path)
             overall = _measure(draft.path, slices, rows, **how)
             draft.counts["rows"] = rows
             draft.facts |= {"label": label, "task": task, "slices": slices, "champion": champion, "judge": list(judge)}
@@ -143,7 +162,7 @@ def _measure(
     else:
         found = Predictions.read(folder / FILE)
         result = tfma_files.measure(found)
-        tfma_files.write(found, result, slices, folder, FILE)
+        tfma_files.write(found, result, slices, folder, FILE, Predictions.listed(folder / FILE))
     return {name: finite(found[()]) for name, found in result.items()}
 
 

@@ -10,11 +10,24 @@ from flywheel.artifacts import Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.errors import ConfigError
 from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, FILE, Predictions
+from flywheel.evaluation.shown import shown
 
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
 
-PRELOAD = ("jinja2", "pyarrow.parquet", "scipy.special", "vl_convert")
+__all__ = ["PRELOAD", "decide", "shown"]
+
+PRELOAD = (
+    "flywheel.ledger.engine",
+    "pyarrow._exec_plan",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "scipy.special",
+    "vl_convert",
+    "flywheel.evaluation.report",
+    "flywheel.evaluation.worst",
+    "flywheel.reports.templates",
+)
 
 
 def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path) -> Verdict:
@@ -75,7 +88,7 @@ def _parse(gates: Sequence[dict[str, Any]], found: Predictions) -> list[ModelGat
     from pydantic import ValidationError
 
     from flywheel.config import ModelGate
-    from flywheel.evaluation import metrics
+    from flywheel.evaluation import metrics, queries
 
     try:
         bars = [ModelGate.model_validate(gate) for gate in gates]
@@ -87,7 +100,7 @@ def _parse(gates: Sequence[dict[str, Any]], found: Predictions) -> list[ModelGat
         ) from None
     for bar in bars:
         try:
-            bar.fit(found.task, found.own)
+            bar.fit(found.task, (*found.own, *queries.names(found.tops)))
         except ValueError as error:
             raise ConfigError(f"gates.model is wrong: {error}", "name one of those, or mend `task`.") from None
         if bar.metric not in metrics.of(found):

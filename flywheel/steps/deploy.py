@@ -12,7 +12,7 @@ from flywheel.ledger.registry import move_back, promoting, rolled_back, version_
 from flywheel.say import say
 from flywheel.serving.targets import Order, Placed, open_target
 
-PRELOAD = ("flywheel.ledger.engine",)
+PRELOAD = ("flywheel.ledger.engine", "flywheel.serving.targets.local", "flywheel.serving.targets.report")
 REPORT = "deployment.html"
 _TAKEN_BACK = "was taken back by its deployment: "
 

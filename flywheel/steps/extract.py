@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flywheel.artifacts import ExamplesWriter
 
-PRELOAD = ("duckdb", "pyarrow.parquet", "sqlglot.dialects.bigquery", "sqlglot.dialects.duckdb")
+PRELOAD = ("pyarrow.parquet", "flywheel.warehouse.duckdb")
 _SAID_EVERY = 5.0
 _AT_ONCE = 4
 SHARD = 16 * 2**20

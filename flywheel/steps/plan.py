@@ -14,7 +14,7 @@ from flywheel.spans import Span, Windows
 from flywheel.steps.due import due
 from flywheel.steps.ready import Data, noted
 
-PRELOAD = ("flywheel.ledger.engine", "duckdb", "pyarrow", "sqlglot.dialects.bigquery", "sqlglot.dialects.duckdb")
+PRELOAD = ("flywheel.ledger.engine", "pyarrow", "flywheel.warehouse.duckdb")
 
 
 class Plan(NamedTuple):

@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from flywheel.serving.outside import Outcome
     from flywheel.serving.shadow import Shadow
 
-PRELOAD = ("jinja2", "pyarrow.parquet", "vl_convert", "yaml")
+PRELOAD = (
+    "flywheel.ledger.engine",
+    "pyarrow._exec_plan",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "vl_convert",
+    "yaml",
+    "flywheel.reports.templates",
+    "flywheel.serving.bars",
+    "flywheel.serving.report",
+    "flywheel.serving.shadow",
+    "flywheel.serving.trial",
+)
 ROWS = 1000
 """So many of the judge's rows are asked again, evenly spread over all of them."""
 

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from flywheel.transform.shards import ShardResult
     from flywheel.transform.state import State
 
-PRELOAD = ("apache_beam", "pyarrow.parquet", "pyarrow.compute")
+PRELOAD = (
+    "apache_beam",
+    "apache_beam.runners.direct.direct_runner",
+    "apache_beam.runners.portability.fn_api_runner.fn_runner",
+    "pyarrow.parquet",
+    "pyarrow.compute",
+    "pyarrow.pandas_compat",
+    "flywheel.transform.analysis",
+    "flywheel.transform.beam",
+    "flywheel.transform.distinct",
+    "flywheel.transform.functions",
+    "flywheel.transform.runners",
+)
 _LABELS = {
     "binary": ("a number", "make it 0 or 1 in the query, or set `task: multiclass`."),
     "multiclass": ("text or an integer", "CAST it to STRING or INT64 in the query, or set `task: regression`."),
@@ -96,13 +108,11 @@ def checked(
     Raises:
         DataError: A column is missing or of a type that its kind of feature cannot read.
     """
-    from pydantic import TypeAdapter
-
-    from flywheel.config import Feature
     from flywheel.transform import raw, target
+    from flywheel.transform.analysis import SPECS
     from flywheel.transform.features import KINDS
 
-    parsed = TypeAdapter(tuple[Feature, ...]).validate_python(features)
+    parsed = SPECS.validate_python(features)
     for name in (*(column for feature in parsed for column in feature.sources), label):
         if name not in schema.names:
             raise DataError(

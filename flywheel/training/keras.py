@@ -75,13 +75,14 @@ def predict(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]
     given = _arranged(model, inputs)
     # With a GPU, Keras would compile to XLA, for every size of batch anew: seconds instead of milliseconds.
     model.jit_compile = False
-    parts = [
-        model.predict_on_batch({name: values[start : start + _ROWS] for name, values in given.items()})
-        if isinstance(given, dict)
-        else model.predict_on_batch(given[start : start + _ROWS])
-        for start in range(0, rows, _ROWS)
-    ]
-    return np.concatenate(parts)
+    size = math.ceil(rows / math.ceil(rows / _ROWS))  # batches of one size: each further one is traced anew
+    parts: list[NDArray[Any]] = []
+    for start in range(0, rows, size):
+        at = np.minimum(np.arange(start, start + size), rows - 1)
+        batch = {name: values[at] for name, values in given.items()} if isinstance(given, dict) else given[at]
+        parts.append(model.predict_on_batch(batch))
+    answers: NDArray[Any] = np.concatenate(parts)[:rows]
+    return answers
 
 
 def requirements() -> tuple[str, ...]:

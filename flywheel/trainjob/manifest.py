@@ -90,7 +90,7 @@ def body(plan: Plan, attempt: int, preemptions: int, *, spot: bool) -> dict[str,
             "numNodes": asked.nodes,
             "numProcPerNode": 1,  # which starts one for each GPU itself
             "resourcesPerNode": _amounts(asked),
-            "env": [*(dict(each) for each in plan.env), *_temporary(asked)],
+            "env": [dict(each) for each in plan.env],
         },
         "runtimePatches": [{"manager": MANAGER, "trainingRuntimeSpec": _patch(plan, spot)}],
     }
@@ -104,10 +104,12 @@ def body(plan: Plan, attempt: int, preemptions: int, *, spot: bool) -> dict[str,
 
 def _amounts(asked: Resources) -> dict[str, dict[str, str]]:
     """Return requests and limits of a node. GPUs are limits; memory is both, since what is lent is taken by a kill."""
-    gpus = {asked.gpu_resource: str(asked.gpu) if asked.gpu else None}
+    disk = asked.ephemeral_storage
+    both = {asked.gpu_resource: str(asked.gpu) if asked.gpu else None}
+    both |= {"ephemeral-storage": disk.size if disk and not disk.storage_class else None}
     amounts = {
-        "requests": {"cpu": asked.cpu, "memory": asked.memory, **gpus},
-        "limits": {"cpu": asked.limits.cpu, "memory": asked.memory_limit, **gpus},
+        "requests": {"cpu": asked.cpu, "memory": asked.memory, **both},
+        "limits": {"cpu": asked.limits.cpu, "memory": asked.memory_limit, **both},
     }
     said = {key: {name: text for name, text in each.items() if text} for key, each in amounts.items()}
     return {key: each for key, each in said.items() if each}
@@ -147,7 +149,7 @@ def _storage(asked: Resources) -> tuple[list[dict[str, Any]], list[dict[str, str
     if asked.shared_memory:
         found.append((_MEMORY, "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": asked.shared_memory}}))
     if disk := asked.ephemeral_storage:
-        found.append((_DISK, disk.path, {"ephemeral": {"volumeClaimTemplate": {"spec": _claim(disk)}}}))
+        found.append((_DISK, disk.path, _source(disk)))
     secrets = ((each, {"secret": {"secretName": each.name}}) for each in asked.secrets)
     maps = ((each, {"configMap": {"name": each.name}}) for each in asked.config_maps)
     for number, (each, source) in enumerate([*secrets, *maps]):
@@ -157,10 +159,9 @@ def _storage(asked: Resources) -> tuple[list[dict[str, Any]], list[dict[str, str
     return volumes, [{"name": name, "mountPath": path} for name, path, _ in found]
 
 
-def _temporary(asked: Resources) -> list[dict[str, str]]:
-    return [{"name": "TMPDIR", "value": asked.ephemeral_storage.path}] if asked.ephemeral_storage else []
-
-
-def _claim(disk: EphemeralStorage) -> dict[str, Any]:
-    named = {"storageClassName": disk.storage_class} if disk.storage_class else {}
-    return {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": disk.size}}, **named}
+def _source(disk: EphemeralStorage) -> dict[str, Any]:
+    """Return what a disk is made of: a volume of its own, or a part of the node's."""
+    if not disk.storage_class:
+        return {"emptyDir": {"sizeLimit": disk.size}}
+    asked = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": disk.size}}}
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": asked | {"storageClassName": disk.storage_class}}}}

@@ -113,6 +113,8 @@ SUMMARIES: dict[str, Callable[[Any], Any]] = {
     "cross": lambda spec: summaries.Hashes(),
     "image": lambda spec: summaries.Nothing(),
 }
+SPECS: TypeAdapter[tuple[config.Feature, ...]] = TypeAdapter(tuple[config.Feature, ...])
+"""Made once: it takes as long as thousands of rows."""
 _UNNAMED = {"name", "column", "columns", "function", "kind"}
 
 
@@ -127,7 +129,7 @@ class Analysis:
 
     def __init__(self, features: list[dict[str, Any]], label: str, task: str = "binary") -> None:
         self.features, self.label = features, label
-        self.specs = TypeAdapter(tuple[config.Feature, ...]).validate_python(features)
+        self.specs = SPECS.validate_python(features)
         self.summaries = [SUMMARIES.get(spec.kind, lambda _: summaries.Missing())(spec) for spec in self.specs]
         self.results = [""] * len(self.specs)
         self.labels, self.rows = Labels(task), 0

@@ -23,6 +23,7 @@ from flywheel.warehouse.spill import Spill
 if TYPE_CHECKING:
     from types import TracebackType
 
+PRELOAD = ("sqlglot.dialects.bigquery", "sqlglot.dialects.duckdb", "sqlglot.optimizer.normalize_identifiers")
 ROWS = 128 * 1024
 _ANY = datetime(2000, 1, 1)
 _ERRORS = (duckdb.Error, pa.ArrowException, OSError)  # Arrow has an OSError for what breaks while rows are read

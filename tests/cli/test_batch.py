@@ -99,7 +99,7 @@ def test_promoting_scores_the_span_and_a_version_that_cannot_is_taken_back(
         ((), 2, "nothing says where predictions go"),
         (("--into", "mysql://x", "--span", "2013-06-01"), 2, "--into or --table is wrong: predictions are written to"),
         (("--into", "scores", "--span", "June"), 2, "span 'June' does not name a day"),
-        (("--into", "scores", "--span", "2013-07-01"), 3, "no rows to score in span 2013-07-01; there is data from"),
+        (("--into", "scores", "--span", "2013-07-01"), 3, "there are no rows in span 2013-07-01; there is data from"),
         (("--into", "scores", "--query", "users.sql"), 2, "--query names 'users.sql', which is no file"),
         (("--into", "scores", "--span", "2013-06-01", "--column", "idd"), 1, "did you mean 'id'?"),
     ],

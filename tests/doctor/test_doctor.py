@@ -41,6 +41,7 @@ def test_a_flywheel_on_one_machine_needs_no_cluster(findings):
         "warehouse": ["ok"],
         "ledger": ["ok"],
         "storage": ["ok"],
+        "kubeflow": ["skip"],
         "kubernetes": ["skip"],
         "image": ["skip"],
         "clock": ["skip"],
@@ -294,3 +295,39 @@ def test_json_is_one_object_a_line(monkeypatch, capsys, project):
 
     assert code == 1
     assert [each["check"] for each in told if each["state"] == "fail"] == ["warehouse"]
+
+
+def test_kubeflow_is_asked_with_the_credentials_that_submit_uses(findings, monkeypatch, tmp_path):
+    pytest.importorskip("kfp")
+    from tests.stand_ins.kfp import StandIn
+
+    with StandIn(token="let me in") as stand_in:
+        monkeypatch.setenv("FLYWHEEL_KFP_TOKEN", "let me in")
+        keys = {"endpoint": stand_in.url, "pipeline_root": f"file://{tmp_path}/root"}
+        found = findings(kubeflow=keys)
+        (answer,) = found["kubeflow"]
+        assert (answer.state, answer.found) == ("ok", f"{stand_in.url} answers, with 0 runs")
+        assert any(each.found.startswith("kubeflow.pipeline_root: ") for each in found["storage"])
+        assert found["image"][0].state != "skip"
+
+        monkeypatch.setenv("FLYWHEEL_KFP_TOKEN", "wrong")
+        (refused,) = findings(kubeflow=keys)["kubeflow"]
+        assert refused.state == "fail"
+        assert "FLYWHEEL_KFP_TOKEN" in refused.remedy
+
+
+def test_a_kubeflow_that_does_not_answer_is_soon_given_up(findings):
+    pytest.importorskip("kfp")
+    (found,) = findings(kubeflow={"endpoint": "http://127.0.0.1:9"})["kubeflow"]
+
+    assert found.state == "fail"
+    assert "cannot be reached" in found.found
+
+
+def test_a_service_account_that_cannot_be_seen_from_here_is_no_failure(findings):
+    (found,) = findings(kubeflow={"service_account": "flywheel"})["account"]
+
+    assert (found.state, found.found) == (
+        "skip",
+        "whether there is a service account 'flywheel' cannot be seen from here",
+    )

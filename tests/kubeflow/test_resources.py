@@ -144,11 +144,19 @@ def test_an_image_is_pulled_as_said_with_the_registrys_credentials(tmp_path):
 
 
 def test_a_disk_of_its_own_takes_temporary_files(tmp_path):
-    container, settings, _ = compiled(tmp_path, ephemeral_storage={"size": "200Gi", "storage_class": "fast"})
+    _, settings, _ = compiled(tmp_path, ephemeral_storage="200Gi", shared_memory="1Gi")
+
+    assert settings["emptyDirMounts"] == [
+        {"volumeName": "shared-memory", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "1Gi"},
+        {"volumeName": "ephemeral-storage", "mountPath": "/tmp", "sizeLimit": "200Gi"},
+    ]
+
+
+def test_a_disk_of_a_storage_class_is_a_volume(tmp_path):
+    _, settings, _ = compiled(tmp_path, ephemeral_storage={"size": "200Gi", "storage_class": "fast", "path": "/big"})
 
     (disk,) = settings["genericEphemeralVolume"]
-    assert (disk["size"], disk["mountPath"], disk["storageClassName"]) == ("200Gi", "/scratch", "fast")
-    assert container["env"] == [{"name": "TMPDIR", "value": "/scratch"}]
+    assert (disk["size"], disk["mountPath"], disk["storageClassName"]) == ("200Gi", "/big", "fast")
 
 
 def test_labels_annotations_queue_and_priority_mark_the_pod(tmp_path):

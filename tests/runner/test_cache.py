@@ -151,6 +151,30 @@ def test_what_was_used_least_recently_goes_first_when_the_cache_is_full(run, tmp
     assert states(run(two, {"text": "b" * 1000}))["write"] == "SUCCEEDED"
 
 
+def test_a_run_reads_the_entries_of_a_small_cache_no_more_than_once_an_hour(run, tmp_path, monkeypatch):
+    run(two, {"text": "a"})
+    swept = []
+    monkeypatch.setattr(Cache, "_read", lambda cache: swept.append(cache) or iter(()))
+
+    run(two, {"text": "b"})
+    assert not swept
+
+    (tmp_path / "root" / "cache" / "size").write_text(f"[0, {time.time() - 3700}]")
+    run(two, {"text": "c"})
+    assert swept
+
+
+def test_a_run_that_makes_the_cache_too_large_prunes_it(run, tmp_path):
+    run(two, {"text": "a" * 1000})
+    time.sleep(0.02)
+
+    run(two, {"text": "b" * 1000}, cache_limit=1500)
+
+    assert sum(entry.size for entry in Cache(tmp_path / "root").find()) <= 1500
+    assert states(run(two, {"text": "b" * 1000}))["write"] == "CACHED"
+    assert states(run(two, {"text": "a" * 1000}))["write"] == "SUCCEEDED"
+
+
 def test_entries_can_be_listed_and_removed(run, tmp_path):
     run(two, {"text": "a"})
     cache = Cache(tmp_path / "root")

@@ -15,7 +15,7 @@ from flywheel.steps import by_hand
 from flywheel.steps.deploy import TakenBack, deploy
 from flywheel.steps.promote import promote
 from tests.mortal import killed_before_write
-from tests.stand_ins.kserve import Cluster
+from tests.stand_ins.kubernetes import StandIn
 from tests.stores import ledger_in, model_in
 
 forked = multiprocessing.get_context("fork")
@@ -240,11 +240,11 @@ def test_a_relative_path_counts_from_the_working_directory(tmp_path, monkeypatch
 
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
-    with Cluster() as here:
+    with StandIn() as here:
         kubeconfig = here.kubeconfig(tmp_path / "kubeconfig")
         monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
         monkeypatch.setattr("flywheel.serving.targets.kserve.POLL", 0.01)
-        yield here
+        yield here.kserve
 
 
 @pytest.fixture

@@ -43,3 +43,13 @@ def test_a_fit_that_was_stopped_goes_on_after_the_last_whole_epoch(tmp_path):
 
 def test_without_a_folder_nothing_is_kept(tmp_path):
     assert framework.backup(context_of(tmp_path / "e", rows=8)) == []
+
+
+def test_rows_of_any_number_are_answered_by_a_graph_that_was_traced_once():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    x = np.arange(20_001, dtype=np.float32)[:, None]
+
+    answers = framework.predict(model, {"x": x})
+
+    assert np.allclose(answers, model(x), atol=1e-3)
+    assert model.predict_function.experimental_get_tracing_count() == 1

@@ -90,9 +90,17 @@ def test_files_of_secrets_and_a_disk_of_its_own_come_to_every_node():
     sources = {each["name"]: each for each in pod["volumes"]}
 
     assert sources[mounted["/keys"]]["secret"] == {"secretName": "keys"}
-    claim = sources[mounted["/scratch"]]["ephemeral"]["volumeClaimTemplate"]["spec"]
-    assert claim["resources"] == {"requests": {"storage": "200Gi"}}
-    assert {"name": "TMPDIR", "value": "/scratch"} in job["spec"]["trainer"]["env"]
+    assert sources[mounted["/tmp"]]["emptyDir"] == {"sizeLimit": "200Gi"}
+    assert job["spec"]["trainer"]["resourcesPerNode"]["requests"]["ephemeral-storage"] == "200Gi"
+
+
+def test_a_disk_of_a_class_is_a_volume_of_its_own():
+    disk = {"size": "1Ti", "storage_class": "fast", "path": "/scratch"}
+    job = body(plan_of(ephemeral_storage=disk), 0, 0, spot=False)
+    (source,) = [each["ephemeral"] for each in pod_of(job)["volumes"] if "ephemeral" in each]
+
+    assert source["volumeClaimTemplate"]["spec"]["storageClassName"] == "fast"
+    assert "resourcesPerNode" not in job["spec"]["trainer"] or not job["spec"]["trainer"]["resourcesPerNode"]
 
 
 def test_limits_stand_beside_what_is_asked_for():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.errors import ServingError
-from flywheel.serving.export.savedmodel import arranged
+from flywheel.serving.export.savedmodel import called
 from flywheel.serving.pyfunc import Predictor
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def write(predictor: Predictor, folder: Path, rows: pd.DataFrame, quantise: Quan
     specs = [tf.TensorSpec([1, *array.shape[1:]], array.dtype, name) for name, array in given.items()]
 
     def answer(*columns: Any) -> Any:
-        return predictor.model(arranged(predictor.model, dict(zip(given, columns, strict=True))), training=False)
+        return called(predictor, dict(zip(given, columns, strict=True)))
 
     try:
         # The converter of TensorFlow 2.16 aborts the process over the variables of Keras 3; not over constants.

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from flywheel.errors import FlywheelError, MissingExtra, ServingError
 from flywheel.serving.pyfunc import PAYLOAD, PREDICTION, Predictor
-from flywheel.training import frameworks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,8 +78,7 @@ def write(predictor: Predictor, packaged: Path, folder: Path, rows: pd.DataFrame
             "deploy it to `kserve` or `local`, which take any model.",
         ) from error
     onnx.save(made, str(folder / FILE))
-    outputs = frameworks.get(predictor.framework).predict(predictor.model, given)
-    shape = tuple(outputs.shape[1:]) if outputs.ndim == 2 and outputs.shape[1] > 1 else ()
+    shape = predictor.answers(given).shape[1:]
     if predictor.framework == "sklearn":
         given = {MATRIX: _matrix(given)}
     inputs = tuple(Tensor(name, str(array.dtype), array.shape[1:]) for name, array in given.items())
@@ -101,12 +99,12 @@ def _keras(predictor: Predictor, packaged: Path, given: dict[str, NDArray[Any]])
     import tensorflow as tf
     import tf2onnx
 
-    from flywheel.serving.export.savedmodel import arranged
+    from flywheel.serving.export.savedmodel import called
 
     specs = [tf.TensorSpec([None, *array.shape[1:]], array.dtype, name) for name, array in given.items()]
 
     def answer(*columns: Any) -> Any:
-        return predictor.model(arranged(predictor.model, dict(zip(given, columns, strict=True))), training=False)
+        return called(predictor, dict(zip(given, columns, strict=True)))
 
     made, _ = tf2onnx.convert.from_function(tf.function(answer, input_signature=specs), specs, opset=OPSET)
     return _named(made, made.graph.output[0].name)
@@ -146,7 +144,8 @@ def _sklearn(predictor: Predictor, packaged: Path, given: dict[str, NDArray[Any]
         options={id(model): {"zipmap": False}} if several else None,
         target_opset=OPSET,
     )
-    column = list(model.classes_).index(1) if several and set(model.classes_) <= {0, 1} else None
+    one = several and predictor.state.task == "binary"
+    column = list(model.classes_).index(1) if one else None
     return _named(made, made.graph.output[-1].name, column)
 
 

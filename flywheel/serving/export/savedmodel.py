@@ -67,11 +67,9 @@ def write(predictor: Predictor, folder: Path, rows: pd.DataFrame) -> SavedModel:
             for name, type in predictor.state.types.items()
         }
 
-    classes = predictor.state.classes if predictor.state.task == "multiclass" else ()
-
     def answer(**columns: Any) -> dict[str, Any]:
         inputs = transform(columns) if transform is not None else columns
-        return _outputs(predictor.model(arranged(predictor.model, inputs), training=False), classes)
+        return _outputs(predictor, called(predictor, inputs))
 
     try:
         signature = tf.function(answer).get_concrete_function(**specs)
@@ -117,9 +115,21 @@ def arranged(model: Any, inputs: dict[str, Any]) -> Any:
     return tf.concat([tf.cast(values, tf.float32) for values in flat], axis=1)
 
 
-def _outputs(found: Any, classes: tuple[int | str, ...]) -> dict[str, Any]:
+def called(predictor: Predictor, inputs: dict[str, Any]) -> Any:
+    """Return what a Keras model makes of transformed inputs, of several classes one column a class."""
     import tensorflow as tf
 
-    if not classes:
+    found = predictor.model(arranged(predictor.model, inputs), training=False)
+    if predictor.state.task != "multiclass" or (found.shape.rank == 2 and found.shape[1] != 1):
+        return found
+    second = tf.reshape(found, [-1, 1])  # of two classes a model may give the chance of the second alone
+    return tf.concat([1 - second, second], axis=1)
+
+
+def _outputs(predictor: Predictor, found: Any) -> dict[str, Any]:
+    import tensorflow as tf
+
+    if predictor.state.task != "multiclass":
         return {PREDICTION: tf.reshape(found, [-1])}
-    return {PREDICTION: tf.gather(tf.constant(classes), tf.argmax(found, axis=1)), PROBABILITIES: found}
+    classes = tf.constant(predictor.state.classes)
+    return {PREDICTION: tf.gather(classes, tf.argmax(found, axis=1)), PROBABILITIES: found}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MODULES = {
     "batch": "flywheel.serving.targets.batch",
+    "index": "flywheel.serving.targets.index",
     "kserve": "flywheel.serving.targets.kserve",
     "local": "flywheel.serving.targets.local",
     "ondevice": "flywheel.serving.targets.ondevice",

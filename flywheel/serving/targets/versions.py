@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flywheel.artifacts import Model
+from flywheel.artifacts import Check, Model
 from flywheel.errors import ArtifactError
 from flywheel.serving.folder import DEPLOYMENT, Deployment, ServingFolder
 from flywheel.serving.targets import Order, Placed
 
 EXPORT, README = "export.json", "README.md"
+CHECKS = "checks"
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,24 @@ class Built:
     Attributes:
         facts: What it is, for report and ledger, JSON values only.
         readme: How it is asked, for whoever finds the folder.
+        checks: What was judged of it: with one that failed it is not put in service.
     """
 
     facts: Mapping[str, Any]
     readme: str
+    checks: tuple[Check, ...] = ()
+
+
+class Refused(Exception):
+    """What was built does not keep a bar.
+
+    Args:
+        built: What it says of itself.
+    """
+
+    def __init__(self, built: Built) -> None:
+        super().__init__(built)
+        self.built = built
 
 
 @dataclass(frozen=True)
@@ -47,11 +62,15 @@ class VersionFolder(ServingFolder):
     keep: int = 2
 
     def put(self, order: Order) -> Placed:
-        """Build the version if it is not there, and make it the highest."""
+        """Build the version if it is not there, and make it the highest if it keeps the bars."""
         before = self.current()
-        after = self.deploy(order.champion, order.download, order.newest)
+        try:
+            after = self.deploy(order.champion, order.download, order.newest)
+        except Refused as refused:
+            return Placed(str(self.path), False, refused.built.checks, refused.built.facts)
         facts = json.loads((self.path / after.version / EXPORT).read_text())
-        return Placed(str(self.path), changed=before != after, facts=facts)
+        checks = tuple(Check(**each) for each in facts.pop(CHECKS, ()))
+        return Placed(str(self.path), before != after, checks, facts)
 
     def current(self) -> Deployment | None:
         """Return the version of the highest number, if there is one."""
@@ -75,8 +94,11 @@ class VersionFolder(ServingFolder):
             export = partial / "export"
             export.mkdir()
             made = self.build(model.path, export)
+            if any(check.result == "fail" for check in made.checks):
+                raise Refused(made)
             (export / README).write_text(made.readme)
-            (export / EXPORT).write_text(json.dumps(dict(made.facts), indent=1))
+            judged = {CHECKS: [asdict(check) for check in made.checks]} if made.checks else {}
+            (export / EXPORT).write_text(json.dumps({**made.facts, **judged}, indent=1))
             (export / DEPLOYMENT).write_text(json.dumps(asdict(wanted), indent=1))
             export.rename(built)
         finally:

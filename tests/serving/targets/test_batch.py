@@ -12,7 +12,7 @@ import pytest
 
 from flywheel.config import Batch
 from flywheel.errors import ArtifactError, ConfigError, DataError, ServingError
-from flywheel.serving import inference, pyfunc, scoring
+from flywheel.serving import inference, pyfunc, rows, scoring
 from flywheel.serving.targets import open_target
 from flywheel.spans import Span
 from flywheel.training.sklearn import matrix
@@ -255,8 +255,8 @@ def counted(folder):
 def test_models_are_loaded_once_for_all_batches_which_arrive_in_order(settings, forest, tmp_path, monkeypatch):
     LOADS.clear()
     monkeypatch.setattr(pyfunc, "load", counted)
-    monkeypatch.setattr(scoring, "PART", 100)
-    monkeypatch.setattr(scoring, "batch_rows", lambda schema: 40)
+    monkeypatch.setattr(rows, "PART", 100)
+    monkeypatch.setattr(rows, "batch_rows", lambda schema: 40)
     visits(tmp_path / "visits.parquet", 1000, days=(1,))
     asked = settings(warehouse=f"parquet:///{tmp_path}/visits.parquet")
     (tmp_path / "work").mkdir()
@@ -300,7 +300,7 @@ def test_a_warehouse_that_is_scored_may_be_written_to(target, forest, registry, 
             DataError,
             "`prediction AS prediction_`",
         ),
-        ({"query": QUERY.replace("@start", "'2014-01-01'")}, scoring.NotArrived, "no rows to score in span 2013-06-01"),
+        ({"query": QUERY.replace("@start", "'2014-01-01'")}, rows.NotArrived, "no rows in span 2013-06-01"),
         ({"into": "duckdb:////dev/null/x.duckdb"}, ConfigError, "cannot be written to"),
     ],
 )

@@ -9,7 +9,7 @@ from flywheel.serving.targets import Order
 from flywheel.serving.targets.inference_service import InferenceService, readable
 from flywheel.serving.targets.kserve import Target
 from flywheel.serving.targets.prometheus import Prometheus
-from tests.stand_ins.kserve import Cluster, PrometheusStandIn
+from tests.stand_ins.kubernetes import PrometheusStandIn, StandIn
 
 BUCKET = "gs://models/flights"
 
@@ -37,8 +37,9 @@ class Killed(BaseException):
 class World:
     """A cluster with KServe, a Prometheus, and a registry that says who is champion."""
 
-    def __init__(self, cluster, prometheus):
-        self.cluster, self.prometheus, self.time = cluster, prometheus, Time()
+    def __init__(self, kubernetes, prometheus):
+        self.kubernetes, self.cluster = kubernetes, kubernetes.kserve
+        self.prometheus, self.time = prometheus, Time()
         self.champion = None
         self.served = {}  # version: (requests in a minute at 100%, share of errors, milliseconds)
         prometheus.served = self._served
@@ -55,7 +56,7 @@ class World:
 
     def target(self, settings=None):
         settings = settings or self.settings()
-        service = InferenceService(settings, "flights", self.cluster.api(), self.time.sleep)
+        service = InferenceService(settings, "flights", self.kubernetes.api(), self.time.sleep)
         metrics = Prometheus(self.prometheus.url, self.time.sleep)
         return Target(settings, "flights", service, metrics, self.time, self.time.sleep)
 
@@ -98,8 +99,8 @@ class World:
 
 @pytest.fixture
 def world():
-    with Cluster() as cluster, PrometheusStandIn() as prometheus:
-        yield World(cluster, prometheus)
+    with StandIn() as kubernetes, PrometheusStandIn() as prometheus:
+        yield World(kubernetes, prometheus)
 
 
 def test_the_first_version_gets_all_traffic_once_it_is_ready(world):
@@ -356,7 +357,7 @@ def test_of_two_first_deployments_at_once_the_champion_stays(world):
     """There is no resource version to be fenced by: the one that came late overwrites, and is overwritten."""
     late = world.promote(1).deployment
     world.cluster.controller.delay = 6
-    service = InferenceService(world.settings(), "flights", world.cluster.api())
+    service = InferenceService(world.settings(), "flights", world.kubernetes.api())
     world.time.alarms.append((8, lambda: service.apply(late, f"{BUCKET}/1", None, None, "", None)))
 
     assert world.deploy(2).verdict.ok
@@ -465,7 +466,7 @@ def test_a_prometheus_that_dies_meanwhile_holds_the_step_until_patience_ends(wor
 
 
 def test_an_api_server_that_stumbles_is_asked_again(world):
-    world.cluster.fail(503, times=2)
+    world.kubernetes.refuse(503, times=2)
 
     assert world.deploy(1).verdict.ok
 
@@ -479,7 +480,7 @@ def test_an_api_server_that_stumbles_is_asked_again(world):
     ],
 )
 def test_an_api_server_that_refuses_is_a_clear_error(world, code, times, message, remedy):
-    world.cluster.fail(code, times, message)
+    world.kubernetes.refuse(code, times, message)
 
     with pytest.raises(ServingError, match=rf"{message}[\s\S]*{remedy}"):
         world.deploy(1)
@@ -493,7 +494,7 @@ def test_a_cluster_without_kserve_says_so(world, monkeypatch):
 
 
 def test_a_cluster_that_is_not_there_says_so(world):
-    world.cluster.__exit__()
+    world.kubernetes.__exit__()
 
     with pytest.raises(ServingError, match="does not answer"):
         world.deploy(1)
@@ -501,7 +502,8 @@ def test_a_cluster_that_is_not_there_says_so(world):
 
 def test_the_cluster_is_found_by_the_kubeconfig(world, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(world.cluster.kubeconfig(tmp_path / "config"))
+        "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION",
+        str(world.kubernetes.kubeconfig(tmp_path / "config")),
     )
     world.deploy(1)
 
@@ -519,7 +521,7 @@ def test_a_model_that_a_cluster_cannot_read_is_a_clear_error(world, uri):
 def test_what_is_applied_is_of_kserves_schema(world):
     """The stand-in refuses what is not: here is what it says."""
     settings = world.settings(limits={"memory": "1Gi"})
-    service = InferenceService(settings, "flights", world.cluster.api())
+    service = InferenceService(settings, "flights", world.kubernetes.api())
     service._spec = lambda uri, percent: {"predictor": {"model": {"storageURI": uri}}}
 
     with pytest.raises(ServingError, match="storageURI"):

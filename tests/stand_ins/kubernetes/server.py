@@ -11,6 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.stand_ins.kubernetes.kserve import PATH as INFERENCE_SERVICE
+from tests.stand_ins.kubernetes.kserve import KServe
+from tests.stand_ins.kubernetes.refused import Refused
 from tests.stand_ins.kubernetes.trainer import Trainer
 
 SCHEMA = json.loads((Path(__file__).parent / "trainjob.schema.json").read_text())
@@ -20,19 +23,14 @@ KNOWN = {JOBS, PODS, "/apis/kueue.x-k8s.io/v1beta1/namespaces/team/workloads",
          "/apis/argoproj.io/v1alpha1/namespaces/team/workflows"}  # fmt: skip
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_REASONS = {400: "BadRequest", 403: "Forbidden", 404: "NotFound", 409: "AlreadyExists", 503: "ServiceUnavailable"}
-
-
-class Refused(Exception):
-    def __init__(self, status, message):
-        self.status, self.message = status, message
 
 
 class StandIn:
     """An API server on this machine, with the namespace `team`; `with StandIn() as kubernetes:`.
 
     Attributes:
-        trainer: Plays the controllers.
+        trainer: Plays the controllers of TrainJobs.
+        kserve: InferenceServices, and their controller.
         story: What happens next: one function is called each time that somebody begins to watch.
         asked: Every call, as (verb, path).
         runtimes: ClusterTrainingRuntimes that there are.
@@ -44,9 +42,9 @@ class StandIn:
         self.objects = {path: {} for path in KNOWN}
         self.logs, self.story, self.asked, self.runtimes = {}, [], [], {"torch-distributed"}
         self.namespaces, self.forbidden = {"team", "default"}, set()
-        self._version, self._events, self._faults = 100, [], Counter()
+        self._version, self._events, self._faults, self._refusals = 100, [], Counter(), []
         self.changed = threading.Condition(threading.RLock())
-        self.trainer = Trainer(self)
+        self.trainer, self.kserve = Trainer(self), KServe(self)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.stand_in, self._server.daemon_threads = self, True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -62,6 +60,14 @@ class StandIn:
     @property
     def url(self):
         return f"http://127.0.0.1:{self._server.server_port}"
+
+    def api(self):
+        """Return a client of the real library, that asks once."""
+        from kubernetes import client
+
+        settings = client.Configuration(host=self.url)
+        settings.retries = False
+        return client.ApiClient(settings)
 
     def kubeconfig(self, path):
         """Write a file that leads kubectl and the client libraries here."""
@@ -79,6 +85,15 @@ class StandIn:
         """
         self._faults[fault] += times
 
+    def refuse(self, status, times=1, message="no"):
+        """Answer the next `times` calls with this status."""
+        self._refusals += [(status, message)] * times
+
+    def refused(self):
+        """Raise what the next call is refused with, if anything."""
+        if self._refusals:
+            raise Refused(*self._refusals.pop(0))
+
     def happens(self, fault):
         if self._faults[fault] > 0:
             self._faults[fault] -= 1
@@ -89,11 +104,16 @@ class StandIn:
         """Return the TrainJobs, by name."""
         return self.objects[JOBS]
 
+    def next_version(self):
+        """Return the resource version of a write."""
+        with self.changed:
+            self._version += 1
+            return str(self._version)
+
     def put(self, path, item, kind="MODIFIED"):
         """Write an object, as a controller does."""
         with self.changed:
-            self._version += 1
-            item["metadata"]["resourceVersion"] = str(self._version)
+            item["metadata"]["resourceVersion"] = self.next_version()
             self.objects[path][item["metadata"]["name"]] = item
             self._note(kind, path, item)
         return item
@@ -115,7 +135,8 @@ class StandIn:
             self._check(item, strict)
         with self.changed:
             if name in self.objects[path]:
-                raise Refused(409, f'trainjobs.trainer.kubeflow.org "{name}" already exists')
+                message = f'trainjobs.trainer.kubeflow.org "{name}" already exists'
+                raise Refused(409, message, reason="AlreadyExists")
             now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             item["metadata"] |= {"uid": f"uid-{name}-{self._version}", "creationTimestamp": now, "namespace": "team"}
             return self.put(path, item, "ADDED")
@@ -174,6 +195,7 @@ class StandIn:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet: two would wait for one another for 40 ms
 
     def log_message(self, *_):
         pass
@@ -208,9 +230,8 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._answer(verb, parts.path, query, body)
         except Refused as refused:
-            reason = _REASONS.get(refused.status, "Invalid")
-            told = {"kind": "Status", "status": "Failure", "message": refused.message, "reason": reason}
-            self._send(refused.status, told | {"code": refused.status})
+            told = {"kind": "Status", "status": "Failure", "message": refused.message, "reason": refused.reason}
+            self._send(refused.status, told | {"code": refused.status, "details": {"causes": refused.causes}})
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         except Exception:
@@ -218,6 +239,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, verb, path, query, body):
         stand_in = self.server.stand_in
+        stand_in.refused()
+        if found := INFERENCE_SERVICE.fullmatch(path):
+            kind = self.headers.get("Content-Type")
+            self._send(200, stand_in.kserve.handle(verb, found.groups(), query, body, kind))
+            return
         if path in ("/version", "/version/"):
             told = {"major": "1", "minor": "31", "gitVersion": "v1.31.2", "gitCommit": "c", "gitTreeState": "clean"}
             self._send(200, told | {"buildDate": "d", "goVersion": "go", "compiler": "gc", "platform": "linux/amd64"})
