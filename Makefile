@@ -26,7 +26,7 @@ demo: setup  ## run the flights flywheel for three weeks and serve its champion
 	$(FLYWHEEL) serve demo --background
 
 test: torch  ## run the tests; those marked long in CI alone, or with CI=true
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(CI),,-m "not long") tests
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(if $(CI),,-m "not long") tests
 
 test-compat:  ## run the tests on the newer dependency family, in a Debian 13 root under .compat (as root)
 	sh scripts/compat.sh

@@ -13,6 +13,18 @@ from hypothesis import settings  # noqa: E402
 settings.register_profile("flywheel", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("flywheel")
 
+
+def pytest_collection_modifyitems(config, items):
+    """Put the files that take longest first: xdist hands files out in order, and all wait for the last one."""
+    weight = {}
+    for item in items:
+        timeout = item.get_closest_marker("timeout")
+        most = float(timeout.args[0] if timeout else config.getini("timeout"))
+        is_slow = item.get_closest_marker("slow") is not None
+        weight[item.path] = max(weight.get(item.path, (0.0, False)), (most, is_slow))
+    items.sort(key=lambda item: weight[item.path], reverse=True)
+
+
 _status = 0
 
 

@@ -1,13 +1,12 @@
 """What `flywheel run` does about its data: waits for what has not arrived, and takes again what it extracted before."""
 
 import json
-import os
-import subprocess
-import sys
 
 import duckdb
 import pytest
 import yaml
+
+from tests.command import flywheel
 
 TRAINER = """
 def train(context):
@@ -46,8 +45,7 @@ def change(project, statement):
 
 
 def run(project, *arguments):
-    command = [sys.executable, "-m", "flywheel", "run", str(project), "--json", *arguments]
-    return subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False, timeout=280)
+    return flywheel("run", project, "--json", *arguments)
 
 
 def events(done, kind):

@@ -8,18 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import flywheel
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def run(folder, *arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "flywheel", arguments[0], str(folder), *arguments[1:]],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    done = flywheel(arguments[0], folder, *arguments[1:])
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -1,14 +1,15 @@
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.command import flywheel
 
 FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
 PROBED = ["--set", "source.window=7", "--set", "source.judge=7", "--set", "train.parameters={epochs: 4, batch: 128}"]
@@ -17,32 +18,21 @@ SMALL = [*PROBED, "--set", "gates.serving=null"]
 
 @dataclass
 class Flywheel:
-    """The command, in a folder of its own."""
+    """The command, in a folder of its own: called in this process, or started as one of its own."""
 
     folder: Path
-    environment: dict[str, str] = field(default_factory=dict)
 
-    def __call__(self, command, *arguments, timeout=280):
-        return subprocess.run(self._command(command, *arguments), **self._options(), check=False, timeout=timeout)
+    def __call__(self, command, *arguments):
+        return flywheel(command, self.folder, *arguments)
 
     def start(self, command, *arguments):
-        return subprocess.Popen(self._command(command, *arguments), **self._options())
+        called = [sys.executable, "-m", "flywheel", command, str(self.folder), *map(str, arguments)]
+        return subprocess.Popen(called, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def rows(self):
         done = self("status", "--json")
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
-
-    def _command(self, command, *arguments):
-        return [sys.executable, "-m", "flywheel", command, str(self.folder), *map(str, arguments)]
-
-    def _options(self):
-        return {
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.PIPE,
-            "text": True,
-            "env": os.environ | self.environment,
-        }
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,10 @@
 
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 
+from tests.command import flywheel
 from tests.flights.conftest import FLIGHTS
 
 
@@ -20,16 +19,6 @@ def project(tmp_path, warehouse):
         text.replace("duckdb:///.flywheel/warehouse.duckdb", f"duckdb:///{warehouse}")
     )
     return folder
-
-
-def flywheel(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "flywheel", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 def edit(file, old, new):
