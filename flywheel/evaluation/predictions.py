@@ -194,7 +194,7 @@ def write(
         own: Metrics of the user's own; what each model's answer is worth by them is written beside it.
         search: Columns in which slices are searched for; those of no plain type are left out.
         evidence: What counts as one piece of evidence.
-        watch: Is shown each batch: the span of each row, raw rows, labels as written, answers by model, and the classes.
+        watch: Is shown each batch: the span of each row, raw rows, labels as written, answers by model, the classes.
 
     Raises:
         ConfigError: The label, a slice column, the cluster or the naive forecast is not in the examples, or has a name
