@@ -48,6 +48,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         judged |= {"naive": project.naive}
     if project.metrics:
         judged |= {"metrics": {name: each.model_dump(mode="json") for name, each in project.metrics.items()}}
+    if project.ranking:
+        judged |= {"ranking": project.ranking.model_dump(mode="json")}
     if project.gates.cluster or project.gates.test != "auto":
         judged |= {"evidence": {"cluster": project.gates.cluster or "", "test": project.gates.test}}
     if worst := project.gates.worst_slices:

@@ -188,3 +188,14 @@ def test_the_baseline_is_trees_unless_it_is_said(project, baseline, trainer):
 
 def test_the_column_of_weights_is_asked_of_the_query(project):
     assert "w" in config.load(project(train={"weight": "w"})).columns
+
+
+def test_a_metric_of_a_ranking_needs_a_ranking_and_a_score(project):
+    gates = {"model": [{"metric": "ndcg_5", "at_least": 0.5}]}
+    ranking = {"group": "search"}
+
+    assert "search" in config.load(project(ranking=ranking, gates=gates)).columns
+    with pytest.raises(ConfigError, match="metric is none of the task 'binary'"):
+        config.load(project(gates=gates))
+    with pytest.raises(ConfigError, match="ranking needs one score a row"):
+        config.load(project(ranking=ranking, task="multiclass"))

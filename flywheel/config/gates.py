@@ -102,7 +102,7 @@ class ModelGate(Strict):
         "false_positive_rate, selection_rate. "
         "Multiclass: accuracy, macro_f1, weighted_f1, auc, log_loss, top_2, top_3, top_5, precision_<class>, "
         "recall_<class>. Regression: mae, rmse, mse, mape, smape, r2, pinball, mase, bias, calibration. "
-        "Any: one of `metrics`."
+        "Any: one of `metrics`; with `ranking` ndcg_<k>, map_<k>."
     )
     at_least: float | None = Field(None, description="Absolute bar, higher is better.")
     at_most: float | None = Field(None, description="Absolute bar, lower is better.")

@@ -25,6 +25,9 @@ BETTER: Mapping[str, Mapping[str, int]] = {
 OF_A_CLASS = ("precision_", "recall_")
 """What metrics of one class begin with; its value follows, as in `recall_spam`."""
 
+OF_A_RANKING = ("ndcg_", "map_")
+"""What metrics of a ranking begin with; the number of places that count follows, as in `ndcg_10`."""
+
 HEADLINE: Mapping[str, str] = {"binary": "auc", "multiclass": "accuracy", "regression": "mae"}
 """The figure that says most about a model, by task."""
 
@@ -35,6 +38,8 @@ NO_BAR = ("label_rate", "label_mean", "example_count")
 def better(metric: str, task: str) -> int:
     """Return 1 when more of `metric` is better, -1 when less is, 0 when neither."""
     if task == "multiclass" and metric.startswith(OF_A_CLASS):
+        return 1
+    if metric.startswith(OF_A_RANKING):
         return 1
     return BETTER[task][metric]
 

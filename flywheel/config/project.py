@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from flywheel.config.deploy import Deploy, Local
 from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Analyze, Gates, OwnMetric, Statistics
-from flywheel.config.metrics import BETTER, OF_A_CLASS, check
+from flywheel.config.metrics import BETTER, OF_A_CLASS, OF_A_RANKING, check
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Notify
 from flywheel.config.resources import Pod, Resources
@@ -80,6 +80,18 @@ class Train(Strict):
         return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False)
 
 
+class Ranking(Strict):
+    """How rows are ranked among each other: `ndcg_<k>` and `map_<k>` are metrics then."""
+
+    group: str = Field(description="Column whose value rows share that are ranked among each other: query, session.")
+    at: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10), min_length=1, description="Places that count.")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of its metrics."""
+        return tuple(f"{prefix}{k}" for prefix in OF_A_RANKING for k in self.at)
+
+
 class Ledger(Strict):
     """Where MLflow keeps runs, models and decisions."""
 
@@ -112,6 +124,7 @@ class Project(Strict):
     metrics: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], OwnMetric] = Field(
         {}, description="Metrics of one's own, by name: cost of errors, revenue."
     )
+    ranking: Ranking | None = Field(None, description="Metrics of a ranking, by a score or a chance.")
     statistics: Statistics = Field(Statistics(), description="How the data is counted.")
     features: tuple[Feature, ...] = Field(min_length=1, description="What the model sees of a row.")
     transform: Transform = Field(Transform(), description="How the training window is transformed.")
@@ -166,7 +179,15 @@ class Project(Strict):
         asked += self.searched
         asked += [column for metric in self.metrics.values() for column in metric.columns]
         cluster = self.gates.cluster if self.gates.cluster != "rows" else None
-        given = (gate.fresh and gate.fresh.column, cluster, self.statistics.weight, self.train.weight, self.naive)
+        listed = self.ranking.group if self.ranking else None
+        given = (
+            listed,
+            gate.fresh and gate.fresh.column,
+            cluster,
+            self.statistics.weight,
+            self.train.weight,
+            self.naive,
+        )
         asked += [column for column in given if column]
         sources = [column for feature in self.features for column in feature.sources]
         return tuple(dict.fromkeys([self.label, *sources, *self.slices, *asked]))
@@ -195,6 +216,8 @@ class Project(Strict):
     def _metrics_fit_the_task(self) -> Project:
         if self.naive and self.task != "regression":
             raise ValueError(f"naive is a forecast of a number, and task is {self.task!r}")
+        if self.ranking and self.task == "multiclass":
+            raise ValueError("ranking needs one score a row: task binary (a chance) or regression (a gain)")
         if self.train.tune and self.train.tune.metric:
             try:
                 check(self.train.tune.metric, self.task)
@@ -205,7 +228,7 @@ class Project(Strict):
                 raise ValueError(f"metrics.{name}: the task {self.task!r} has a metric of that name")
         for number, gate in enumerate(self.gates.model):
             try:
-                gate.fit(self.task, self.metrics)
+                gate.fit(self.task, (*self.metrics, *(self.ranking.metrics if self.ranking else ())))
             except ValueError as error:
                 raise ValueError(f"gates.model.{number}: {error}") from None
             if gate.no_worse_than == "baseline" and self.train.baseline is False:

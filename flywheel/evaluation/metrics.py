@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.config.metrics import HEADLINE
 from flywheel.config.metrics import better as better_of
-from flywheel.evaluation import binary, multiclass, regression
+from flywheel.evaluation import binary, multiclass, queries, regression
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.metric import Metric
 from flywheel.evaluation.own import metric
@@ -21,7 +21,9 @@ __all__ = ["HEADLINE", "better", "by_group", "finite", "of", "overall", "table"]
 
 def of(found: Predictions) -> Mapping[str, Metric]:
     """Return the metrics that these predictions have, by name."""
-    own = {name: metric(name) for name in found.own}
+    own: dict[str, Metric] = {name: metric(name) for name in found.own}
+    if found.ranked is not None:
+        own |= queries.metrics(found.tops)
     if found.task == "multiclass":
         return {**multiclass.metrics(found.classes), **own}
     if found.task == "binary":

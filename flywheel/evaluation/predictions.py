@@ -29,7 +29,7 @@ __all__ = ["BASELINE", "CANDIDATE", "CHAMPION", "FILE", "NAIVE", "PredictionErro
 FILE = "predictions.parquet"
 CANDIDATE, CHAMPION, BASELINE = "candidate", "champion", "baseline"
 MODELS = (CANDIDATE, CHAMPION, BASELINE)
-SEARCHED, CLUSTER = "search ", "cluster "
+SEARCHED, CLUSTER, LISTED = "search ", "cluster ", "list "
 ROWS = "rows"
 _RESERVED = ("span", "label", *MODELS, NAIVE)
 _ROWS = 64 * 1024
@@ -72,6 +72,8 @@ class Predictions:
         searched: The rows of each value, by column in which slices are searched for.
         evidence: What counts as one piece of evidence, and how a difference is tested on it.
         clusters: The rows of each such piece; None when it is the span.
+        ranked: The rows of each list that is ranked by itself, as of a query; None where nothing is ranked.
+        tops: The places at which a ranking is measured.
     """
 
     labels: NDArray[Any]
@@ -85,6 +87,8 @@ class Predictions:
     searched: dict[str, Groups] = field(default_factory=dict)
     evidence: Evidence = Evidence()
     clusters: Groups | None = None
+    ranked: Groups | None = None
+    tops: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -115,7 +119,8 @@ class Predictions:
         about = json.loads((table.schema.metadata or {}).get(_ABOUT, _BINARY))
         labels = table["label"].to_numpy()
         scores = [name for name in (*MODELS, NAIVE) if name in table.column_names]
-        own, ours = about.get("own", {}), (PREFIX, SEARCHED, CLUSTER)
+        own, ours = about.get("own", {}), (PREFIX, SEARCHED, CLUSTER, LISTED)
+        ranking = about.get("ranking")
         evidence = Evidence(**about.get("evidence", {}))
         slices = [name for name in table.column_names if name not in _RESERVED and not name.startswith(ours)]
         return cls(
@@ -134,6 +139,8 @@ class Predictions:
             },
             evidence=evidence,
             clusters=_clusters(table, evidence.cluster) if evidence.cluster else None,
+            ranked=_groups(table[f"{LISTED}{ranking['group']}"]) if ranking else None,
+            tops=tuple(ranking["at"]) if ranking else (),
         )
 
     @classmethod
@@ -147,7 +154,27 @@ class Predictions:
         scores = {name: np.empty(0) for name in (*MODELS, NAIVE) if name in schema.names}
         own = about.get("own", {})
         worth = {metric: dict.fromkeys(scores, np.empty(0)) for metric in own}
-        return cls(np.empty(0), scores, Groups.whole(0), {}, about["task"], tuple(about["classes"]), worth, own)
+        ranked, classes = about.get("ranking"), tuple(about["classes"])
+        return cls(
+            np.empty(0),
+            scores,
+            Groups.whole(0),
+            {},
+            about["task"],
+            classes,
+            worth,
+            own,
+            ranked=Groups.whole(0) if ranked else None,
+            tops=tuple(ranked["at"]) if ranked else (),
+        )
+
+    @classmethod
+    def listed(cls, file: Path) -> str:
+        """Return the column of `file` that says which list a row is ranked in; empty for none."""
+        import pyarrow.parquet as pq
+
+        names = [name for name in pq.read_schema(file).names if name.startswith(LISTED)]
+        return names[0] if names else ""
 
     def select(self, rows: Any) -> Predictions:
         """Return the rows that a boolean mask or an index array chooses; slices and searched columns are left out."""
@@ -157,6 +184,8 @@ class Predictions:
         spans = Groups(self.spans.keys, self.spans.codes[rows])
         own = {metric: {name: each[rows] for name, each in worth.items()} for metric, worth in self.own.items()}
         chosen = replace(self, labels=self.labels[rows], scores=scores, spans=spans, slices={}, own=own, searched={})
+        if self.ranked is not None:
+            chosen = replace(chosen, ranked=Groups(self.ranked.keys, self.ranked.codes[rows]))
         if self.clusters is None:
             return chosen
         used, codes = np.unique(self.clusters.codes[rows], return_inverse=True)
@@ -175,6 +204,7 @@ def write(
     own: Own | None = None,
     search: Sequence[str] = (),
     evidence: Evidence | None = None,
+    ranking: Mapping[str, Any] | None = None,
     watch: Callable[[pa.Array, pa.RecordBatch, pa.Array, Mapping[str, pa.Array], Sequence[str]], None] | None = None,
 ) -> int:
     """Write label, slice columns and every model's prediction of each row of `spans` to `file`; return the rows.
@@ -194,6 +224,7 @@ def write(
         own: Metrics of the user's own; what each model's answer is worth by them is written beside it.
         search: Columns in which slices are searched for; those of no plain type are left out.
         evidence: What counts as one piece of evidence.
+        ranking: `group`, the column whose value rows share that are ranked among each other, and `at`, some places.
         watch: Is shown each batch: the span of each row, raw rows, labels as written, answers by model, the classes.
 
     Raises:
@@ -209,18 +240,19 @@ def write(
     schema = examples.schema
     evidence = evidence or Evidence()
     cluster = evidence.cluster if evidence.cluster != ROWS else ""
-    _check_columns(schema.names, label, slices, naive, cluster)
+    listed = ranking["group"] if ranking else ""
+    _check_columns(schema.names, label, slices, naive, cluster, listed)
     inputs = {name: asked_columns(name, model, schema.names, label) for name, model in models.items()}
     own = own or Own()
     _check_own(schema.names, own)
     search = [name for name in search if name in schema.names and _searchable(schema.field(name).type)]
-    asked = {label, naive, cluster, *slices, *own.columns, *search}.union(*inputs.values())
+    asked = {label, naive, cluster, listed, *slices, *own.columns, *search}.union(*inputs.values())
     wanted = [column for column in schema.names if column in asked]
     classes: tuple[str, ...] = ()
     if task == "multiclass":
         told = [value for name, model in models.items() for value in classes_of(name, model)]
         classes = sorted_classes({*told, *classes_in(examples, spans, label)})
-    target = _schema(schema, slices, models, task, classes, naive, own, search, evidence)
+    target = _schema(schema, slices, models, task, classes, naive, own, search, evidence, ranking)
     rows, seen = 0, set[Any]()
     with pq.ParquetWriter(file, target, compression="zstd") as writer:
         for parts in _together(examples.batches(spans, wanted), min(_ROWS, batch_rows(schema))):
@@ -242,6 +274,8 @@ def write(
             columns += [batch.column(wanted.index(name)) for name in search]
             if cluster:
                 columns.append(batch.column(wanted.index(cluster)))
+            if listed:
+                columns.append(batch.column(wanted.index(listed)))
             columns = [each.cast(field.type) for each, field in zip(columns, target, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=target))
             rows += batch.num_rows
@@ -278,6 +312,7 @@ def _schema(
     own: Own,
     search: Sequence[str],
     evidence: Evidence,
+    ranking: Mapping[str, Any] | None,
 ) -> pa.Schema:
     import pyarrow as pa
 
@@ -290,8 +325,11 @@ def _schema(
     fields += [(f"{SEARCHED}{name}", _searchable(given.field(name).type)) for name in search]
     if evidence.cluster not in ("", ROWS):
         fields += [(f"{CLUSTER}{evidence.cluster}", _sliceable(given.field(evidence.cluster).type))]
-    about = {"task": task, "classes": list(classes)} | ({"own": own.better} if own.asked else {})
+    if ranking:
+        fields += [(f"{LISTED}{ranking['group']}", _sliceable(given.field(ranking["group"]).type))]
+    about: dict[str, Any] = {"task": task, "classes": list(classes)} | ({"own": own.better} if own.asked else {})
     about |= {"evidence": asdict(evidence)} if evidence != Evidence() else {}
+    about |= {"ranking": {"group": ranking["group"], "at": list(ranking["at"])}} if ranking else {}
     return pa.schema(fields, {_ABOUT: json.dumps(about).encode()})
 
 
@@ -304,9 +342,11 @@ def _check_own(names: Sequence[str], own: Own) -> None:
             )
 
 
-def _check_columns(names: Sequence[str], label: str, slices: Sequence[str], naive: str, cluster: str) -> None:
+def _check_columns(
+    names: Sequence[str], label: str, slices: Sequence[str], naive: str, cluster: str, listed: str
+) -> None:
     asked = [(label, "label"), *((column, "slice column") for column in slices), (naive, "naive forecast")]
-    for column, what in [*asked, (cluster, "column of `gates.cluster`")]:
+    for column, what in [*asked, (cluster, "column of `gates.cluster`"), (listed, "column of `ranking.group`")]:
         if column and column not in names:
             raise ConfigError(
                 f"the {what} {column!r} is not in the examples, only {', '.join(names)}",

@@ -29,10 +29,11 @@ Result = dict[str, dict[SliceKey, dict[str, float]]]
 """Model, slice, metric: the figure."""
 
 
-def eval_config(found: Predictions, slices: Sequence[str]) -> config_pb2.EvalConfig:
+def eval_config(found: Predictions, slices: Sequence[str], listed: str = "") -> config_pb2.EvalConfig:
     """Return what is measured, in TFMA's words: our metrics by our names, the champion as baseline.
 
-    Metrics that TFMA lacks are left out; they stand in the files of the engine in this process all the same.
+    Metrics that TFMA lacks are left out; they stand in the files of the engine in this process all the same. `listed`
+    is the column that says which list a row is ranked in.
     """
     names = _names(found.models)
     config = config_pb2.EvalConfig()
@@ -43,14 +44,17 @@ def eval_config(found: Predictions, slices: Sequence[str]) -> config_pb2.EvalCon
     by_class = config_pb2.MetricsSpec(model_names=list(names.values()))
     by_class.binarize.class_ids.values.extend(range(len(found.classes)))
     by_class.aggregate.macro_average = True
+    by_list = config_pb2.MetricsSpec(model_names=list(names.values()), query_key=listed)
     for index in range(len(found.classes)):
         by_class.aggregate.class_weights[index] = 1.0
     for name, metric in metrics.of(found).items():
         if metric.tfma:
-            spec = by_class if metric.tfma.by_class else whole
+            spec = by_class if metric.tfma.by_class else by_list if metric.tfma.name == "NDCG" else whole
             spec.metrics.add(class_name=metric.tfma.name, config=json.dumps({"name": name, **metric.tfma.config}))
     if by_class.metrics:
         config.metrics_specs.append(by_class)
+    if by_list.metrics:
+        config.metrics_specs.append(by_list)
     config.slicing_specs.add()
     for column in slices:
         config.slicing_specs.add(feature_keys=[column])
@@ -68,7 +72,9 @@ def measure(found: Predictions) -> Result:
     return result
 
 
-def write(found: Predictions, result: Result, slices: Sequence[str], folder: Path, source: str) -> None:
+def write(
+    found: Predictions, result: Result, slices: Sequence[str], folder: Path, source: str, listed: str = ""
+) -> None:
     """Write what `measure` found as TFMA would.
 
     Args:
@@ -77,6 +83,7 @@ def write(found: Predictions, result: Result, slices: Sequence[str], folder: Pat
         slices: Columns that were sliced by.
         folder: Where to.
         source: Name of the predictions, for TFMA's readers to show.
+        listed: Column of the predictions that says which list a row is ranked in; empty for none.
     """
     models = list(result)
     names, known = _names(models), metrics.of(found)
@@ -89,7 +96,7 @@ def write(found: Predictions, result: Result, slices: Sequence[str], folder: Pat
                     values[_key(name, known[name], other, is_diff=True)] = value
             writer.write(tfma_writer.convert_slice_metrics_to_proto((key, values), None).SerializeToString())
     run = config_pb2.EvalRun(
-        eval_config=eval_config(found, slices),
+        eval_config=eval_config(found, slices, listed),
         version=version.VERSION,
         data_location=source,
         file_format="parquet",
@@ -102,6 +109,7 @@ def _key(name: str, metric: Metric, model: str, is_diff: bool = False) -> Metric
     """Return TFMA's key of a metric: of one class it has a sub-key, over classes it is an average."""
     told = metric.tfma.config if metric.tfma else {}
     sub_key = SubKey(class_id=told["class_id"], top_k=told["top_k"]) if "class_id" in told else None
+    sub_key = SubKey(top_k=told["top_k_list"][0]) if "top_k_list" in told else sub_key
     average = AggregationType(macro_average=True) if metric.tfma and metric.tfma.by_class else None
     return MetricKey(name, model, sub_key=sub_key, aggregation_type=average, is_diff=is_diff)
 
@@ -129,7 +137,7 @@ def measure_on_beam(predictions: Path, slices: Sequence[str], folder: Path, opti
                 pipeline | "Read" >> beam.io.ReadFromParquetBatched(source) | "Canonicalize" >> beam.FlatMap(_canonical)
             )
             _ = batches | "Evaluate" >> model_eval_lib.ExtractEvaluateAndWriteResults(
-                eval_config=eval_config(found, slices),
+                eval_config=eval_config(found, slices, Predictions.listed(predictions)),
                 output_path=target,
                 display_only_data_location=predictions.name,
                 display_only_file_format="parquet",

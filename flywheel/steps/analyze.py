@@ -65,7 +65,7 @@ def analyze(
         model: The candidate, an MLflow folder.
         champion: MLflow URI of the model in service; empty when there is none.
         judge: Spans to judge on, oldest first, none of which either model was trained on.
-        settings: `label`, the columns to slice by, `slices`, and `task`, `naive` and `metrics` as in flywheel.yaml;
+        settings: `label`, the columns to slice by, `slices`; `task`, `naive`, `metrics`, `ranking` of flywheel.yaml;
             `search` as `gates.worst_slices` there, with all its columns; and `leak` as `gates.leak`: with it, it is
             looked whether the judge's rows stand among the others; and `evidence`, `cluster` and `test` of `gates`.
             `analyze` as in flywheel.yaml goes before `engine`.
@@ -112,6 +112,7 @@ def analyze(
                 own,
                 search.get("columns", ()),
                 evidence,
+                settings.get("ranking"),
                 mistakes.look,
             )
             mistakes.write(draft.path)
@@ -161,7 +162,7 @@ def _measure(
     else:
         found = Predictions.read(folder / FILE)
         result = tfma_files.measure(found)
-        tfma_files.write(found, result, slices, folder, FILE)
+        tfma_files.write(found, result, slices, folder, FILE, Predictions.listed(folder / FILE))
     return {name: finite(found[()]) for name, found in result.items()}
 
 

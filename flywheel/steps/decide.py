@@ -88,7 +88,7 @@ def _parse(gates: Sequence[dict[str, Any]], found: Predictions) -> list[ModelGat
     from pydantic import ValidationError
 
     from flywheel.config import ModelGate
-    from flywheel.evaluation import metrics
+    from flywheel.evaluation import metrics, queries
 
     try:
         bars = [ModelGate.model_validate(gate) for gate in gates]
@@ -100,7 +100,7 @@ def _parse(gates: Sequence[dict[str, Any]], found: Predictions) -> list[ModelGat
         ) from None
     for bar in bars:
         try:
-            bar.fit(found.task, found.own)
+            bar.fit(found.task, (*found.own, *queries.names(found.tops)))
         except ValueError as error:
             raise ConfigError(f"gates.model is wrong: {error}", "name one of those, or mend `task`.") from None
         if bar.metric not in metrics.of(found):

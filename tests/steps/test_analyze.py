@@ -180,3 +180,14 @@ def test_the_unit_of_evidence_is_kept_with_the_predictions(judge, cluster):
 def test_a_cluster_that_is_not_there_is_named(judge):
     with pytest.raises(ConfigError, match=r"the column of `gates\.cluster` 'user' is not in the examples, only"):
         judge(settings={"label": "late", "evidence": {"cluster": "user", "test": "auto"}})
+
+
+def test_lists_are_ranked_when_asked_for(judge):
+    settings = {"label": "late", "ranking": {"group": "hour", "at": [3]}}
+    evaluation = judge("models:/flights/1", settings)
+    found = Predictions.read(evaluation.path / "predictions.parquet")
+
+    assert found.ranked.keys == (5, 6, 7, 8)
+    assert {"ndcg_3", "map_3"} < set(evaluation.manifest.facts["overall"]["candidate"])
+    with pytest.raises(ConfigError, match=r"the column of `ranking\.group` 'query' is not in the examples"):
+        judge(settings={"label": "late", "ranking": {"group": "query", "at": [3]}})
