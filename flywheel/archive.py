@@ -14,6 +14,8 @@ from pathlib import Path
 from flywheel.errors import ConfigError
 
 MAXIMUM_BYTES = 64 * 2**20
+MADE = ".flywheel-made"
+"""File by which a folder says that what is in it was made of the code, and is none of it."""
 _SKIPPED = {"__pycache__", "node_modules", "venv"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -21,7 +23,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def pack(project: Path, into: Path) -> Path:
     """Write the files of `project` to `into/<digest>.zip` and return it; equal files give the same archive.
 
-    Hidden files and folders, caches and virtual environments stay out.
+    Hidden files and folders, caches, virtual environments and folders with a file `.flywheel-made` stay out.
 
     Raises:
         ConfigError: The files are larger than 64 MiB together: data does not belong beside the code.
@@ -64,5 +66,8 @@ def unpacked(archive: Path) -> Iterator[Path]:
 
 def _files(project: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(project):
+        if MADE in names:
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".") and name not in _SKIPPED]
         yield from (Path(folder, name) for name in names if not name.startswith("."))

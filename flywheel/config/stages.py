@@ -57,10 +57,15 @@ class Stages(Strict):
         own = train if stage == "train" else getattr(self, "validate_" if stage == "validate" else stage)
         if stage == "baseline":
             own = laid_over(Pod(**train.model_dump(include={"cpu", "memory"}, exclude_none=True)), own)
+        where = "train.resources" if stage == "train" else f"resources.{stage}"
+        if own.gpu and own.image is None and self.all.image:
+            raise ValueError(
+                f"{where}: gpu is {own.gpu}, and its image would be that of all steps, {self.all.image!r}; name "
+                f"{where}.image, one that has what a GPU needs"
+            )
         try:
             return laid_over(self.all, own)
         except ValidationError as error:
-            where = "train.resources" if stage == "train" else f"resources.{stage}"
             told = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise ValueError(f"{where}, over resources.all: {told}") from None
 

@@ -39,6 +39,8 @@ def servers(workspace: Workspace) -> Iterator[str]:
     """Yield the servers that a run talks to by HTTP."""
     if workspace.ledger.startswith(("http://", "https://")):
         yield workspace.ledger
+    if workspace.project.kubeflow.endpoint:
+        yield workspace.project.kubeflow.endpoint
     if workspace.warehouse.startswith("bigquery:"):
         yield os.environ.get("BIGQUERY_EMULATOR_HOST", "https://bigquery.googleapis.com")
 

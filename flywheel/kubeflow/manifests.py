@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from flywheel.archive import MADE
+from flywheel.config import FILE
 from flywheel.errors import ConfigError
 from flywheel.kubeflow.cronjob import account_of, cron_job
 from flywheel.kubeflow.rights import Right, launching, rights, triggering
@@ -98,11 +100,14 @@ def write(made: Mapping[str, list[Manifest]], folder: Path) -> list[Path]:
     """Write manifests and a kustomization of them to a folder, and return the files; equal input gives equal bytes.
 
     Raises:
-        ConfigError: `folder` is a file.
+        ConfigError: `folder` is a file, or holds a flywheel.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{str(folder)!r} is a file", "give the folder to write to.")
+    if (folder / FILE).exists():
+        raise ConfigError(f"{str(folder)!r} holds a flywheel", "give a folder of its own, as -o kubernetes.")
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / MADE).write_text("Written by `flywheel compile --kubernetes`; no part of the code.\n")
     kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [*made]}
     written = []
     for name, documents in {**made, _KUSTOMIZATION: [kustomization]}.items():

@@ -193,11 +193,25 @@ def test_what_is_written_is_the_same_each_time_and_old_files_go(made, tmp_path):
     write(found, out)
 
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
-    assert set(first) == {"pipeline.yaml", "rbac.yaml", "trigger.yaml", "kustomization.yaml"}
+    assert set(first) - {".flywheel-made"} == {"pipeline.yaml", "rbac.yaml", "trigger.yaml", "kustomization.yaml"}
     assert yaml.safe_load(first["kustomization.yaml"])["resources"] == ["pipeline.yaml", "rbac.yaml", "trigger.yaml"]
     del found["trigger.yaml"]
     write(found, out)
     assert not (out / "trigger.yaml").exists()
+
+
+def test_manifests_beside_the_code_are_no_part_of_it(flywheel, root):
+    known = [f"kubeflow.pipeline_root=file://{root}", "kubeflow.service_account=flywheel"]
+    folder = flywheel()
+    first, second = ([], [])
+    for seen in (first, second):
+        package = Package.of(Workspace.open(folder, None, known))
+        write(manifests(package, "team-a"), folder / "kubernetes")
+        seen.append(package.code)
+
+    assert first == second
+    with pytest.raises(ConfigError, match="holds a flywheel"):
+        write(manifests(package, "team-a"), folder)
 
 
 @pytest.mark.parametrize(

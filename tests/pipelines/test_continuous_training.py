@@ -223,6 +223,7 @@ def test_a_step_that_starts_a_train_job_has_its_secrets_and_those_of_all(tmp_pat
         ("resources={all: {limits: {memory: 1Gi}}, plan: {memory: 2Gi}}",
          "resources.plan, over resources.all: limits.memory is '1Gi', below memory, '2Gi'"),
         ("resources={all: {gpu: 1}}", "would give every step GPUs"),
+        ("resources={all: {image: team/cpu}, analyze: {gpu: 1}}", "name resources.analyze.image, one that has"),
     ],
 )  # fmt: skip
 def test_a_wrong_wish_is_refused_with_its_place(said, message):
