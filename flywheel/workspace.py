@@ -199,6 +199,10 @@ class Workspace:
         """Return the path of a content-addressed archive of the folder as it is now."""
         return str(archive.pack(self.folder, self.state / "code"))
 
+    def resolve(self, url: str) -> str:
+        """Return a warehouse's URL with a relative path taken from the project's folder."""
+        return self._absolute(url)
+
     def _absolute(self, url: str) -> str:
         return config.absolute(url, self.folder)
 

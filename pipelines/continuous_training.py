@@ -140,12 +140,12 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         "ledger": ledger,
                     }
                     candidate = train(
-                        settings=_settings(project, project.train) | nodes, champion=to["champion"], **window
+                        settings=settings_of(project, project.train) | nodes, champion=to["champion"], **window
                     )
                     ask(project, "train", candidate)
                     simple = {}
                     if plain := project.train.for_baseline():
-                        made = train(settings=_settings(project, plain) | {"role": "baseline"}, champion="", **window)
+                        made = train(settings=settings_of(project, plain) | {"role": "baseline"}, champion="", **window)
                         ask(project, "baseline", made)
                         simple = {"baseline": made.set_display_name("baseline").outputs["model"]}
                     asked_with = {"code": archive} if project.metrics else {}
@@ -234,9 +234,10 @@ def transformed_as(project: Project) -> dict[str, Any]:
     }
 
 
-def _settings(project: Project, how: Train) -> dict[str, Any]:
+def settings_of(project: Project, how: Train) -> dict[str, Any]:
     """Return what the step `train` is told."""
-    told = how.model_dump(mode="json", exclude={"resources", "baseline"}, exclude_none=True)
+    unsaid = {"resources", "baseline"} | (set() if how.thresholds else {"thresholds"})
+    told = how.model_dump(mode="json", exclude=unsaid, exclude_none=True)
     return {"name": project.name, **told}
 
 

@@ -11,6 +11,7 @@ def train(context: TrainContext) -> keras.Model:
     parameters = {"units": 64, "dropout": 0.2, "rate": 0.003, "epochs": 8, "batch": 1024} | context.parameters
     model = build(context, parameters["units"], parameters["dropout"])
     model.compile(keras.optimizers.Adam(parameters["rate"]), "binary_crossentropy")
+    model.optimizer.build(model.trainable_variables)  # made within the first step, it would be traced twice
     model.fit(
         *context.train.arrays(),
         validation_data=context.validation.arrays(),

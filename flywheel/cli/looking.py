@@ -86,7 +86,7 @@ def find(workspace: Workspace, span: Span, spans: int) -> Found:
     label = workspace.project.label
     with rows_of(workspace, span.back(spans)) as examples:
         past = schemas.look(examples.batches(), examples.schema.names)
-        _import_tfdv()
+        import_tfdv()
         suggested = statistics.infer_schema(statistics.summarize(batch for _, batch in examples.batches()), label)
         changes = schemas.propose(given if given is not None else schema_pb2.Schema(), suggested, past, label)
         proposals = invariants.propose((batch for _, batch in examples.batches()), label)
@@ -125,13 +125,13 @@ def checks_of(workspace: Workspace, schema: Any, span: Span) -> tuple[list[Check
 
     with rows_of(workspace, [span]) as examples:
         found = _violations(invariants.load(workspace.folder), examples, [span.name])
-        _import_tfdv()
+        import_tfdv()
         summary = statistics.summarize(batch for _, batch in examples.batches())
         checks = schema_checks(summary, statistics.for_one_span(schema), span.name)
         return checks, [violation for violation in found if violation.broken], examples.rows
 
 
-def _import_tfdv() -> None:
+def import_tfdv() -> None:
     """Import TFDV, and keep to ourselves what its libraries print meanwhile, unless it fails."""
     if "tensorflow_data_validation" in sys.modules:
         return

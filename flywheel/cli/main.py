@@ -10,6 +10,7 @@ import typer
 
 from flywheel.cli import (
     backfill,
+    backtest,
     batch,
     by_hand,
     cache,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("backfill")(backfill.backfill)
+app.command("backtest")(backtest.backtest)
 app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.command("batch")(batch.batch)

@@ -113,9 +113,13 @@ class Predictions:
         """Return what `write` wrote to `file`."""
         import pyarrow.parquet as pq
 
+        return cls.of(pq.read_table(file))
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Predictions:
+        """Return what a table with the columns of such a file holds."""
         from flywheel.evaluation.worst import grouped
 
-        table = pq.read_table(file)
         about = json.loads((table.schema.metadata or {}).get(_ABOUT, _BINARY))
         labels = table["label"].to_numpy()
         scores = [name for name in (*MODELS, NAIVE) if name in table.column_names]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,6 +85,18 @@ def compiled_ahead(project: Project, query: str, cache: Path) -> Path:
         return ahead(project, query)
 
     return _cached(["ahead", _told(project), query], cache, lambda path: _write(made, path))
+
+
+def compiled_trials(project: Project, query: str, cache: Path, models: Sequence[Mapping[str, Any]]) -> Path:
+    """Return the compiled pipeline that trains and tries `models` for a backtest, from `cache` if it is there."""
+
+    def made() -> BaseComponent:
+        from flywheel.pipelines.trials import trials
+
+        return trials(project, query, models)
+
+    told = ["trials", _told(project), query, [dict(each) for each in models]]
+    return _cached(told, cache, lambda path: _write(made, path))
 
 
 def for_vertex(path: Path) -> Path:

@@ -125,7 +125,8 @@ class SpanGate:
         profile = judged.profile
         self.history.add(Entry(judged.span, digest, normal, reference, failed, measures, excess, profile))
         if waived or not failed:
-            self.learn(judged.span, lambda: judged.rows, batches)
+            rows = judged.rows
+            self.learn(judged.span, lambda: rows, batches)
 
     def learn(self, span: str, rows: Callable[[], Rows], batches: Iterable[pa.RecordBatch]) -> None:
         """Learn how the columns of a span hang together that is known to be good; it is read when it is needed."""

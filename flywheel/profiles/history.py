@@ -56,10 +56,12 @@ class History:
 
     Args:
         every: How long a span is.
+        whole: Whether nothing is ever dropped from it for its age.
     """
 
-    def __init__(self, every: Every = "day") -> None:
+    def __init__(self, every: Every = "day", *, whole: bool = False) -> None:
         self.every: Every = every
+        self.whole = whole
         self.known = Known()
         self._entries: dict[str, Entry] = {}
 
@@ -79,6 +81,8 @@ class History:
         self._entries[entry.span] = entry
         if entry.reference and entry.profile is not None:
             self.known.add(entry.profile)
+        if self.whole:
+            return
         for span in self.spans[: -_PROFILES[self.every]]:
             if self._entries[span].profile is not None:
                 self._entries[span] = replace(self._entries[span], profile=None)

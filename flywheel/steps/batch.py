@@ -53,7 +53,8 @@ def batch(
     source = book.client.get_model_version_download_uri(name, champion.version)
     order = Order(champion, source, lambda into: book.client.download(source, into), lambda: book.champion(name))
     placed = where.score(order, Span.parse(span, where.every), again=again)
-    if report is not None:
+    # What was judged when a span was scored is not written over by a word that it was scored before.
+    if report is not None and (placed.checks or not Path(report).exists()):
         Path(report).parent.mkdir(parents=True, exist_ok=True)
         Path(report).write_text(render(order.deployment, placed))
     if not placed.verdict.ok:

@@ -176,7 +176,7 @@ def validate(
     counted = stats.gather(examples, spans, options, late=True)
     expected = stats.infer_schema(counted.of(spans), told.label) if given is None else given
 
-    past, rules = _past(history, told), _rules(code, gate_settings)
+    past, rules = _past(history, told), rules_of(code, gate_settings)
     judge = SpanGate(told, past, expected, rules, score)
     walked = walk(judge, examples, waivers or {}, lambda span: counted.of([span]), _progress)
     told_of = [waiver for span, waiver in (waivers or {}).items() if span in spans]
@@ -235,7 +235,7 @@ def _past(file: Path | None, settings: Settings) -> History:
     return past if past.every == settings.every else History(settings.every)
 
 
-def _rules(code: Path, gate: Mapping[str, Any]) -> tuple[Invariant, ...]:
+def rules_of(code: Path, gate: Mapping[str, Any]) -> tuple[Invariant, ...]:
     """Return what is to be true of the rows: invariants.yaml, and that `key` is one."""
     rules = invariants.read(code)
     key = tuple(gate.get("key") or ())

@@ -62,6 +62,7 @@ def train(context: TrainContext) -> keras.Model:
     if context.warm_start(model).warm:
         _rescale(last, 1 / scale, -shift / scale)
     model.compile(keras.optimizers.Adam(parameters.rate), _loss(context, parameters), jit_compile=False)
+    model.optimizer.build(model.trainable_variables)  # made within the first step, it would be traced twice
     model.fit(
         columns,
         (labels - shift) / scale,

@@ -108,6 +108,21 @@ def test_the_files_are_those_that_tfdv_reads(examples, tmp_path):
     assert not tfdv.validate_statistics(found, tfdv.infer_schema(found)).anomaly_info
 
 
+def test_spans_that_are_counted_when_they_are_asked_for_hold_the_same(examples):
+    first, *others = examples.spans
+    at_once, late = gather(examples, examples.spans), gather(examples, examples.spans, late=True)
+
+    assert late.rows(examples.spans) == at_once.rows(examples.spans) == examples.rows
+    for spans in ([first], [first], examples.spans, others):  # what was counted is not counted again with the others
+        one, other = late.of(spans).datasets[0], at_once.of(spans).datasets[0]
+        assert one.num_examples == other.num_examples == examples.rows_of(spans)
+        for mine, theirs in zip(one.features, other.features, strict=True):
+            assert mine.path == theirs.path
+            assert mine.num_stats.mean == pytest.approx(theirs.num_stats.mean, rel=1e-9, nan_ok=True)
+            assert mine.string_stats.unique == theirs.string_stats.unique
+    assert late.rows(examples.spans) == examples.rows
+
+
 def test_any_number_of_processes_gives_the_same_to_the_last_digit(examples, monkeypatch):
     one = gather(examples, examples.spans).of(examples.spans, "all").SerializeToString()
     forked = []

@@ -1,0 +1,221 @@
+"""One policy over the history: what would have been trained, promoted and served on each span."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flywheel.artifacts import Verdict
+from flywheel.config import Retrain
+from flywheel.config.metrics import HEADLINE, better
+from flywheel.evaluation import gates
+from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
+from flywheel.retraining import Choice, Evidence, Gain, Reference
+from flywheel.retraining.evidence import passed
+from flywheel.spans import Span, Windows
+
+if TYPE_CHECKING:
+    from flywheel.backtest.bench import Bench, Trial
+    from flywheel.backtest.data import DataGate
+    from flywheel.config import Project
+    from flywheel.evaluation.paired import Estimate
+
+_SOON = 12
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is replayed.
+
+    Attributes:
+        retrain: The policy.
+        window: Spans that a training takes.
+        gated: Whether bad data and worse models are kept out.
+    """
+
+    retrain: Retrain
+    window: int
+    gated: bool = True
+
+    def __str__(self) -> str:
+        """Return it as a table shows it."""
+        return f"{self.retrain}, {self.window} spans{'' if self.gated else ', no gates'}"
+
+
+@dataclass
+class Replayed:
+    """What became of a line.
+
+    Attributes:
+        line: Which.
+        spans: Spans on which a model was in service, in order.
+        values: The metric of the model in service on each of them; NaN where it cannot be told.
+        trained: Spans for which models were trained.
+        promoted: Those whose models went into service.
+        rejected: Spans that the data gate kept out.
+        decisions: What was decided for each span, in a sentence.
+        seconds: What the trainings took together.
+    """
+
+    line: Line
+    spans: list[str] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    trained: list[str] = field(default_factory=list)
+    promoted: list[str] = field(default_factory=list)
+    rejected: list[str] = field(default_factory=list)
+    decisions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def replay(
+    line: Line,
+    spans: Sequence[str],
+    bench: Bench,
+    data: DataGate | None,
+    decide: Callable[[Retrain, Evidence], Choice],
+    told: Callable[[str, str], None] = lambda span, what: None,
+) -> Replayed:
+    """Return what would have become of a flywheel under one policy.
+
+    Each span is served by the model that stood at its start; then it is weighed whether to train for it. The probe, a
+    person's approval and comparisons with a baseline are left out.
+
+    Args:
+        line: The policy, its window, and whether there are gates.
+        spans: Names, oldest first.
+        bench: Trains and asks models.
+        data: What the data gate said; None, and it is not asked, nor does anything drift.
+        decide: Asks a policy.
+        told: Called after each span with what was decided.
+    """
+    found = Replayed(line)
+    flywheel = _Flywheel(line, bench, data, decide, found)
+    for number, span in enumerate(spans):
+        if line.retrain == Retrain() and number % _SOON == 0:  # each is trained for, so several can be at the same time
+            soon = [each for each in spans[number : number + _SOON] if each not in flywheel.bad]
+            bench.prepare([(each, flywheel.windows(each)[0]) for each in soon])
+        what = flywheel.step(span)
+        found.decisions[span] = what
+        told(span, what)
+    flywheel.flush()
+    return found
+
+
+class _Flywheel:
+    """The state that goes from span to span."""
+
+    def __init__(
+        self,
+        line: Line,
+        bench: Bench,
+        data: DataGate | None,
+        decide: Callable[[Retrain, Evidence], Choice],
+        found: Replayed,
+    ) -> None:
+        self.line, self.bench, self.data, self.decide, self.found = line, bench, data, decide, found
+        self.project: Project = bench.workspace.project
+        self.metric = HEADLINE[self.project.task]
+        self.champion: Trial | None = None
+        self.then: Reference | None = None
+        self.gains: list[Gain] = []
+        self.bad = data.bad if data is not None and line.gated else {}
+        self._served: list[str] = []
+
+    def windows(self, span: str) -> tuple[list[str], list[str]]:
+        """Return the spans to train and to judge on for a span, bad ones left out."""
+        source = self.project.source
+        windows = Windows.of(Span.parse(span, source.every), self.line.window, source.judge)
+        parts = windows.train, windows.judge
+        window, judge = ([each.name for each in part if each.name not in self.bad] for part in parts)
+        return window, judge
+
+    def step(self, span: str) -> str:
+        """Serve a span, then decide what follows from it; return that in a sentence."""
+        if self.champion is not None:
+            self._served.append(span)
+        if span in self.bad:
+            self.found.rejected.append(span)
+            return f"data-rejected: {self.bad[span]}"
+        window, judge = self.windows(span)
+        asked = self.line.retrain
+        choice = self.decide(asked, self._evidence(span, window, judge))
+        if not choice.train:
+            return f"not-needed: {choice.why}"
+        candidate = self.bench.trial(span, window)
+        self.found.trained.append(span)
+        self.found.seconds += candidate.seconds
+        said = self._judged(candidate, judge)
+        if said and self.line.gated:
+            return f"kept-champion: {said}"
+        self.flush()
+        self.champion = candidate
+        self.found.promoted.append(span)
+        return f"promoted: {choice.why}"
+
+    def flush(self) -> None:
+        """Measure the model in service on the spans that it served."""
+        if self.champion is None or not self._served:
+            return
+        table = self.bench.predictions(self.champion, self._served, "truth" if self.bench.truth else "judge")
+        seen = Predictions.of(table)
+        from flywheel.evaluation import metrics
+
+        values = metrics.by_group(seen, CANDIDATE, seen.spans)[self.metric]
+        known = dict(zip(seen.spans.keys, (float(value) for value in values), strict=True))
+        self.found.spans += self._served
+        self.found.values += [known.get(span, float("nan")) for span in self._served]
+        self._served = []
+
+    def _judged(self, candidate: Trial, judge: Sequence[str]) -> str:
+        """Return why the candidate may not go into service; empty when it may. Its gain is noted."""
+        found = self._together(candidate, judge)
+        own = gates.figure(found, self.metric, CANDIDATE)
+        if CHAMPION in found.scores:
+            gained = gates.difference(found, self.metric)
+            if gained.sound:
+                assert self.champion is not None
+                age = passed(self.champion.span, candidate.span, self.project.source.every)
+                self.gains.append(Gain(age, gained.value, gained.error))
+        bars = [gate for gate in self.project.gates.model if gate.no_worse_than in (None, CHAMPION)]
+        verdict = Verdict("model", gates.judge(found, bars))
+        if verdict.ok or not self.line.gated:
+            self.then = Reference(own.value, own.error, own.clusters) if own.sound else None
+            return ""
+        return verdict.why
+
+    def _together(self, candidate: Trial, judge: Sequence[str]) -> Predictions:
+        table = self.bench.predictions(candidate, judge)
+        if self.champion is not None:
+            theirs = self.bench.predictions(self.champion, judge)
+            table = table.append_column(CHAMPION, theirs[CANDIDATE])
+        return Predictions.of(table)
+
+    def _evidence(self, span: str, window: Sequence[str], judge: Sequence[str]) -> Evidence:
+        champion, every, trained = self.champion, self.project.source.every, self.found.trained
+        policy = self.line.retrain.policy
+        now: Estimate | None = None
+        if champion is not None and policy in ("on_decay", "function") and judge:
+            now = gates.figure(Predictions.of(self.bench.predictions(champion, judge)), self.metric, CANDIDATE)
+        moved: dict[str, str] = {}
+        if champion is not None and self.data is not None and policy in ("on_drift", "function"):
+            moved = self.data.moved(span, champion.window)
+        rows: dict[str, Any] = dict(self.data.rows) if self.data is not None else {}
+        return Evidence(
+            span=span,
+            every=every,
+            champion=champion.span if champion else "",
+            age=passed(champion.span, span, every) if champion else 0,
+            since=passed(trained[-1], span, every) if trained else 0,
+            trained=tuple(trained),
+            metric=self.metric,
+            better=better(self.metric, self.project.task),
+            then=self.then,
+            now=now,
+            moved=moved,
+            rows=rows.get(span, 0),
+            window_rows=sum(rows.get(each, 0) for each in window),
+            gains=tuple(self.gains),
+            seconds=self.found.seconds / len(trained) if trained else None,
+            hourly_cost=self.project.hourly_cost,
+        )
