@@ -236,7 +236,8 @@ def transformed_as(project: Project) -> dict[str, Any]:
 
 def settings_of(project: Project, how: Train) -> dict[str, Any]:
     """Return what the step `train` is told."""
-    told = how.model_dump(mode="json", exclude={"resources", "baseline"}, exclude_none=True)
+    unsaid = {"resources", "baseline"} | (set() if how.thresholds else {"thresholds"})
+    told = how.model_dump(mode="json", exclude=unsaid, exclude_none=True)
     return {"name": project.name, **told}
 
 

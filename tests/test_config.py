@@ -199,3 +199,15 @@ def test_a_metric_of_a_ranking_needs_a_ranking_and_a_score(project):
         config.load(project(gates=gates))
     with pytest.raises(ConfigError, match="ranking needs one score a row"):
         config.load(project(ranking=ranking, task="multiclass"))
+
+
+def test_a_threshold_has_one_bar_and_a_class(project):
+    train = {"thresholds": {"1": {"precision": 0.9}}}
+
+    assert config.load(project(train=train)).train.thresholds["1"].precision == 0.9
+    with pytest.raises(ConfigError, match="a threshold needs one bar: precision or recall"):
+        config.load(project(train={"thresholds": {"1": {"precision": 0.9, "recall": 0.5}}}))
+    with pytest.raises(ConfigError, match="of a binary task there is the class '1' alone; found 'spam'"):
+        config.load(project(train={"thresholds": {"spam": {"recall": 0.5}}}))
+    with pytest.raises(ConfigError, match="a number has no classes"):
+        config.load(project(task="regression", train=train, gates={}))

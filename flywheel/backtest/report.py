@@ -37,7 +37,7 @@ def render(name: str, metric: str, found: Sequence[Replayed], rows: Sequence[Com
         Section(
             "Over time",
             _course(found, metric),
-            f"Mean of {_SMOOTH} spans. Of more than {_LINES} lines those that lie furthest apart.",
+            f"Means of {_SMOOTH} spans, or a third of all. Of more than {_LINES} lines those that lie furthest apart.",
         ),
     ]
     for each in found:
@@ -109,7 +109,8 @@ def _course(found: Sequence[Replayed], metric: str) -> Markup:
 
 def _smooth(places: Sequence[float], values: Sequence[float]) -> list[tuple[float, float]]:
     known = [(place, value) for place, value in zip(places, values, strict=True) if math.isfinite(value)]
+    over = min(_SMOOTH, max(len(known) // 3, 1))
     return [
-        (known[end][0], sum(value for _, value in known[end - _SMOOTH + 1 : end + 1]) / _SMOOTH)
-        for end in range(_SMOOTH - 1, len(known), 3)
+        (known[end][0], sum(value for _, value in known[end - over + 1 : end + 1]) / over)
+        for end in range(over - 1, len(known), max(over // 4, 1))
     ]

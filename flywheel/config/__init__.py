@@ -44,7 +44,7 @@ from flywheel.config.gates import (
 )
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Email, GitHub, Metrics, Notify, Slack
-from flywheel.config.project import Checkpoint, Ledger, Project, Ranking, Train
+from flywheel.config.project import Checkpoint, Ledger, Project, Ranking, ThresholdBar, Train
 from flywheel.config.read import FILE, load
 from flywheel.config.resources import (
     ConfigMap,
@@ -129,6 +129,7 @@ __all__ = [
     "Statistics",
     "TFServing",
     "Text",
+    "ThresholdBar",
     "Timestamp",
     "Toleration",
     "Train",

@@ -37,6 +37,19 @@ class Checkpoint(Strict):
     )
 
 
+class ThresholdBar(Strict):
+    """What a class's threshold has to reach: one of the two."""
+
+    precision: float | None = Field(None, gt=0, lt=1, description="Share of the rows called so that are.")
+    recall: float | None = Field(None, gt=0, lt=1, description="Share of the rows of that class that are called so.")
+
+    @model_validator(mode="after")
+    def _one(self) -> ThresholdBar:
+        if (self.precision is None) == (self.recall is None):
+            raise ValueError("a threshold needs one bar: precision or recall")
+        return self
+
+
 class Train(Strict):
     """How a model is made."""
 
@@ -53,6 +66,10 @@ class Train(Strict):
         "module:function; false leaves it out.",
     )
     weight: str | None = Field(None, description="Column of the query that says how much a row counts in training.")
+    thresholds: dict[str, ThresholdBar] = Field(
+        {},
+        description="Class (1 of a binary task): bar of its threshold, chosen on validation rows, held on fresh ones.",
+    )
     warm_start: bool = Field(False, description="Start from the champion's weights where they fit; see the step's log.")
     tune: Tune | None = Field(None, description="Search hyperparameters; off unless given.")
     checkpoint: Checkpoint = Field(Checkpoint(), description="What a retry goes on from.")
@@ -216,6 +233,10 @@ class Project(Strict):
     def _metrics_fit_the_task(self) -> Project:
         if self.naive and self.task != "regression":
             raise ValueError(f"naive is a forecast of a number, and task is {self.task!r}")
+        if self.train.thresholds and self.task == "regression":
+            raise ValueError("train.thresholds: a number has no classes; task is 'regression'")
+        if self.task == "binary" and (wrong := set(self.train.thresholds) - {"1"}):
+            raise ValueError(f"train.thresholds: of a binary task there is the class '1' alone; found {min(wrong)!r}")
         if self.ranking and self.task == "multiclass":
             raise ValueError("ranking needs one score a row: task binary (a chance) or regression (a gain)")
         if self.train.tune and self.train.tune.metric:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Check, Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
-from flywheel.evaluation import gaps, metrics, mistakes, pictures
+from flywheel.evaluation import gaps, metrics, mistakes, pictures, thresholds
 from flywheel.evaluation import worst as worse
 from flywheel.evaluation.gates import difference, figure
 from flywheel.evaluation.groups import Groups
@@ -71,6 +71,11 @@ def render(
         if gate.gap:
             told = table(gaps.table(found, gate))
             sections.append(Section(f"{gate.metric} by {gate.gap}", told, "The candidate's lowest first."))
+    if chosen := facts.get("thresholds"):
+        told = table(thresholds.table(found, chosen))
+        sections.append(
+            Section("Thresholds", told, "Chosen on validation rows; what they reach there and on fresh rows.")
+        )
     if worst:
         sections.append(Section("Slices found, most harmful first", table(worse.rows(worst)), _FOUND))
     sections += pictures.sections(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Verdict
-from flywheel.reports import Section, charts, page, paragraph, table, verdict_table
+from flywheel.reports import Section, charts, join, page, paragraph, table
 
 if TYPE_CHECKING:
     from flywheel.config import Retrain
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def render(verdict: Verdict, retrain: Retrain, evidence: Evidence, choice: Choice) -> str:
     """Return the report as one self-contained HTML document."""
-    sections = [Section("Decision", verdict_table(verdict)), Section("Evidence", table(_rows(evidence)))]
+    said = [paragraph(f"{choice.why[:1].upper()}{choice.why[1:]}.")]
+    said += [paragraph(check.remedy) for check in verdict.checks if check.remedy]
+    sections = [Section("Decision", join(*said)), Section("Evidence", table(_rows(evidence)))]
     if curve := choice.facts.get("curve"):
         points = {"expected loss": [(float(age), loss) for age, loss in enumerate(curve, 1)]}
         alt = f"expected loss of {evidence.metric} by age of the model"
@@ -36,7 +38,6 @@ def render(verdict: Verdict, retrain: Retrain, evidence: Evidence, choice: Choic
     return page(
         "Worth a training" if choice.train else "No training needed",
         sections,
-        verdict=verdict,
         subtitle=f"Policy: {retrain}; span {evidence.span}.",
         facts={"champion": evidence.champion or "none", "its age": f"{evidence.age} spans"},
     )

@@ -120,6 +120,8 @@ def analyze(
             draft.counts["rows"] = rows
             draft.facts |= {"label": label, "task": task, "slices": slices, "champion": champion, "judge": list(judge)}
             draft.facts |= {"search": search} if search else {}
+            if thresholds := model.manifest.facts.get("thresholds"):
+                draft.facts["thresholds"] = thresholds
             if leak := settings.get("leak"):
                 draft.facts["leak"] = {"gate": leak, "seen": rows_seen(examples, judge)}
             draft.facts["overall"] = {name: overall.get(name) for name in (CANDIDATE, CHAMPION, BASELINE)}

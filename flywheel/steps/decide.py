@@ -45,7 +45,7 @@ def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path
         ConfigError: A gate is none, or asks for a metric, a slice or a comparison that was not evaluated.
     """
     from flywheel.evaluation import gates as model_gates
-    from flywheel.evaluation import leaks, worst
+    from flywheel.evaluation import leaks, thresholds, worst
     from flywheel.evaluation.report import render
 
     found = Predictions.read(evaluation.path / FILE)
@@ -55,6 +55,8 @@ def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path
     believed = leaks.checks(found, leak["seen"], leak["gate"]) if leak else ()
     search = evaluation.manifest.facts.get("search") or {}
     told = worst.find(found, int(search["minimum_rows"])) if search else []
+    chosen = evaluation.manifest.facts.get("thresholds") or {}
+    believed = (*believed, *thresholds.checks(found, chosen))
     believed += worst.checks(told, search.get("severity", "warn"))
     checks = (*model_gates.judge(found, bars), *believed, *model_gates.beats_baseline(found))
     verdict = Verdict("model", checks, _facts(found))

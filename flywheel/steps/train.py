@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Examples, Model, TransformState
+from flywheel.errors import ConfigError
+from flywheel.say import say
 from flywheel.training.job import Job, called, launched
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from flywheel.evaluation.predictions import Predictions
     from flywheel.training.context import TrainContext
     from flywheel.training.tracking import Tracker
     from flywheel.training.tuning import Found
@@ -64,6 +69,7 @@ def train(
         model: Where the packaged model goes.
 
     Raises:
+        ConfigError: `thresholds` names a class that the model does not know.
         TrainerError: The trainer cannot be imported, fails, or returns something that cannot be served; nothing is
             written then.
         ClusterError: It is to be trained on several machines, and the cluster refuses or has no room.
@@ -94,7 +100,9 @@ def train(
             tracker.parameters(_parameters(context, settings, champion))
             found = _searched(job, call, tracker) if settings.get("tune") else None
             made = found.model if found else called(job, call, context)
-        framework, metrics = _measured(made, context, settings["trainer"])
+        framework, judged = _judged(made, context, settings["trainer"])
+        metrics = _figures(judged)
+        thresholds = _thresholds(judged, settings.get("thresholds") or {})
         tracker.metrics({f"validation_{name}": value for name, value in metrics.items()})
         with Model.create(model, producer="train", spans=spans) as draft:
             example = _example(examples, spans)
@@ -110,6 +118,9 @@ def train(
                 "rows": len(context.train),
                 "seconds": round(time.monotonic() - began, 3),
             } | ({"tuned": found.facts} if found else {})
+            if thresholds:
+                draft.facts["thresholds"] = thresholds
+                (draft.path / "thresholds.json").write_text(json.dumps(thresholds, indent=1))
         tracker.metrics({"rows": draft.facts["rows"], "seconds": draft.facts["seconds"]})
     context.checkpoints.clear()
     if found and found.study:
@@ -145,7 +156,7 @@ def _searched(job: Job, call: Any, tracker: Tracker) -> Found:
         context.record = passing(context.record)
         made = called(trial, call, context)
         context.checkpoints.clear()
-        return made, _measured(made, context, job.settings["trainer"])[1]
+        return made, _figures(_judged(made, context, job.settings["trainer"])[1])
 
     folder = job.settings.get("checkpoint", {}).get("folder", "")
     search = Search(
@@ -189,11 +200,10 @@ def _parameters(context: TrainContext, settings: dict[str, Any], champion: str) 
     } | {f"parameters.{key}": value for key, value in context.parameters.items()}
 
 
-def _measured(made: Any, context: TrainContext, trainer: str) -> tuple[str, dict[str, float]]:
-    """Return the framework of what the trainer returned, and its metrics on the validation rows, as in `analyze`."""
+def _judged(made: Any, context: TrainContext, trainer: str) -> tuple[str, Predictions]:
+    """Return the framework of what the trainer returned, and what it predicts of the validation rows."""
     import numpy as np
 
-    from flywheel.evaluation import metrics
     from flywheel.evaluation.groups import Groups
     from flywheel.evaluation.predictions import CANDIDATE, Predictions
     from flywheel.training import frameworks, package
@@ -209,7 +219,38 @@ def _measured(made: Any, context: TrainContext, trainer: str) -> tuple[str, dict
         task=context.task,
         classes=tuple(map(str, context.classes)) if context.task == "multiclass" else (),
     )
-    return framework, metrics.finite(metrics.overall(found, CANDIDATE))
+    return framework, found
+
+
+def _figures(judged: Predictions) -> dict[str, float]:
+    """Return metrics as `analyze` has them."""
+    from flywheel.evaluation import metrics
+    from flywheel.evaluation.predictions import CANDIDATE
+
+    return metrics.finite(metrics.overall(judged, CANDIDATE))
+
+
+def _thresholds(judged: Predictions, bars: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Return the thresholds of classes that have a bar, with what they reach on the validation rows.
+
+    Raises:
+        ConfigError: The model knows no such class.
+    """
+    from flywheel.evaluation import thresholds
+
+    if wrong := thresholds.unknown(judged, bars):
+        raise ConfigError(
+            f"`train.thresholds` names the class {wrong[0]!r}, the model knows {', '.join(judged.classes) or '1'}",
+            "name one of those, or train on a window that has it.",
+        )
+    chosen = thresholds.choose(judged, bars)
+    for name, each in chosen.items():
+        at = "none is shown to reach" if each["threshold"] is None else f"{each['threshold']:.4g} reaches"
+        say(
+            f"threshold of {name}: {at} {each['bar']} {each['at_least']:g}; precision {each['precision']:.4g}, "
+            f"recall {each['recall']:.4g} on validation rows"
+        )
+    return chosen
 
 
 def _example(examples: Examples, spans: tuple[str, ...]) -> pa.RecordBatch:

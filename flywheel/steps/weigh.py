@@ -55,9 +55,7 @@ def worth_it(
         "worth a training",
         "pass" if choice.train else "fail",
         reason=choice.why,
-        remedy=""
-        if choice.train
-        else "`retrain` in flywheel.yaml says when; to train all the same: `flywheel run --set retrain.policy=always`.",
+        remedy="" if choice.train else "To train all the same: `flywheel run --set retrain.policy=always`.",
     )
     facts = {
         "decision": choice.why,

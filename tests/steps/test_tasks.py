@@ -1,5 +1,7 @@
 """The way of several classes and of a number through transform, train, analyze and decide, with real models."""
 
+import json
+
 import mlflow.pyfunc
 import numpy as np
 import pyarrow as pa
@@ -59,9 +61,9 @@ def world(request, tmp_path_factory):
     seen = transform(examples, FEATURES, label, WINDOW, folder / "state", folder / "transformed", task=task)
     ledger = ledger_in(folder / "ledger")
 
-    def trained(name, model, fit="fit(matrix(columns), labels)"):
+    def trained(name, model, fit="fit(matrix(columns), labels)", **more):
         code = project_in(folder / f"{name}-project", trainer=TRAINER.format(model, fit))
-        told = {"name": "sizes", "trainer": "trainer:train", "parameters": {}, "seed": 1}
+        told = {"name": "sizes", "trainer": "trainer:train", "parameters": {}, "seed": 1, **more}
         return train(examples, seen[1], seen[0], code, told, "", ledger, folder / name)
 
     models = [trained("model", MODELS[task]), trained("plain", DUMMIES[task])]
@@ -161,3 +163,22 @@ def test_a_model_of_another_task_is_refused_with_what_to_end_it_with(world):
     with pytest.raises(TrainerError) as error:
         trained("other", MODELS[other], "fit([[0, 0], [1, 1], [2, 2]], [0, 1, 2])")
     assert ("3 units and a softmax" if task == "multiclass" else "one unit and no activation") in str(error.value)
+
+
+def test_thresholds_are_kept_with_the_model_and_held_on_fresh_rows(world, tmp_path):
+    task, _, _, (examples, told, ledger, trained) = world
+    if task == "regression":
+        return
+    bars = {"small": {"precision": 0.5}, "large": {"precision": 0.999999}}
+    model = trained("bars", MODELS[task], thresholds=bars)
+    found = analyze(examples, model, "", JUDGE, told, ledger, tmp_path / "evaluation", "local")
+    verdict = decide(found, [{"metric": "accuracy", "at_least": 0.6}], tmp_path / "report.html")
+    small, large = (check for check in verdict.checks if "threshold" in check.name)
+
+    assert json.loads((model.path / "thresholds.json").read_text()) == model.manifest.facts["thresholds"]
+    assert 0 < model.manifest.facts["thresholds"]["small"]["threshold"] < 1
+    assert (small.result, large.result) == ("pass", "fail")
+    assert not verdict.ok
+    assert "Thresholds" in (tmp_path / "report.html").read_text()
+    with pytest.raises(ConfigError, match=r"names the class 'cow', the model knows large, medium, small"):
+        trained("wrong", MODELS[task], thresholds={"cow": {"recall": 0.5}})
