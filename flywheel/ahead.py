@@ -64,6 +64,8 @@ class Ahead:
             self._process.stdin.close()  # type: ignore[union-attr]
         self._process.terminate()
         self._process.wait()
+        for left in (self._workspace.state / _FOLDER / "runs").glob("*"):  # it was in the middle of one
+            shutil.rmtree(left, ignore_errors=True)
 
     def begun(self, span: str) -> None:
         """Say that `span` is run now: those after it, up to `depth`, are prepared meanwhile."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from flywheel import invariants
 from flywheel import statistics as stats
-from flywheel.artifacts import ADDED, HISTORY, Check, Examples, Statistics, Verdict
+from flywheel.artifacts import ADDED, HISTORY, Examples, Statistics, Verdict
 from flywheel.errors import ConfigError, DataError, meant
 from flywheel.evaluation.champion import scorer
 from flywheel.invariants import Invariant, Unique
@@ -19,7 +19,8 @@ from flywheel.profiles import History, Settings
 from flywheel.profiles.aging import drift_since_training
 from flywheel.profiles.anomalies import drift_checks, schema_checks, skew_checks
 from flywheel.profiles.gate import SpanGate
-from flywheel.profiles.walk import SpanRows, Waiver, Walked, walk, with_waiver
+from flywheel.profiles.walk import Waiver, walk, with_waiver
+from flywheel.profiles.window import empty_spans, groups_of, left_out, one_class, proposals
 from flywheel.say import say
 
 PRELOAD = (
@@ -46,7 +47,6 @@ PRELOAD = (
     "mlflow.tracing.provider",
 )
 _SAID_EVERY = 20
-_PROPOSED_FROM = 7
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ def gate(
         )
     book.keep(run, Path(paths[0]) / HISTORY)
     book.record(run, verdict)
-    left_out = verdict.facts["left_out"]
-    window, judge = ([span for span in spans if span not in left_out] for spans in parts.values())
+    bad = verdict.facts["left_out"]
+    window, judge = ([span for span in spans if span not in bad] for spans in parts.values())
     return Validated(verdict.ok, window, judge)
 
 
@@ -181,14 +181,14 @@ def validate(
     walked = walk(judge, examples, waivers or {}, lambda span: counted.of([span]), _progress)
     told_of = [waiver for span, waiver in (waivers or {}).items() if span in spans]
     good = [span for span in spans if span not in walked.bad]  # the newest among them, whatever it is
-    groups = _groups(good)
+    groups = groups_of(good)
     found = {group: counted.of(groups[group], group) for group in reversed(groups)}  # all of them last: few are left
     drift, moved = drift_checks(expected, gate_settings.get("drift") or {}, found, groups)
     checks = [
         *walked.newest.checks,
-        *_left_out(walked, settings, float(gate_settings.get("leave_out", 0.25))),
-        *_span_checks(examples),
-        *_classes(found["all"], told.label),
+        *left_out(walked, settings, float(gate_settings.get("leave_out", 0.25))),
+        *empty_spans(examples),
+        *one_class(found["all"], told.label),
         *(with_waiver(check, told_of) for check in (schema_checks(found["all"], expected) if len(good) > 1 else ())),
         *drift,
         *(drift_since_training(past, spans[-1], trained_on, told) if trained_on else ()),
@@ -205,7 +205,7 @@ def validate(
         "drift": moved,
         "left_out": walked.bad,
         "waived": walked.waived,
-        "proposals": _proposals(rules, examples, good, told.label),
+        "proposals": proposals(rules, examples, good, told.label),
     }
     verdict = Verdict("data", tuple(checks), facts)
     _write_statistics(paths.statistics, found, groups, past, expected)
@@ -245,85 +245,6 @@ def rules_of(code: Path, gate: Mapping[str, Any]) -> tuple[Invariant, ...]:
 def _progress(done: int, total: int) -> None:
     if done % _SAID_EVERY == 0 and done < total:
         say(f"  {done} of {total} spans looked at")
-
-
-def _groups(good: Sequence[str]) -> dict[str, list[str]]:
-    """Return which spans are looked at together: all, the newest, and the newest good one before it."""
-    groups = {"all": list(good), "newest": [good[-1]]}
-    return groups | ({"before": [good[-2]]} if len(good) > 1 else {})
-
-
-def _left_out(walked: Walked, settings: Mapping[str, Any], most: float) -> list[Check]:
-    """Return one check for each earlier span that was found bad, and one on how many they are."""
-    checks = [
-        Check(
-            "span left out",
-            "warn",
-            slice=f"span {span}",
-            span=span,
-            reason=f"span {span} is left out: {reason}",
-            remedy=f"mend it at its source, or let it in by `flywheel waive {span} --reason …`.",
-        )
-        for span, reason in walked.bad.items()
-    ]
-    for part in ("window", "judge"):
-        spans = settings.get(part) or ()
-        bad = [span for span in spans if span in walked.bad]
-        if bad and len(bad) > most * len(spans):
-            checks.append(
-                Check(
-                    f"spans left out of {part}",
-                    "fail",
-                    len(bad) / len(spans),
-                    most,
-                    reason=f"{len(bad)} of {len(spans)} spans of {part} are bad; at most {most:.0%} may be left out",
-                    remedy="mend them at their source; gates.data.leave_out says how many may be left out.",
-                )
-            )
-    return checks
-
-
-def _span_checks(examples: Examples) -> list[Check]:
-    empty = [span for span in examples.spans if not examples.rows_of([span])]
-    if not empty:
-        return [Check("rows in every span", "pass", rows=examples.rows)]
-    shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
-    return [
-        Check(
-            "rows in every span",
-            "warn",
-            reason=f"{len(empty)} of {len(examples.spans)} spans have no rows: {shown}",
-            remedy="load them if they are missing at the source.",
-        )
-    ]
-
-
-def _classes(statistics: Any, label: str) -> list[Check]:
-    """Return whether the label is not the same in all rows."""
-    found = next(feature for feature in stats.features(statistics) if feature.path.step[0] == label)
-    if found.WhichOneof("stats") == "num_stats" and found.num_stats.min == found.num_stats.max:
-        value = f"{found.num_stats.min:g}"
-    elif found.WhichOneof("stats") == "string_stats" and found.string_stats.unique == 1:
-        value = repr(found.string_stats.top_values[0].value)
-    else:
-        return []
-    return [
-        Check(
-            "classes",
-            "fail",
-            column=label,
-            reason=f"the label {label} is {value} in all rows: there is nothing to learn",
-            remedy="mend its definition in the query, or take a longer window.",
-        )
-    ]
-
-
-def _proposals(rules: Sequence[Invariant], examples: Examples, good: Sequence[str], label: str) -> list[str]:
-    """Return what seems to hold of the rows of every day, for a project that has not said anything of the kind."""
-    if rules:
-        return []
-    batches = (batch for span in good[-_PROPOSED_FROM:] for batch in SpanRows(examples, span))
-    return [f"{each.invariant}: {each.evidence}" for each in invariants.propose(batches, label)]
 
 
 def _write_statistics(

@@ -5,10 +5,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flywheel.ahead import Ahead
 from flywheel.backfill import Progress, spans_between
 from flywheel.errors import ConfigError
 from flywheel.ledger import Row
 from flywheel.spans import Span
+from flywheel.workspace import Workspace
 from tests.test_config import FLIGHTS
 
 
@@ -42,3 +44,15 @@ def test_a_backfill_without_a_range_or_with_a_wrong_span_says_how_to_write_it(co
     assert (none.code, wrong.code) == (2, 2)
     assert "a backfill needs --from and --to" in none.err
     assert "span 'June' does not name a day" in wrong.err
+
+
+def test_what_the_helper_was_in_the_middle_of_goes_with_it(tmp_path):
+    (tmp_path / "flywheel.yaml").write_text(yaml.safe_dump(FLIGHTS))
+    workspace = Workspace.open(tmp_path)
+    left = workspace.state / "ahead" / "runs" / "flights-ahead-1" / "artifacts"
+    left.mkdir(parents=True)
+
+    with Ahead(workspace, (None, []), ["2013-06-01"], depth=1):
+        pass
+
+    assert not list((workspace.state / "ahead" / "runs").iterdir())
