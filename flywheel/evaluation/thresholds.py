@@ -92,7 +92,8 @@ def _check(
             each[rate],
             least,
             reason=f"no threshold of {name} is shown to reach {rate} {least:g} on validation rows, {each['rows']:,} of "
-            f"which are {name}; {each[rate]:.4g} comes closest",
+            f"which are {name}; the closest is {each[rate]:.4g}"
+            + (", of too few rows to show it" if each[rate] >= least else ""),
             remedy="train on more rows of that class, or lower its bar in `train.thresholds`.",
         )
     kept: dict[str, Any] = {"observed": tried.value, "bound": least, "interval": tried.interval(), "rows": len(found)}
