@@ -172,3 +172,10 @@ def test_what_is_no_policy_is_refused_with_a_reason(text, why):
 
 def test_durations_survive():
     assert Retrain.parse("every=12h").every == timedelta(hours=12)
+
+
+def test_futile_trainings_of_young_champions_do_not_put_off_the_next_for_ever():
+    """A cheap training is tried early and gains nothing, which says little of a champion that is four weeks old."""
+    early = tuple(Gain(age, -0.002, 0.01) for age in (1, 2, 3, 2, 1, 3, 2, 1, 2, 3))
+
+    assert say("cost_aware=0.05", age=28, since=26, gains=early).train
