@@ -15,7 +15,6 @@ _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # the default of 7 means minutes before anyone hears of a dead server
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",  # so those three are made within seconds
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
 }

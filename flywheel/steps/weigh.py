@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flywheel.retraining.policies import Function
 
 PRELOAD = ("flywheel.ledger.engine", "jinja2", "pyarrow.parquet", "scipy.optimize", "scipy.special", "vl_convert")
-_MEASURES = ("on_decay", "function", "cost_aware")
+_MEASURES = ("on_decay", "function")
 _RECENT, _OTHERS, _FEW = 10, 20, 6
 
 
@@ -48,7 +48,7 @@ def worth_it(
     """
     from flywheel.retraining.report import render
 
-    retrain = _parse(settings["retrain"])
+    retrain = Retrain.told(settings["retrain"], "retrain", "{policy: every, every: 7d}")
     evidence = gather(examples, settings, ledger, run, retrain)
     choice = decide(retrain, evidence, code)
     check = Check(
@@ -127,26 +127,6 @@ def gather(examples: Examples, settings: Mapping[str, Any], ledger: str, run: st
         seconds=_usual([each.seconds for each in trained if each.seconds]),
         hourly_cost=settings.get("hourly_cost"),
     )
-
-
-def _parse(told: Mapping[str, Any]) -> Retrain:
-    from datetime import timedelta
-
-    from pydantic import ValidationError
-
-    durations = ("every", "cooldown", "max_age", "budget_period")  # in JSON they are seconds
-    read = {
-        key: timedelta(seconds=value) if key in durations and isinstance(value, int | float) else value
-        for key, value in told.items()
-    }
-    try:
-        return Retrain.model_validate(read)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "it"
-        raise ConfigError(
-            f"retrain is wrong: {where}: {fault['msg']}", "write it as `{policy: every, every: 7d}`."
-        ) from None
 
 
 def _measured(
