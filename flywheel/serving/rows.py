@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
 from flywheel import warehouse as warehouses
-from flywheel.artifacts.examples import ShardWriter, batch_rows
+from flywheel.artifacts.examples import ShardWriter, batch_rows, joined
 from flywheel.errors import DataError, ServingError
 from flywheel.serving import inference
 from flywheel.spans import Span
@@ -129,7 +129,7 @@ def sample(settings: OnDevice, span: Span, rows: int) -> pa.RecordBatch:
                 kept, ranks = table.combine_chunks().to_batches(), ranks[chosen]
         if not len(ranks):
             raise _empty(rows_of, settings.query, span)
-    return pa.Table.from_batches(kept).combine_chunks().to_batches()[0]
+    return joined(kept)
 
 
 def _opened(settings: Batch | Index | OnDevice) -> Warehouse:
