@@ -146,7 +146,7 @@ def test_a_bucket_whose_library_is_missing_says_which_to_install(project, monkey
     _, wrong = bucket.check(Workspace.open(project(train=train)))
 
     assert wrong.state == "fail"
-    assert wrong.found.startswith("train.checkpoint.folder is 'gs://team/checkpoints', and its library is not inst")
+    assert wrong.found.startswith("train.checkpoint.folder: the library for gs://team/checkpoints is not installed")
     assert wrong.remedy == "pip install gcsfs, here and in the images of the steps."
 
 
@@ -322,6 +322,13 @@ def test_a_kubeflow_that_does_not_answer_is_soon_given_up(findings):
 
     assert found.state == "fail"
     assert "cannot be reached" in found.found
+
+
+def test_without_the_client_of_kubernetes_it_is_told_which_extra_has_it(findings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    (found,) = findings(kubeflow={"service_account": "flywheel"})["kubernetes"]
+
+    assert (found.state, found.remedy) == ("fail", "pip install 'ai-flywheel[kubeflow]'")
 
 
 def test_a_service_account_that_cannot_be_seen_from_here_is_no_failure(findings):

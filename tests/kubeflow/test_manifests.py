@@ -151,6 +151,18 @@ def test_rights_follow_from_what_the_flywheel_does(made):
     assert found["workloads"]["verbs"] == ["list"]
 
 
+@pytest.mark.parametrize("queue", ["train.resources.queue=team", "resources.all.queue=team"])
+def test_a_train_job_that_waits_in_a_queue_may_ask_why_wherever_the_queue_is_named(made, queue):
+    nodes = "train.resources={nodes: 2, volume: {claim: c}}"
+
+    assert "workloads" not in rules(made(nodes))
+    assert rules(made(nodes, queue))["workloads"]["verbs"] == ["list"]
+
+
+def test_a_step_that_waits_in_a_queue_asks_nobody_why(made):
+    assert "workloads" not in rules(made("train.resources.queue=team"))
+
+
 def test_rights_in_another_namespace_are_given_there(made):
     found = made(KSERVE)
 
