@@ -10,7 +10,15 @@ from flywheel.errors import MissingExtra
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-LIBRARIES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs", "minio": "s3fs", "abfs": "adlfs", "az": "adlfs"}
+LIBRARIES = {
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "minio": "s3fs",
+    "abfs": "adlfs",
+    "az": "adlfs",
+}
 """What object stores need beside fsspec, by scheme."""
 
 

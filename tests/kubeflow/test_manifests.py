@@ -153,14 +153,14 @@ def test_rights_follow_from_what_the_flywheel_does(made):
 
 @pytest.mark.parametrize("queue", ["train.resources.queue=team", "resources.all.queue=team"])
 def test_a_train_job_that_waits_in_a_queue_may_ask_why_wherever_the_queue_is_named(made, queue):
-    nodes = "train.resources={nodes: 2, volume: {claim: c}}"
+    found = rules(made("train.resources={nodes: 2, volume: {claim: c}}", queue))
 
-    assert "workloads" not in rules(made(nodes))
-    assert rules(made(nodes, queue))["workloads"]["verbs"] == ["list"]
+    assert found["workloads"]["verbs"] == ["list"]
 
 
-def test_a_step_that_waits_in_a_queue_asks_nobody_why(made):
-    assert "workloads" not in rules(made("train.resources.queue=team"))
+@pytest.mark.parametrize("more", ["train.resources.queue=team", "train.resources={nodes: 2, volume: {claim: c}}"])
+def test_a_step_alone_and_a_train_job_without_a_queue_ask_nobody_why_they_wait(made, more):
+    assert "workloads" not in rules(made(more))
 
 
 def test_rights_in_another_namespace_are_given_there(made):
