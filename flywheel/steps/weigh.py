@@ -133,15 +133,17 @@ def _measured(
     uri: str, ledger: str, examples: Examples, judge: Sequence[str], settings: Mapping[str, Any]
 ) -> Estimate | None:
     """Return the champion's headline metric on the judge's spans; None where it cannot be measured."""
+    from flywheel.evaluation.answers import PredictionError
     from flywheel.evaluation.champion import load, quiet_mlflow
     from flywheel.evaluation.gates import figure
-    from flywheel.evaluation.predictions import CHAMPION, FILE, PredictionError, Predictions, write
+    from flywheel.evaluation.predict import Wanted, write
+    from flywheel.evaluation.predictions import CHAMPION, FILE, Predictions
 
     task = settings.get("task", "binary")
     with quiet_mlflow(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder, FILE)
         try:
-            write(examples, judge, settings["label"], [], {CHAMPION: load(uri, ledger)}, file, task)
+            write(examples, judge, {CHAMPION: load(uri, ledger)}, Wanted(settings["label"], task), file)
         except (DataError, PredictionError) as error:
             say(f"the champion is not measured: {error.message}")
             return None
