@@ -13,6 +13,9 @@ from flywheel.spans import Span, Windows
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from flywheel.config import Project
+    from flywheel.runner import Result
+    from flywheel.runner.result import TaskResult
     from flywheel.workspace import Workspace
 
 FOLDER = "backtest"
@@ -50,23 +53,27 @@ class Bench:
         spans: All spans of the backtest with those that its first windows need, oldest first.
         truth: Warehouse with the rows that a model in service really met, where `warehouse` has others; empty when it
             has not.
-        launch: Runs a compiled pipeline; `flywheel.runner.run` by default.
+        launch: Runs a compiled pipeline, as `flywheel.runner.run`.
     """
 
     def __init__(
         self,
         workspace: Workspace,
         spans: Sequence[str],
-        truth: str = "",
-        launch: Callable[..., Any] | None = None,
+        truth: str,
+        launch: Callable[..., Result],
     ) -> None:
-        self.workspace, self.spans, self.truth = workspace, list(spans), truth
-        self._launch = launch
+        self.workspace, self.spans, self.truth, self._launch = workspace, list(spans), truth, launch
         self._place = {span: place for place, span in enumerate(self.spans)}
         self._trials: dict[tuple[str, tuple[str, ...]], Trial] = {}
         self._arguments: dict[str, Any] | None = None
         self.root = workspace.state / FOLDER
         self._read = lru_cache(_TABLES)(_read)
+
+    @property
+    def project(self) -> Project:
+        """What flywheel.yaml declares."""
+        return self.workspace.project
 
     @property
     def trained(self) -> int:
@@ -88,41 +95,36 @@ class Bench:
 
     def predictions(self, trial: Trial, spans: Sequence[str], part: str = "judge") -> pa.Table:
         """Return what a model predicts for some spans, as `analyze` writes it; rows in the order of the spans."""
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         last = self._place[spans[-1]] + 1
         while trial.until < last:
             reached = trial.until - self._place[trial.span] - 1
             self._ask([trial], next(ahead for ahead in _AHEAD if ahead > reached))
-        table = self._read(trial.files.get(part) or trial.files["judge"])
-        import pyarrow as pa
-
+        table = self._read(trial.files[part])
         return table.filter(pc.is_in(table["span"], value_set=pa.array(list(spans))))
 
     def _ask(self, models: Sequence[Trial], ahead: int) -> None:
+        from flywheel.evaluation.predictions import FILE
         from flywheel.kubeflow.compile import compiled_trials
-        from flywheel.runner import run
 
         here, told = self.workspace, []
         for model in models:
             place = self._place[model.span]
             model.until = min(place + 1 + ahead, len(self.spans))
-            behind = self.spans[max(self._place[model.window[-1]] + 1, 0) : model.until]
+            behind = self.spans[self._place[model.window[-1]] + 1 : model.until]
             truth = self.spans[place + 1 : model.until] if self.truth else []
             told.append({"window": list(model.window), "judge": behind, "truth": truth})
         pipeline = compiled_trials(here.compilable(), here.query(), self.root / "compiled", told)
-        launch = self._launch or run
-        result = launch(pipeline, self._given(), root=self.root, preload=here.trainer_imports())
+        result = self._launch(pipeline, self._given(), root=self.root, preload=here.trainer_imports())
         result.raise_if_failed()
-        trained = [name for name in result.tasks if name == "train" or name.startswith("train-")]
-        asked = iter(sorted((n for n in result.tasks if n == "analyze" or n.startswith("analyze-")), key=_number))
-        from flywheel.evaluation.predictions import FILE
-
-        for model, each, train in zip(models, told, sorted(trained, key=_number), strict=True):
-            model.seconds = max(model.seconds, result.tasks[train].seconds)
+        trained, asked = _made_by(result.tasks, "train"), iter(_made_by(result.tasks, "analyze"))
+        for model, each, train in zip(models, told, trained, strict=True):
+            model.seconds = max(model.seconds, train.seconds)  # one that comes from the cache took none
             for part in ("judge", "truth"):
                 if each[part]:
-                    model.files[part] = result.tasks[next(asked)].artifacts["evaluation"].path / FILE
+                    model.files[part] = next(asked).artifacts["evaluation"].path / FILE
 
     def _given(self) -> Mapping[str, Any]:
         if self._arguments is None:
@@ -168,5 +170,7 @@ def _read(file: Path) -> pa.Table:
     return pq.read_table(file)
 
 
-def _number(name: str) -> int:
-    return int(name.rpartition("-")[2]) if "-" in name else 1
+def _made_by(tasks: Mapping[str, TaskResult], component: str) -> list[TaskResult]:
+    """Return the tasks of a component in the order of the pipeline: kfp numbers them from the second."""
+    names = [component, *(f"{component}-{number}" for number in range(2, len(tasks) + 1))]
+    return [tasks[name] for name in names if name in tasks]

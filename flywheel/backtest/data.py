@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flywheel.artifacts import ADDED, Examples
+from flywheel.artifacts import Examples
 
 if TYPE_CHECKING:
     from flywheel.profiles import History, Settings
@@ -41,7 +41,7 @@ class DataGate:
         return {check.column: check.reason for check in found}
 
 
-def judged(workspace: Workspace, spans: list[str], said: Callable[[int, int], None]) -> DataGate:
+def judged(workspace: Workspace, spans: list[str]) -> DataGate:
     """Extract `spans` and judge them in order, by the schema, the invariants and those before each.
 
     The champion's score is not among what is looked at: it depends on the policy.
@@ -49,42 +49,31 @@ def judged(workspace: Workspace, spans: list[str], said: Callable[[int, int], No
     Args:
         workspace: The project.
         spans: Names, oldest first.
-        said: Told how many spans are done, of how many.
     """
-    from flywheel import statistics as stats
     from flywheel.backtest.bench import state_of
-    from flywheel.profiles import History, Settings
-    from flywheel.profiles.gate import SpanGate
-    from flywheel.profiles.walk import walk
+    from flywheel.profiles import History
     from flywheel.steps.extract import extract
-    from flywheel.steps.validate import rules_of
+    from flywheel.steps.validate import look
 
     project = workspace.project
-    gate = project.gates.data.model_dump(mode="json", exclude_none=True)
-    told: dict[str, Any] = {"label": project.label, "task": project.task, "every": project.source.every, "gate": gate}
-    settings = Settings.of({**told, "leave_out": list(ADDED)})
+    settings = {
+        "label": project.label,
+        "task": project.task,
+        "every": project.source.every,
+        "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
+        "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
+    }
     with tempfile.TemporaryDirectory(prefix="flywheel-") as folder:
         asked = project.source.model_dump(mode="json", exclude_none=True)
         path = Path(folder, "examples")
         state = state_of(workspace, workspace.warehouse)
         extract(workspace.query(), workspace.warehouse, spans, project.columns, asked, state, path)
         examples = Examples.open(path)
-        code = Path(workspace.pack())
-        given = stats.read_schema(code)
-        there = [span for span in spans if examples.rows_of([span])]
-        options = stats.Options.of(project.statistics.model_dump(mode="json", exclude_none=True), given)
-        counted = stats.gather(examples, there, options)
-        expected = stats.infer_schema(counted.of(there), project.label) if given is None else given
         history = History(project.source.every, whole=True)
-        walked = walk(
-            SpanGate(settings, history, expected, rules_of(code, gate)),
-            examples,
-            {},
-            lambda span: counted.of([span]),
-            said,
-        )
-        bad = dict(walked.bad)
-        if walked.newest.failed:
-            bad[there[-1]] = walked.newest.failed[0].reason
-        bad |= {span: "it has no rows" for span in spans if span not in there}
-        return DataGate(bad, history, settings, {span: examples.rows_of([span]) for span in spans})
+        seen = look(examples, Path(workspace.pack()), settings, history, {})
+        rows = {span: examples.rows_of([span]) for span in spans}
+    bad = dict(seen.walked.bad)
+    if seen.walked.newest.failed:
+        bad[max(span for span in spans if rows[span])] = seen.walked.newest.failed[0].reason
+    bad |= {span: "it has no rows" for span in spans if not rows[span]}
+    return DataGate(bad, history, seen.settings, rows)

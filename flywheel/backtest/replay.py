@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from flywheel.artifacts import Verdict
 from flywheel.config import Retrain
@@ -16,12 +16,35 @@ from flywheel.retraining.evidence import passed
 from flywheel.spans import Span, Windows
 
 if TYPE_CHECKING:
-    from flywheel.backtest.bench import Bench, Trial
+    import pyarrow as pa
+
+    from flywheel.backtest.bench import Trial
     from flywheel.backtest.data import DataGate
     from flywheel.config import Project
     from flywheel.evaluation.paired import Estimate
 
 _SOON = 12
+
+
+class Models(Protocol):
+    """Models of any span and window, and what they predict; `Bench` trains real ones."""
+
+    @property
+    def project(self) -> Project:
+        """What flywheel.yaml declares."""
+
+    @property
+    def truth(self) -> str:
+        """Warehouse with the rows that a model in service met; empty where they are the project's own."""
+
+    def prepare(self, wanted: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Make those of some spans and windows, which are going to be asked for."""
+
+    def trial(self, span: str, window: Sequence[str]) -> Trial:
+        """Return the model of a span and window."""
+
+    def predictions(self, trial: Trial, spans: Sequence[str], part: str = "judge") -> pa.Table:
+        """Return what a model predicts for some spans, as `analyze` writes it, in the order of the spans."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +94,7 @@ class Replayed:
 def replay(
     line: Line,
     spans: Sequence[str],
-    bench: Bench,
+    bench: Models,
     data: DataGate | None,
     decide: Callable[[Retrain, Evidence], Choice],
     told: Callable[[str, str], None] = lambda span, what: None,
@@ -85,7 +108,7 @@ def replay(
         line: The policy, its window, and whether there are gates.
         spans: Names, oldest first.
         bench: Trains and asks models.
-        data: What the data gate said; None, and it is not asked, nor does anything drift.
+        data: What the data gate said; None where no line asks it, and nothing drifts then.
         decide: Asks a policy.
         told: Called after each span with what was decided.
     """
@@ -108,13 +131,13 @@ class _Flywheel:
     def __init__(
         self,
         line: Line,
-        bench: Bench,
+        bench: Models,
         data: DataGate | None,
         decide: Callable[[Retrain, Evidence], Choice],
         found: Replayed,
     ) -> None:
         self.line, self.bench, self.data, self.decide, self.found = line, bench, data, decide, found
-        self.project: Project = bench.workspace.project
+        self.project = bench.project
         self.metric = HEADLINE[self.project.task]
         self.champion: Trial | None = None
         self.then: Reference | None = None
@@ -138,8 +161,10 @@ class _Flywheel:
             self.found.rejected.append(span)
             return f"data-rejected: {self.bad[span]}"
         window, judge = self.windows(span)
-        asked = self.line.retrain
-        choice = self.decide(asked, self._evidence(span, window, judge))
+        if few := self._left_out(window, judge):
+            self.found.rejected.append(span)
+            return f"data-rejected: {few}"
+        choice = self.decide(self.line.retrain, self._evidence(span, window, judge))
         if not choice.train:
             return f"not-needed: {choice.why}"
         candidate = self.bench.trial(span, window)
@@ -152,6 +177,14 @@ class _Flywheel:
         self.champion = candidate
         self.found.promoted.append(span)
         return f"promoted: {choice.why}"
+
+    def _left_out(self, window: Sequence[str], judge: Sequence[str]) -> str:
+        """Return why too many spans are left out to train or judge on; empty when they are not."""
+        most = self.project.gates.data.leave_out
+        for part, kept, all_ in (("window", window, self.line.window), ("judge", judge, self.project.source.judge)):
+            if len(kept) < all_ * (1 - most):
+                return f"{all_ - len(kept)} of {all_} spans of {part} are bad; at most {most:.0%} may be left out"
+        return ""
 
     def flush(self) -> None:
         """Measure the model in service on the spans that it served."""
@@ -200,7 +233,7 @@ class _Flywheel:
         moved: dict[str, str] = {}
         if champion is not None and self.data is not None and policy in ("on_drift", "function"):
             moved = self.data.moved(span, champion.window)
-        rows: dict[str, Any] = dict(self.data.rows) if self.data is not None else {}
+        rows = self.data.rows if self.data is not None else {}
         return Evidence(
             span=span,
             every=every,
@@ -214,6 +247,7 @@ class _Flywheel:
             now=now,
             moved=moved,
             rows=rows.get(span, 0),
+            new_rows=sum(count for each, count in rows.items() if champion and champion.span < each <= span),
             window_rows=sum(rows.get(each, 0) for each in window),
             gains=tuple(self.gains),
             seconds=self.found.seconds / len(trained) if trained else None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flywheel.backtest import Comparison, Line
     from flywheel.config import Retrain
 
-_DEFAULT = ("always", "every=7d", "every=28d", "on_decay", "never")
+_DEFAULT = ("always", "every=7d", "every=28d", "on_decay,cooldown=7d,max_age=28d", "never")
 _SECONDS = 20.0
 _HELP_POLICY = (
     "NAME[=VALUE][,SETTING=VALUE…]: always, never, every=7d, on_drift, on_decay=0.01, cost_aware=0.02,max_age=28d, "
@@ -57,8 +57,8 @@ def backtest(
     """Replay history under several retraining policies: quality of the model in service against trainings spent.
 
     Models are trained and asked by the project's own steps, each span and window once, and kept in .flywheel/backtest:
-    stop it by Ctrl-C, and the same command goes on. By default it compares always, every=7d, every=28d, on_decay,
-    cost_aware as flywheel.yaml has it, and never, with the window of flywheel.yaml.
+    stop it by Ctrl-C, and the same command goes on. By default it compares always, every=7d, every=28d, on_decay with
+    a cooldown and a max_age, cost_aware as flywheel.yaml has it, and never, with the window of flywheel.yaml.
     """
     import functools
 
@@ -94,15 +94,13 @@ def backtest(
         say(f"the data gate looks at {len(needed)} spans, {needed[0]} to {needed[-1]}")
         import_tfdv()
         with redirect_stdout(sys.stderr):  # what a step says in its log is not what this command answers
-            data = judged(workspace, needed, _every_hundredth(say))
+            data = judged(workspace, needed)
         say(f"it would have kept out {len(data.bad)}: {', '.join(sorted(data.bad)) or 'none'}")
     asked = functools.partial(decide, code=Path(workspace.pack()))
     found: list[Replayed] = []
     for number, line in enumerate(lines, 1):
         say(f"[{number}/{len(lines)}] {line}")
-        known = data if line.gated or line.retrain.policy in ("on_drift", "function") else None
-        told = _Told(say, len(spans))
-        found.append(replay(line, spans, bench, known, asked, told))
+        found.append(replay(line, spans, bench, data, asked, _Told(say, len(spans))))
         rejected = f", {len(found[-1].rejected)} rejected" if found[-1].rejected else ""
         say(
             f"    {len(found[-1].trained)} trainings, {len(found[-1].promoted)} promotions{rejected}; "
@@ -163,19 +161,11 @@ class _Told:
             self._say(f"    {self._done} of {self._total}: {span} {what}")
 
 
-def _every_hundredth(say: Callable[[str], None]) -> Callable[[int, int], None]:
-    def told(done: int, total: int) -> None:
-        if done % 100 == 0 and done < total:
-            say(f"    {done} of {total} spans looked at")
-
-    return told
-
-
 def _show(rows: list[Comparison], metric: str, as_json: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from flywheel.backtest.report import as_row
+    from flywheel.cli.table import show_whole
 
     if as_json:
         known = [{**asdict(row), "line": str(row.line)} for row in rows]
@@ -187,9 +177,7 @@ def _show(rows: list[Comparison], metric: str, as_json: bool) -> None:
         table.add_column(name, justify="left" if name in ("line", "dominated by") else "right")
     for row in told:
         table.add_row(*(str(value) for value in row.values()))
-    console = Console(highlight=False, soft_wrap=True)
-    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
-    console.print(table)
+    show_whole(table)
 
 
 def _finite(value: object) -> object:

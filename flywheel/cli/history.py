@@ -25,9 +25,9 @@ def history(
     """Show each version of MODEL, oldest first: its span, how it scored, when and by whose hand it was champion."""
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
+    from flywheel.cli.table import show_whole
     from flywheel.ledger import Ledger
     from flywheel.ledger.lineage import versions
     from flywheel.workspace import Workspace
@@ -48,9 +48,7 @@ def history(
         now = ", ".join(version.aliases) or ("rolled back" if version.rolled_back else "")
         for number, line in enumerate(_reigns(version)):
             table.add_row(*(head if number == 0 else [""] * len(head)), *line, now if number == 0 else "")
-    console = Console(highlight=False, soft_wrap=True)
-    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
-    console.print(table)
+    console = show_whole(table)
     for version in found:
         if version.rolled_back:
             console.print(f"v{version.version} was rolled back: {version.rolled_back}", markup=False, style="dim")

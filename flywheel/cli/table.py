@@ -67,6 +67,16 @@ def outcomes(rows: Iterable[Row], serves: Mapping[str, str] | None = None, hourl
     return table
 
 
+def show_whole(table: Table) -> Console:
+    """Print a table no line of which is cut: a figure that is cut short says nothing; return the console."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
+    console.print(table)
+    return console
+
+
 def show(rows: Sequence[Row], serves: Mapping[str, str] | None = None, hourly: float | None = None) -> None:
     """Print the table, and under it why each run ended as it did; on a narrow terminal a block a run instead.
 

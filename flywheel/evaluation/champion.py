@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import DataError, LedgerError
+from flywheel.evaluation.answers import PredictionError
 from flywheel.evaluation.gates import figure
-from flywheel.evaluation.predictions import CHAMPION, PredictionError, Predictions, write
+from flywheel.evaluation.predict import Wanted, write
+from flywheel.evaluation.predictions import CHAMPION, FILE, Predictions
 from flywheel.say import say
 
 if TYPE_CHECKING:
@@ -84,9 +86,9 @@ def scorer(
         with quiet_mlflow(), tempfile.TemporaryDirectory() as folder:
             if not loaded:
                 loaded.append(load(uri, ledger))
-            file = Path(folder, "predictions.parquet")
+            file = Path(folder, FILE)
             try:
-                write(examples, [span], label, [], {CHAMPION: loaded[0]}, file, task)
+                write(examples, [span], {CHAMPION: loaded[0]}, Wanted(label, task), file)
             except (DataError, PredictionError) as error:  # what is wrong with the span, its other checks say
                 say(f"the champion is not measured on {span}: {error.message}")
                 return None

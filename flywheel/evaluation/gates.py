@@ -19,7 +19,8 @@ from flywheel.evaluation import bootstrap, gaps, metrics, paired
 from flywheel.evaluation.binary import THRESHOLD
 from flywheel.evaluation.mcnemar import Discordant
 from flywheel.evaluation.paired import ALPHA, Estimate
-from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, NAIVE, ROWS, Evidence, Predictions
+from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, ROWS, Evidence, Predictions
+from flywheel.evaluation.regression import NAIVE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.artifacts.examples import batch_rows
-from flywheel.errors import ConfigError, DataError
-from flywheel.evaluation.answers import PredictionError, answer, asked_columns, classes_of
 from flywheel.evaluation.groups import Groups
-from flywheel.evaluation.labels import check, classes_in, encoded, sorted_classes
-from flywheel.evaluation.own import PREFIX, Own
+from flywheel.evaluation.own import PREFIX
 from flywheel.evaluation.regression import NAIVE
-from flywheel.transform import raw
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from flywheel.artifacts import Examples
     from flywheel.evaluation.groups import Floats
-
-__all__ = ["BASELINE", "CANDIDATE", "CHAMPION", "FILE", "NAIVE", "PredictionError", "Predictions", "write"]
 
 FILE = "predictions.parquet"
 CANDIDATE, CHAMPION, BASELINE = "candidate", "champion", "baseline"
 MODELS = (CANDIDATE, CHAMPION, BASELINE)
 SEARCHED, CLUSTER, LISTED = "search ", "cluster ", "list "
 ROWS = "rows"
-_RESERVED = ("span", "label", *MODELS, NAIVE)
-_ROWS = 64 * 1024
-_ABOUT, _BINARY = b"flywheel", b'{"task": "binary", "classes": []}'
+RESERVED = ("span", "label", *MODELS, NAIVE)
+ABOUT = b"flywheel"
+"""Under which the metadata of the file's schema say what it is about."""
+_BINARY = b'{"task": "binary", "classes": []}'
 
 
 @dataclass(frozen=True)
@@ -110,7 +103,7 @@ class Predictions:
 
     @classmethod
     def read(cls, file: Path) -> Predictions:
-        """Return what `write` wrote to `file`."""
+        """Return what `predict.write` wrote to `file`."""
         import pyarrow.parquet as pq
 
         return cls.of(pq.read_table(file))
@@ -120,13 +113,13 @@ class Predictions:
         """Return what a table with the columns of such a file holds."""
         from flywheel.evaluation.worst import grouped
 
-        about = json.loads((table.schema.metadata or {}).get(_ABOUT, _BINARY))
+        about = json.loads((table.schema.metadata or {}).get(ABOUT, _BINARY))
         labels = table["label"].to_numpy()
         scores = [name for name in (*MODELS, NAIVE) if name in table.column_names]
         own, ours = about.get("own", {}), (PREFIX, SEARCHED, CLUSTER, LISTED)
         ranking = about.get("ranking")
         evidence = Evidence(**about.get("evidence", {}))
-        slices = [name for name in table.column_names if name not in _RESERVED and not name.startswith(ours)]
+        slices = [name for name in table.column_names if name not in RESERVED and not name.startswith(ours)]
         return cls(
             labels=labels if about["task"] == "regression" else labels.astype("int64"),
             scores={name: _scores(table[name], len(about["classes"])) for name in scores},
@@ -154,7 +147,7 @@ class Predictions:
         import pyarrow.parquet as pq
 
         schema = pq.read_schema(file)
-        about = json.loads((schema.metadata or {}).get(_ABOUT, _BINARY))
+        about = json.loads((schema.metadata or {}).get(ABOUT, _BINARY))
         scores = {name: np.empty(0) for name in (*MODELS, NAIVE) if name in schema.names}
         own = about.get("own", {})
         worth = {metric: dict.fromkeys(scores, np.empty(0)) for metric in own}
@@ -194,205 +187,6 @@ class Predictions:
             return chosen
         used, codes = np.unique(self.clusters.codes[rows], return_inverse=True)
         return replace(chosen, clusters=Groups(range(len(used)), codes))
-
-
-def write(
-    examples: Examples,
-    spans: Sequence[str],
-    label: str,
-    slices: Sequence[str],
-    models: Mapping[str, Any],
-    file: Path,
-    task: str = "binary",
-    naive: str = "",
-    own: Own | None = None,
-    search: Sequence[str] = (),
-    evidence: Evidence | None = None,
-    ranking: Mapping[str, Any] | None = None,
-    watch: Callable[[pa.Array, pa.RecordBatch, pa.Array, Mapping[str, pa.Array], Sequence[str]], None] | None = None,
-) -> int:
-    """Write label, slice columns and every model's prediction of each row of `spans` to `file`; return the rows.
-
-    Rows go through batch by batch, so memory stays flat. Slice columns are written as integers or as text;
-    probabilities of several classes as a list a row, in the order of the classes that the file's metadata name.
-
-    Args:
-        examples: Raw rows.
-        spans: Which of them.
-        label: Column with the truth.
-        slices: Columns to slice by.
-        models: MLflow pyfunc models by name.
-        file: Where to.
-        task: `binary`, `multiclass` or `regression`.
-        naive: Column with a naive forecast; empty for none.
-        own: Metrics of the user's own; what each model's answer is worth by them is written beside it.
-        search: Columns in which slices are searched for; those of no plain type are left out.
-        evidence: What counts as one piece of evidence.
-        ranking: `group`, the column whose value rows share that are ranked among each other, and `at`, some places.
-        watch: Is shown each batch: the span of each row, raw rows, labels as written, answers by model, the classes.
-
-    Raises:
-        ConfigError: The label, a slice column, the cluster or the naive forecast is not in the examples, or has a name
-            that this file needs.
-        DataError: A model needs a column that is not there; a label or naive forecast is none; all labels are the same.
-        PredictionError: A model fails, or does not answer every row as its task wants.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    schema = examples.schema
-    evidence = evidence or Evidence()
-    cluster = evidence.cluster if evidence.cluster != ROWS else ""
-    listed = ranking["group"] if ranking else ""
-    _check_columns(schema.names, label, slices, naive, cluster, listed)
-    inputs = {name: asked_columns(name, model, schema.names, label) for name, model in models.items()}
-    own = own or Own()
-    _check_own(schema.names, own)
-    search = [name for name in search if name in schema.names and _searchable(schema.field(name).type)]
-    asked = {label, naive, cluster, listed, *slices, *own.columns, *search}.union(*inputs.values())
-    wanted = [column for column in schema.names if column in asked]
-    classes: tuple[str, ...] = ()
-    if task == "multiclass":
-        told = [value for name, model in models.items() for value in classes_of(name, model)]
-        classes = sorted_classes({*told, *classes_in(examples, spans, label)})
-    target = _schema(schema, slices, models, task, classes, naive, own, search, evidence, ranking)
-    rows, seen = 0, set[Any]()
-    with pq.ParquetWriter(file, target, compression="zstd") as writer:
-        for parts in _together(examples.batches(spans, wanted), min(_ROWS, batch_rows(schema))):
-            batch = parts[0][1] if len(parts) == 1 else _joined([each for _, each in parts])
-            truth = [encoded(each.column(wanted.index(label)), task, classes, label, span) for span, each in parts]
-            labels = pa.concat_arrays(truth)
-            if len(seen) < 2:
-                seen.update(pc.unique(labels)[:2].to_pylist())
-            frame = raw.frame(batch)
-            columns = [pa.concat_arrays([pa.repeat(span, each.num_rows) for span, each in parts]), labels]
-            columns += [batch.column(wanted.index(name)).cast(target.field(name).type) for name in slices]
-            answers = {name: answer(name, model, frame[inputs[name]], task, classes) for name, model in models.items()}
-            if watch:
-                watch(columns[0], batch, labels, answers, classes)
-            if naive:
-                forecasts = [_forecast(each.column(wanted.index(naive)), naive, span) for span, each in parts]
-                answers[NAIVE] = pa.concat_arrays(forecasts)
-            columns += [*answers.values(), *own.values(batch, label, answers, classes)]
-            columns += [batch.column(wanted.index(name)) for name in search]
-            if cluster:
-                columns.append(batch.column(wanted.index(cluster)))
-            if listed:
-                columns.append(batch.column(wanted.index(listed)))
-            columns = [each.cast(field.type) for each, field in zip(columns, target, strict=True)]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=target))
-            rows += batch.num_rows
-    check({classes[index] for index in seen} if classes else seen, task, label, spans)
-    return rows
-
-
-def _together(batches: Iterable[tuple[str, pa.RecordBatch]], rows: int) -> Iterator[list[tuple[str, pa.RecordBatch]]]:
-    """Yield batches of several spans, up to `rows` rows at once: a call of a model takes milliseconds."""
-    held: list[tuple[str, pa.RecordBatch]] = []
-    for span, batch in batches:
-        if held and sum(each.num_rows for _, each in held) + batch.num_rows > rows:
-            yield held
-            held = []
-        if batch.num_rows:
-            held.append((span, batch))
-    if held:
-        yield held
-
-
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-
-
-def _schema(
-    given: pa.Schema,
-    slices: Sequence[str],
-    models: Mapping[str, Any],
-    task: str,
-    classes: Sequence[str],
-    naive: str,
-    own: Own,
-    search: Sequence[str],
-    evidence: Evidence,
-    ranking: Mapping[str, Any] | None,
-) -> pa.Schema:
-    import pyarrow as pa
-
-    labels = {"binary": pa.int8(), "multiclass": pa.int64(), "regression": pa.float64()}
-    score = pa.list_(pa.float64(), len(classes)) if task == "multiclass" else pa.float64()
-    fields = [("span", pa.string()), ("label", labels[task])]
-    fields += [(name, _sliceable(given.field(name).type)) for name in slices]
-    fields += [(name, score) for name in models] + [(NAIVE, pa.float64())] * bool(naive)
-    fields += [(name, pa.float64()) for name in own.names([*models, *[NAIVE] * bool(naive)])]
-    fields += [(f"{SEARCHED}{name}", _searchable(given.field(name).type)) for name in search]
-    if evidence.cluster not in ("", ROWS):
-        fields += [(f"{CLUSTER}{evidence.cluster}", _sliceable(given.field(evidence.cluster).type))]
-    if ranking:
-        fields += [(f"{LISTED}{ranking['group']}", _sliceable(given.field(ranking["group"]).type))]
-    about: dict[str, Any] = {"task": task, "classes": list(classes)} | ({"own": own.better} if own.asked else {})
-    about |= {"evidence": asdict(evidence)} if evidence != Evidence() else {}
-    about |= {"ranking": {"group": ranking["group"], "at": list(ranking["at"])}} if ranking else {}
-    return pa.schema(fields, {_ABOUT: json.dumps(about).encode()})
-
-
-def _check_own(names: Sequence[str], own: Own) -> None:
-    for column in own.columns:
-        if column not in names:
-            raise ConfigError(
-                f"a metric needs the column {column!r}, which is not in the examples, only {', '.join(names)}",
-                "let the query give that column, or mend `columns` under `metrics`.",
-            )
-
-
-def _check_columns(
-    names: Sequence[str], label: str, slices: Sequence[str], naive: str, cluster: str, listed: str
-) -> None:
-    asked = [(label, "label"), *((column, "slice column") for column in slices), (naive, "naive forecast")]
-    for column, what in [*asked, (cluster, "column of `gates.cluster`"), (listed, "column of `ranking.group`")]:
-        if column and column not in names:
-            raise ConfigError(
-                f"the {what} {column!r} is not in the examples, only {', '.join(names)}",
-                "let the query give that column, or name another one.",
-            )
-    for column in slices:
-        if column in _RESERVED:
-            raise ConfigError(
-                f"the slice column {column!r} has a name that the predictions need themselves",
-                f"give it another name in the query: `{column} AS {column}_`.",
-            )
-
-
-def _searchable(kind: pa.DataType) -> pa.DataType | None:
-    """Return the type that a searched column is written as; None for times, bytes and what is nested."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(kind):
-        return _searchable(kind.value_type)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind):
-        return pa.string()
-    return pa.float64() if pa.types.is_integer(kind) or pa.types.is_floating(kind) else None
-
-
-def _sliceable(kind: pa.DataType) -> pa.DataType:
-    """Return the type that values of a slice column are written as: TFMA's slice keys are integers or text."""
-    import pyarrow as pa
-
-    return pa.int64() if pa.types.is_integer(kind) else pa.string()
-
-
-def _forecast(column: pa.Array, naive: str, span: str) -> pa.Array:
-    import numpy as np
-    import pyarrow as pa
-
-    values = raw.numbers(column)
-    if not np.isfinite(values).all():
-        raise DataError(
-            f"the naive forecast {naive!r} is missing in {int((~np.isfinite(values)).sum())} rows of span {span}",
-            "COALESCE it with another forecast in the query, or leave those rows out.",
-        )
-    return pa.array(values)
 
 
 def _scores(column: pa.ChunkedArray, classes: int) -> Floats:

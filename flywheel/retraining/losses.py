@@ -11,6 +11,7 @@ amount each span this is also the period that costs least in the long run, sqrt(
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,4 +96,4 @@ def _slope(gains: Sequence[Gain], prior: float) -> float:
     for gain in gains:
         weight = gain.age / max(gain.error, _LEAST_ERROR) ** 2
         over, total = over + weight * gain.age, total + weight * gain.value
-    return max(total / over, 0.0) + over**-0.5
+    return max(total / over, 0.0) + 1 / math.sqrt(over)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,10 @@ class ServingRoot:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> ServingRoot:
         """Return what `to_json` gave."""
-        logs = {name: Logged(Path(log["folder"]), _settings(log["settings"])) for name, log in values["logs"].items()}
+        logs = {
+            name: Logged(Path(log["folder"]), RequestLog.model_validate_json(json.dumps(log["settings"])))
+            for name, log in values["logs"].items()
+        }
         return cls(Path(values["path"]), logs)
 
 
@@ -120,7 +123,3 @@ def distinct(roots: Iterable[ServingRoot]) -> Roots:
         logs = {**merged[path].logs, **root.logs} if path in merged else root.logs
         merged[path] = ServingRoot(path, logs)
     return Roots(tuple(merged.values()))
-
-
-def _settings(values: dict[str, Any]) -> RequestLog:
-    return RequestLog.model_validate(values | {"every": timedelta(seconds=values["every"])})  # JSON has seconds

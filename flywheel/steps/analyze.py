@@ -10,20 +10,12 @@ from typing import Any, Literal
 
 from flywheel.artifacts import Evaluation, Examples, Model
 from flywheel.evaluation import champion as champions
+from flywheel.evaluation.answers import PredictionError
 from flywheel.evaluation.leaks import rows_seen
 from flywheel.evaluation.mistakes import Mistakes
 from flywheel.evaluation.own import Own
-from flywheel.evaluation.predictions import (
-    BASELINE,
-    CANDIDATE,
-    CHAMPION,
-    FILE,
-    MODELS,
-    Evidence,
-    PredictionError,
-    Predictions,
-    write,
-)
+from flywheel.evaluation.predict import Wanted, write
+from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, FILE, MODELS, Evidence, Predictions
 
 PRELOAD = (
     "flywheel.ledger.engine",
@@ -83,10 +75,17 @@ def analyze(
         PredictionError: A model cannot be loaded, fails, or does not answer every row as its task wants.
     """
     label, slices = str(settings["label"]), list(dict.fromkeys(settings.get("slices", ())))
-    task, naive = settings.get("task", "binary"), settings.get("naive") or ""
-    search = settings.get("search") or {}
-    evidence = Evidence(**settings.get("evidence") or {})
-    own = Own.of(settings.get("metrics") or {}, code)
+    task, search = settings.get("task", "binary"), settings.get("search") or {}
+    wanted = Wanted(
+        label,
+        task,
+        slices,
+        settings.get("naive") or "",
+        Own.of(settings.get("metrics") or {}, code),
+        search.get("columns", ()),
+        Evidence(**settings.get("evidence") or {}),
+        settings.get("ranking"),
+    )
     how = {"engine": engine, "beam": ()} | (settings.get("analyze") or {})
     mistakes = Mistakes(label, int(how.pop("mistakes", MISTAKES)), how.pop("redact", ()))
     by_beam = how["engine"] == "beam" or (how["engine"] == "auto" and any("--runner" in flag for flag in how["beam"]))
@@ -100,21 +99,7 @@ def analyze(
                 models[CHAMPION] = champions.load(champion, ledger)
         models = {name: models[name] for name in MODELS if name in models}
         with Evaluation.create(path, producer="analyze", spans=judge) as draft:
-            rows = write(
-                examples,
-                judge,
-                label,
-                slices,
-                models,
-                draft.path / FILE,
-                task,
-                naive,
-                own,
-                search.get("columns", ()),
-                evidence,
-                settings.get("ranking"),
-                mistakes.look,
-            )
+            rows = write(examples, judge, models, wanted, draft.path / FILE, mistakes.look)
             mistakes.write(draft.path)
             overall = _measure(draft.path, slices, rows, **how)
             draft.counts["rows"] = rows

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check, Evaluation, Examples, Model, Verdict
 from flywheel.config.deploy import SERVING, target_of
-from flywheel.errors import ArtifactError, ConfigError, FlywheelError
+from flywheel.errors import ArtifactError, FlywheelError
 from flywheel.evaluation.predictions import FILE
 from flywheel.say import say
 from flywheel.serving.folder import path_of
@@ -66,10 +65,11 @@ def probe(
         ArtifactError: The evaluation is not of these examples.
         ServingError: `serving` is no folder.
     """
+    from flywheel.config import ServingGate
     from flywheel.serving import bars
     from flywheel.serving.report import render
 
-    gate = _parse(settings["gate"])
+    gate = ServingGate.told(settings["gate"], "gates.serving", "{p99_ms: 50, max_mb: 100}")
     rows, expected = sample(examples, evaluation, _asked_with(model.path, examples.columns, evaluation))
     shadow: Shadow | None = None
     state = path_of(getattr(target_of(serving), "folder", None) or SERVING).parent
@@ -121,23 +121,6 @@ def sample(
             "give the examples that were analyzed.",
         )
     return pa.Table.from_batches(taken).combine_chunks(), predicted.take(pa.array(chosen))
-
-
-def _parse(gate: dict[str, Any]) -> ServingGate:
-    from pydantic import ValidationError
-
-    from flywheel.config import ServingGate
-
-    if isinstance(gate.get("timeout"), int | float):  # in JSON a duration is seconds
-        gate = gate | {"timeout": timedelta(seconds=gate["timeout"])}
-    try:
-        return ServingGate.model_validate(gate)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "it"
-        raise ConfigError(
-            f"gates.serving is wrong: {where}: {fault['msg']}", "write it as `{p99_ms: 50, max_mb: 100}`."
-        ) from None
 
 
 def _try(

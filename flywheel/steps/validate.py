@@ -19,9 +19,11 @@ from flywheel.profiles import History, Settings
 from flywheel.profiles.aging import drift_since_training
 from flywheel.profiles.anomalies import drift_checks, schema_checks, skew_checks
 from flywheel.profiles.gate import SpanGate
-from flywheel.profiles.walk import Waiver, walk, with_waiver
+from flywheel.profiles.walk import Waiver, Walked, walk, with_waiver
 from flywheel.profiles.window import empty_spans, groups_of, left_out, one_class, proposals
 from flywheel.say import say
+from flywheel.spans import Every
+from flywheel.statistics.gathered import Gathered
 
 PRELOAD = (
     "flywheel.ledger.engine",
@@ -168,17 +170,10 @@ def validate(
         ConfigError: The settings name a column that is not there, or schema.pbtxt or invariants.yaml is none.
     """
     gate_settings: dict[str, Any] = settings.get("gate", {})
-    _check_columns(settings["label"], gate_settings, examples.schema.names)
-    told = Settings.of({**settings, "leave_out": list(ADDED)})
-    given = stats.read_schema(code)
+    past = _past(history, settings.get("every", "day"))
+    seen = look(examples, code, settings, past, waivers or {}, score)
+    told, counted, expected, walked = seen.settings, seen.counted, seen.expected, seen.walked
     spans = [span for span in examples.spans if examples.rows_of([span])]
-    options = stats.Options.of(settings.get("statistics"), given)
-    counted = stats.gather(examples, spans, options, late=True)
-    expected = stats.infer_schema(counted.of(spans), told.label) if given is None else given
-
-    past, rules = _past(history, told), rules_of(code, gate_settings)
-    judge = SpanGate(told, past, expected, rules, score)
-    walked = walk(judge, examples, waivers or {}, lambda span: counted.of([span]), _progress)
     told_of = [waiver for span, waiver in (waivers or {}).items() if span in spans]
     good = [span for span in spans if span not in walked.bad]  # the newest among them, whatever it is
     groups = groups_of(good)
@@ -193,7 +188,7 @@ def validate(
         *drift,
         *(drift_since_training(past, spans[-1], trained_on, told) if trained_on else ()),
         *(
-            skew_checks(expected, gate_settings.get("skew") or {}, found["all"], serving, options)
+            skew_checks(expected, gate_settings.get("skew") or {}, found["all"], serving, seen.options)
             if serving and serving.rows
             else ()
         ),
@@ -201,17 +196,75 @@ def validate(
     facts = {
         "rows": examples.rows,
         "judged": walked.judged,
-        "schema": "inferred" if given is None else "schema.pbtxt",
+        "schema": "inferred" if seen.inferred else "schema.pbtxt",
         "drift": moved,
         "left_out": walked.bad,
         "waived": walked.waived,
-        "proposals": proposals(rules, examples, good, told.label),
+        "proposals": proposals(seen.rules, examples, good, told.label),
     }
     verdict = Verdict("data", tuple(checks), facts)
     _write_statistics(paths.statistics, found, groups, past, expected)
     _write_report(paths.report, verdict, found, past, examples)
     say(f"data up to {spans[-1]}: {verdict.why}")
     return verdict
+
+
+class Looked(NamedTuple):
+    """Every span of some examples, each judged by what came before it.
+
+    Attributes:
+        settings: What was looked at.
+        options: How statistics are counted.
+        counted: Statistics by span.
+        expected: The schema.
+        rules: The invariants.
+        walked: What was found.
+        inferred: Whether the schema was inferred from these rows.
+    """
+
+    settings: Settings
+    options: stats.Options
+    counted: Gathered
+    expected: Any
+    rules: tuple[Invariant, ...]
+    walked: Walked
+    inferred: bool
+
+
+def look(
+    examples: Examples,
+    code: Path,
+    settings: Mapping[str, Any],
+    past: History,
+    waivers: Mapping[str, Waiver],
+    score: Callable[[str], float | None] | None = None,
+) -> Looked:
+    """Judge every span of `examples` that `past` does not know, oldest first, and make it part of `past`.
+
+    Args:
+        examples: Rows by span.
+        code: As `validate` takes it.
+        settings: As `validate` takes them, without `window` and `judge`.
+        past: What came before; it is added to.
+        waivers: What people waived, by span.
+        score: As `validate` takes it.
+
+    Raises:
+        DataError: The label is not there.
+        ConfigError: As `validate`.
+    """
+    gate: dict[str, Any] = settings.get("gate", {})
+    _check_columns(settings["label"], gate, examples.schema.names)
+    told = Settings.of({**settings, "leave_out": list(ADDED)})
+    given = stats.read_schema(code)
+    spans = [span for span in examples.spans if examples.rows_of([span])]
+    options = stats.Options.of(settings.get("statistics"), given)
+    counted = stats.gather(examples, spans, options, late=True)
+    expected = stats.infer_schema(counted.of(spans), told.label) if given is None else given
+    rules = _rules(code, gate)
+    judge = SpanGate(told, past, expected, rules, score)
+    walked = walk(judge, examples, waivers, lambda span: counted.of([span]), _progress)
+    return Looked(told, options, counted, expected, rules, walked, given is None)
 
 
 def _check_columns(label: str, gate: Mapping[str, Any], columns: Sequence[str]) -> None:
@@ -229,13 +282,13 @@ def _check_columns(label: str, gate: Mapping[str, Any], columns: Sequence[str]) 
                 )
 
 
-def _past(file: Path | None, settings: Settings) -> History:
+def _past(file: Path | None, every: Every) -> History:
     """Return what earlier runs learnt, if their spans were as long as these."""
-    past = History.load(file) if file else History(settings.every)
-    return past if past.every == settings.every else History(settings.every)
+    past = History.load(file) if file else History(every)
+    return past if past.every == every else History(every)
 
 
-def rules_of(code: Path, gate: Mapping[str, Any]) -> tuple[Invariant, ...]:
+def _rules(code: Path, gate: Mapping[str, Any]) -> tuple[Invariant, ...]:
     """Return what is to be true of the rows: invariants.yaml, and that `key` is one."""
     rules = invariants.read(code)
     key = tuple(gate.get("key") or ())

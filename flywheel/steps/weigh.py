@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flywheel.retraining.policies import Function
 
 PRELOAD = ("flywheel.ledger.engine", "jinja2", "pyarrow.parquet", "scipy.optimize", "scipy.special", "vl_convert")
-_MEASURES = ("on_decay", "function", "cost_aware")
+_MEASURES = ("on_decay", "function")
 _RECENT, _OTHERS, _FEW = 10, 20, 6
 
 
@@ -48,7 +48,7 @@ def worth_it(
     """
     from flywheel.retraining.report import render
 
-    retrain = _parse(settings["retrain"])
+    retrain = Retrain.told(settings["retrain"], "retrain", "{policy: every, every: 7d}")
     evidence = gather(examples, settings, ledger, run, retrain)
     choice = decide(retrain, evidence, code)
     check = Check(
@@ -129,39 +129,21 @@ def gather(examples: Examples, settings: Mapping[str, Any], ledger: str, run: st
     )
 
 
-def _parse(told: Mapping[str, Any]) -> Retrain:
-    from datetime import timedelta
-
-    from pydantic import ValidationError
-
-    durations = ("every", "cooldown", "max_age", "budget_period")  # in JSON they are seconds
-    read = {
-        key: timedelta(seconds=value) if key in durations and isinstance(value, int | float) else value
-        for key, value in told.items()
-    }
-    try:
-        return Retrain.model_validate(read)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "it"
-        raise ConfigError(
-            f"retrain is wrong: {where}: {fault['msg']}", "write it as `{policy: every, every: 7d}`."
-        ) from None
-
-
 def _measured(
     uri: str, ledger: str, examples: Examples, judge: Sequence[str], settings: Mapping[str, Any]
 ) -> Estimate | None:
     """Return the champion's headline metric on the judge's spans; None where it cannot be measured."""
+    from flywheel.evaluation.answers import PredictionError
     from flywheel.evaluation.champion import load, quiet_mlflow
     from flywheel.evaluation.gates import figure
-    from flywheel.evaluation.predictions import CHAMPION, FILE, PredictionError, Predictions, write
+    from flywheel.evaluation.predict import Wanted, write
+    from flywheel.evaluation.predictions import CHAMPION, FILE, Predictions
 
     task = settings.get("task", "binary")
     with quiet_mlflow(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder, FILE)
         try:
-            write(examples, judge, settings["label"], [], {CHAMPION: load(uri, ledger)}, file, task)
+            write(examples, judge, {CHAMPION: load(uri, ledger)}, Wanted(settings["label"], task), file)
         except (DataError, PredictionError) as error:
             say(f"the champion is not measured: {error.message}")
             return None

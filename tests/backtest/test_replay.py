@@ -20,17 +20,13 @@ ROWS = 300
 
 @dataclass
 class World:
-    """Stands where the bench does: a model of age `a` knows the label by `skill - decay * a`."""
+    """Models that are what they are said to be: one of age `a` knows the label by `1.5 - decay * a`."""
 
     project: config.Project
     decay: float = 0.0
     broken: tuple[str, ...] = ()
     truth: str = ""
     asked: list = field(default_factory=list)
-
-    @property
-    def workspace(self):
-        return self
 
     def trial(self, span, window):
         self.asked.append((span, tuple(window)))
@@ -69,11 +65,11 @@ def project():
 
 @pytest.fixture
 def run(project):
-    def call(policy, *, gated=True, bad=None, **world):
+    def call(policy, *, gated=True, bad=None, decide=weigh, **world):
         there = World(project, **world)
         data = None if bad is None else DataGate(bad, None, None, dict.fromkeys(DAYS, ROWS))
         line = Line(Retrain.parse(policy), 7, gated)
-        return replay(line, DAYS[14:], there, data, weigh), there
+        return replay(line, DAYS[14:], there, data, decide), there
 
     return call
 
@@ -149,3 +145,24 @@ def test_what_is_read_reaches_back_to_the_first_window():
     needed = spans_needed(Span.parse("2013-06-22"), Span.parse("2013-06-24"), 7, 14)
 
     assert (needed[0], needed[-1], len(needed)) == ("2013-06-02", "2013-06-24", 23)
+
+
+def test_a_run_of_which_too_many_spans_are_bad_is_rejected_as_the_data_gate_would(run):
+    bad = dict.fromkeys(DAYS[20:23], "half of it is missing")
+    found, _ = run("always", bad=bad)
+
+    assert found.decisions[DAYS[25]] == ("data-rejected: 3 of 7 spans of judge are bad; at most 25% may be left out")
+    assert "spans of window are bad" in found.decisions[DAYS[31]]
+    assert found.decisions[DAYS[40]].startswith(("promoted", "kept-champion"))
+
+
+def test_a_policy_sees_how_many_rows_are_new(run):
+    seen = []
+
+    def policy(retrain, evidence):
+        seen.append((evidence.age, evidence.new_rows, evidence.window_rows))
+        return weigh(retrain, evidence)
+
+    run("every=7d", bad={}, decide=policy)
+
+    assert all(new == age * ROWS and window == 7 * ROWS for age, new, window in seen)

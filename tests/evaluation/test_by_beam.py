@@ -11,8 +11,9 @@ import pytest
 
 from flywheel.artifacts import Examples
 from flywheel.errors import DataError
-from flywheel.evaluation import by_beam, predictions
-from flywheel.evaluation.predictions import PredictionError
+from flywheel.evaluation import by_beam
+from flywheel.evaluation.answers import PredictionError
+from flywheel.evaluation.predict import Wanted, write
 from flywheel.steps.analyze import analyze
 from flywheel.transform import runners
 from tests.evaluation import worlds
@@ -31,10 +32,10 @@ def flights(tmp_path_factory):
 def both_ways(examples, spans, label, folders, tmp_path, task="binary", beam=()):
     """Return the predictions that this process writes, and those by Beam."""
     models = {name: mlflow.pyfunc.load_model(str(folder)) for name, folder in folders.items()}
-    predictions.write(examples, spans, label, [], models, tmp_path / "here.parquet", task)
+    write(examples, spans, models, Wanted(label, task), tmp_path / "here.parquet")
     with tempfile.TemporaryDirectory() as scratch, runners.job(beam, Path(scratch), None) as job:
         models = by_beam.predicted(examples, spans, label, folders, task, job)
-        predictions.write(examples, spans, label, [], models, tmp_path / "there.parquet", task)
+        write(examples, spans, models, Wanted(label, task), tmp_path / "there.parquet")
     return pq.read_table(tmp_path / "here.parquet"), pq.read_table(tmp_path / "there.parquet")
 
 
@@ -107,7 +108,7 @@ def test_rows_that_a_runner_loses_are_missed(flights, tmp_path):
         models = by_beam.predicted(flights, JUDGE[1:], "late", folders, "binary", job)
 
         with pytest.raises(PredictionError, match="runner has lost rows"):
-            predictions.write(flights, JUDGE, "late", [], models, tmp_path / "there.parquet")
+            write(flights, JUDGE, models, Wanted("late"), tmp_path / "there.parquet")
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@ import itertools
 
 import duckdb
 
-from tests.faults.world import _file
+from tests.faults.world import year_file
 from tests.faults.year import injected, make
 
 
@@ -12,7 +12,7 @@ def test_a_year_with_faults_has_them_on_their_days_alone(tmp_path):
 
     with duckdb.connect() as connection:
         connection.execute(
-            f"ATTACH '{tmp_path / 'faulty.duckdb'}' AS faulty (READ_ONLY); ATTACH '{_file()}' AS clean (READ_ONLY)"
+            f"ATTACH '{tmp_path / 'faulty.duckdb'}' AS faulty (READ_ONLY); ATTACH '{year_file()}' AS clean (READ_ONLY)"
         )
         differ = "SELECT DISTINCT make_date(year, month, day) FROM (FROM faulty.{0} EXCEPT FROM clean.{0})"
         days = {row[0] for table in ("flights",) for row in connection.execute(differ.format(table)).fetchall()}

@@ -27,7 +27,7 @@ class World:
 
     def __init__(self) -> None:
         self.connection = duckdb.connect()
-        self.connection.execute(f"SET TimeZone = 'UTC'; SET threads = 1; ATTACH '{_file()}' AS year (READ_ONLY)")
+        self.connection.execute(f"SET TimeZone = 'UTC'; SET threads = 1; ATTACH '{year_file()}' AS year (READ_ONLY)")
         for table in TABLES:
             self.connection.execute(f"CREATE TABLE {table} AS FROM year.{table}")
         query = sql.translate((EXAMPLE / "flights.sql").read_text()).duckdb
@@ -65,7 +65,7 @@ class World:
         return {"start": start, "end": start + timedelta(1)}
 
 
-def _file() -> Path:
+def year_file() -> Path:
     """Return the year's DuckDB file, made once a version of the example's loader and of DuckDB."""
     made_by = (EXAMPLE / "load.py").read_bytes() + duckdb.__version__.encode()
     file = CACHE / f"flights-{hashlib.sha256(made_by).hexdigest()[:12]}.duckdb"

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from tests.faults.catalogue import FAULTS
-from tests.faults.world import _file
+from tests.faults.world import year_file
 
 FIRST, LAST = date(2013, 3, 1), date(2013, 12, 1)
 
@@ -33,7 +33,7 @@ def make(file: Path, found: list[tuple[date, str]], days: int) -> None:
     """Write the year with those faults, large, to `file`."""
     faults = {fault.name: fault for fault in FAULTS}
     partial = file.with_name(f".{file.name}.partial")
-    shutil.copyfile(_file(), partial)
+    shutil.copyfile(year_file(), partial)
     with duckdb.connect(str(partial)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for first, name in found:

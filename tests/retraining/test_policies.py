@@ -179,3 +179,11 @@ def test_futile_trainings_of_young_champions_do_not_put_off_the_next_for_ever():
     early = tuple(Gain(age, -0.002, 0.01) for age in (1, 2, 3, 2, 1, 3, 2, 1, 2, 3))
 
     assert say("cost_aware=0.05", age=28, since=26, gains=early).train
+
+
+def test_what_a_step_is_handed_in_json_is_what_was_written_and_a_bare_number_in_yaml_is_none():
+    written = Retrain.parse("on_decay=0.01,cooldown=36h,max_age=28d,budget=3")
+
+    assert Retrain.told(written.model_dump(mode="json", exclude_none=True), "retrain", "…") == written
+    with pytest.raises(ValueError, match="a duration is written as 90s"):
+        Retrain.model_validate({"policy": "every", "every": 7})

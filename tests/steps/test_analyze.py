@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from flywheel.errors import ConfigError, DataError, LedgerError
-from flywheel.evaluation.predictions import PredictionError, Predictions
+from flywheel.evaluation.answers import PredictionError
+from flywheel.evaluation.predictions import Predictions
 from flywheel.steps.analyze import analyze
 from tests.evaluation import worlds
 
