@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from functools import cache
 
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -24,7 +23,6 @@ for _name, _value in _SETTINGS.items():
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydantic's remarks on MLflow's own classes
     import mlflow.artifacts
-    import mlflow.store.db.utils
     import mlflow.store.model_registry.sqlalchemy_store
     import mlflow.store.tracking.sqlalchemy_store
     import mlflow.tracking
@@ -32,7 +30,6 @@ with warnings.catch_warnings():
     from mlflow.exceptions import MlflowException
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.tracking import MlflowClient
-    from sqlalchemy.orm import configure_mappers
 
 PRELOAD = (
     "flywheel.ledger.migrate",
@@ -46,11 +43,5 @@ PRELOAD = (
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs a stack for what we report in a line
 logging.getLogger("alembic").setLevel(logging.WARNING)
-
-# To open a store, MLflow parses all its migrations and the mapping of all its tables: once a process is enough, and a
-# step that is forked from one that did finds it done.
-mlflow.store.db.utils._get_latest_schema_revision = cache(mlflow.store.db.utils._get_latest_schema_revision)
-mlflow.store.db.utils._get_latest_schema_revision()
-configure_mappers()
 
 __all__ = ["MlflowClient", "MlflowException", "SqlAlchemyStore", "mlflow"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ class Evidence:
     better: int = 1
     then: Reference | None = None
     now: Estimate | None = None
-    moved: Mapping[str, str] = None  # type: ignore[assignment]
+    moved: Mapping[str, str] = field(default_factory=dict)
     rows: int = 0
     new_rows: int = 0
     window_rows: int = 0
@@ -81,10 +81,6 @@ class Evidence:
     others: tuple[Gain, ...] = ()
     seconds: float | None = None
     hourly_cost: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.moved is None:
-            object.__setattr__(self, "moved", {})
 
     @property
     def lost(self) -> Estimate | None:
