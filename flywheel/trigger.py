@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flywheel import archive
-from flywheel.errors import ClusterError, ConfigError, FlywheelError, MissingExtra
+from flywheel.bucket import reach
+from flywheel.errors import ClusterError, ConfigError, FlywheelError
 from flywheel.kubeflow.cluster import Cluster
 from flywheel.kubeflow.submit import reachable, start
 from flywheel.kubeflow.versions import Package
@@ -137,15 +138,9 @@ def _folder(folder: Path | str) -> Iterator[Path]:
 
 
 def _fetch(uri: str, to: Path) -> None:
-    import fsspec
-
     try:
-        files, path = fsspec.core.url_to_fs(uri.replace("minio://", "s3://", 1))
+        files, path = reach(uri)
         files.get_file(path, str(to))
-    except ImportError as error:
-        raise MissingExtra(
-            f"{uri} cannot be read ({error})", "install the library of its bucket, as gcsfs or s3fs"
-        ) from None
     except FileNotFoundError:
         raise ConfigError(f"there is no {uri}", "`flywheel compile --kubernetes --put-code` puts it there.") from None
     except (OSError, ValueError) as error:

@@ -73,6 +73,7 @@ def batch(
     from datetime import UTC, datetime
 
     _import_quietly()
+    from flywheel.cli.interrupts import interruptible
     from flywheel.steps.batch import batch as score
     from flywheel.steps.ready import Data
     from flywheel.workspace import Workspace
@@ -85,11 +86,8 @@ def batch(
             spans = [data.newest(datetime.now(UTC)).name]
     for span in spans:
         report = here.state / "reports" / span / "batch.html"
-        try:
+        with interruptible(f"{span} is as it was; run the same command again."):
             placed = score(here.project.name, span, settings.text(), here.ledger, report, again=again)
-        except KeyboardInterrupt:
-            typer.secho(f"interrupted: {span} is as it was; run the same command again.", fg="yellow", err=True)
-            raise typer.Exit(130) from None
         rows = int(placed.facts["rows scored"])
         how = "scored" if placed.changed else "were scored already (--again scores them once more)"
         typer.echo(f"{span}: {rows:,} rows {how}, in {placed.endpoint}")

@@ -35,16 +35,15 @@ def monitor(
     `deploy.log` keeps; labels are what the SQL file of `monitor.labels` gives. It is a pipeline of its own: on a
     cluster `flywheel submit --monitoring` runs it once, and `monitor.schedule` as often as you like.
     """
+    from flywheel.cli.interrupts import interruptible
     from flywheel.cli.running import Options
     from flywheel.local import Monitoring
     from flywheel.workspace import Workspace
 
     options = Options(plain=plain, as_json=as_json)
     looking = Monitoring(Workspace.open(folder, profile, overrides), options.launch)
-    try:
+    with interruptible("the same command begins anew."):
         row = looking.run(span)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
     if as_json:
         import json
 

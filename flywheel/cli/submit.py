@@ -14,7 +14,7 @@ from flywheel.cli.arguments import Folder, Overrides, Profile
 if TYPE_CHECKING:
     from flywheel.kubeflow.submit import Submission
 
-_NOT_READY, _INTERRUPTED = 3, 130
+_NOT_READY = 3
 
 
 def submit(
@@ -45,6 +45,7 @@ def submit(
     that of `flywheel run`: 0 an outcome was reached, 1 the run failed, 3 the data has not arrived; Ctrl-C, 130, leaves
     the run going, and the same command follows it again.
     """
+    from flywheel.cli.interrupts import interruptible
     from flywheel.kubeflow import submit as start
     from flywheel.runner import events as ev
     from flywheel.runner.progress import choose
@@ -56,7 +57,7 @@ def submit(
             typer.echo(event.folder, err=True)  # its page, where one can look while it runs
         draw(event)
 
-    try:
+    with interruptible("a run that was started goes on; the same command follows it."):
         run = start(
             folder,
             span,
@@ -67,9 +68,6 @@ def submit(
             monitoring=monitoring,
             events=show,
         )
-    except KeyboardInterrupt:
-        typer.secho("interrupted: a run that was started goes on; the same command follows it.", fg="yellow", err=True)
-        raise typer.Exit(_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps({"event": "Submission", **asdict(run)}))
     else:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter
 
 _CPU = re.compile(r"(\d+)(\.\d+)?|(\d+)m")
 _BYTES = re.compile(r"(\d+)([KMGTPE]i|[MGTPE])?")
 _LABEL_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _LABEL = re.compile(rf"(?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_LABEL_NAME}")
 _VALUE = re.compile(rf"(?:{_LABEL_NAME})?")
-_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
-_UNITS |= {"M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18, "": 1}
+_SIZE = TypeAdapter(ByteSize)
 
 
 def cores(text: str) -> float:
@@ -23,9 +22,7 @@ def cores(text: str) -> float:
 
 def size(text: str) -> int:
     """Return a number of bytes."""
-    parts = _BYTES.fullmatch(text)
-    assert parts is not None
-    return int(parts[1]) * _UNITS[parts[2] or ""]
+    return _SIZE.validate_python(f"{text}B")
 
 
 def label(text: str) -> str:

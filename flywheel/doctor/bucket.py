@@ -5,12 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
+from flywheel.bucket import reach
 from flywheel.config import TFServing, Triton
 from flywheel.doctor.finding import Finding
-from flywheel.errors import ConfigError
+from flywheel.errors import ConfigError, MissingExtra
 from flywheel.workspace import Workspace
-
-_INSTALL = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs", "minio": "s3fs", "abfs": "adlfs", "az": "adlfs"}
 
 
 def check(workspace: Workspace) -> Iterator[Finding]:
@@ -37,20 +36,13 @@ def places(workspace: Workspace) -> dict[str, str]:
 
 
 def _try(key: str, url: str) -> Finding:
-    import fsspec
-
-    scheme, separator, _ = url.partition("://")
     try:
-        files, path = fsspec.core.url_to_fs(url.replace("minio://", "s3://", 1))
-    except ImportError as error:
-        library = _INSTALL.get(scheme, scheme)
-        raise ConfigError(
-            f"{key} is {url!r}, and its library is not installed ({error})", f"pip install {library}, here and in the "
-            "images of the steps."
-        ) from None  # fmt: skip
+        files, path = reach(url)
+    except MissingExtra as error:
+        raise ConfigError(f"{key}: {error.message}", error.remedy) from None
     except ValueError as error:
         raise ConfigError(f"{key} is {url!r}: {error}", "write it as gs://bucket/path, s3://bucket/path, …") from None
-    made = "" if separator else _first_made(files, path)
+    made = "" if "://" in url else _first_made(files, path)
     probe, text = f"{path.rstrip('/')}/.flywheel-doctor-{uuid.uuid4().hex}", uuid.uuid4().bytes
     try:
         files.makedirs(path, exist_ok=True)

@@ -34,13 +34,16 @@ def check(workspace: Workspace) -> Iterator[Finding]:
 
 def _account(project: Project) -> Finding:
     """Look whether the service account of the steps is there; a cluster out of reach tells nothing."""
+    account = project.kubeflow.service_account or ""
+    try:
+        api, own = connect()
+    except ClusterError:
+        return Finding("account", "skip", f"whether there is a service account {account!r} cannot be seen from here")
     from kubernetes import client
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
-    account = project.kubeflow.service_account or ""
     try:
-        api, own = connect()
         namespace = project.kubeflow.namespace or own
         client.CoreV1Api(api).read_namespaced_service_account(account, namespace, _request_timeout=_SECONDS)
     except ApiException as error:
@@ -48,7 +51,7 @@ def _account(project: Project) -> Finding:
             cure = "make it, as by `flywheel compile --kubernetes`, or name another in kubeflow.service_account."
             return Finding("account", "fail", f"there is no service account {account!r} in {namespace!r}", cure)
         return Finding("account", "skip", f"whether there is a service account {account!r} may not be looked at")
-    except (ClusterError, HTTPError):
+    except HTTPError:
         return Finding("account", "skip", f"whether there is a service account {account!r} cannot be seen from here")
     return Finding("account", "ok", f"service account {account!r} is in {namespace!r}")
 

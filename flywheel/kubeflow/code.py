@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flywheel.errors import ClusterError, ConfigError, MissingExtra
+from flywheel.bucket import LIBRARIES, reach
+from flywheel.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
     from flywheel.workspace import Workspace
 
-_DRIVERS = {"gs": "gcsfs", "s3": "s3fs", "minio": "s3fs"}
 _RELATIVE = ("duckdb", "parquet", "csv", "sqlite")
 
 
@@ -55,25 +55,18 @@ def put(archive: Path, uri: str) -> bool:
         MissingExtra: The library for such addresses is not installed.
         ClusterError: The place cannot be written.
     """
-    import fsspec
-
-    scheme = urlsplit(uri).scheme
     try:
-        files, path = fsspec.core.url_to_fs(uri.replace("minio://", "s3://", 1))
+        files, path = reach(uri)
         if files.exists(path) and files.size(path) == archive.stat().st_size:
             return False
         folder, _, name = path.rpartition("/")
-        if scheme in _DRIVERS:  # an object appears when it is complete
+        if urlsplit(uri).scheme in LIBRARIES:  # an object appears when it is complete
             files.put_file(str(archive), path)
         else:
             partial = f"{folder}/.{secrets.token_hex(4)}.{name}"
             files.makedirs(folder, exist_ok=True)
             files.put_file(str(archive), partial)
             files.mv(partial, path)
-    except ImportError:
-        raise MissingExtra(
-            f"{uri} cannot be written: {scheme}:// needs a library", f"pip install {_DRIVERS.get(scheme, scheme)}"
-        ) from None
     except ValueError as error:
         raise ConfigError(f"kubeflow.pipeline_root cannot be used: {error}", "write it as gs://bucket/path.") from None
     except OSError as error:

@@ -62,8 +62,8 @@ def rights(project: Project) -> tuple[Right, ...]:
             Right("", "pods/log", ("get",), None, "show why one failed"),
             Right("argoproj.io", "workflows", ("get",), None, "see that a run was terminated"),
         ]
-    if project.train.resources.queue:
-        needed.append(Right("kueue.x-k8s.io", "workloads", ("list",), None, "say why a queue does not admit"))
+        if project.asked("train").queue:
+            needed.append(Right("kueue.x-k8s.io", "workloads", ("list",), None, "say why a queue does not admit"))
     if isinstance(project.deploy, KServe):
         where = project.deploy.namespace
         needed.append(Right("serving.kserve.io", "inferenceservices", _SERVICES, where, "put the champion in service"))

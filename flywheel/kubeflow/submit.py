@@ -93,7 +93,8 @@ def submit(
     source = workspace.project.source
     if span:
         parsed = Span.parse(span, source.every)
-        _ = None if monitoring else Windows.of(parsed, source.window, source.judge)
+        if not monitoring:
+            Windows.of(parsed, source.window, source.judge)
     cluster = Cluster(workspace.project.kubeflow, sleep=sleep, environment=environment)
     package = Package.of(workspace, monitoring=monitoring)
     found = start(cluster, package, span, again=again)
@@ -118,8 +119,13 @@ def start(cluster: Cluster, package: Package, span: str, *, again: bool = False,
     started: list[str] = []
 
     def find() -> Any:
-        runs = _counting(cluster, experiment, name, package, span)
-        return runs[0] if once and runs else _standing(runs, again=(again and not started) or not span)
+        runs = _runs(cluster, experiment, name)
+        if once:
+            return next(iter(_counting(runs, package, span)), None)
+        going = next((run for run in runs if run.state in GOING), None)
+        if going is not None or not span or (again and not started):
+            return going
+        return next((run for run in _counting(runs, package, span)[::-1] if run.state == "SUCCEEDED"), None)
 
     def make() -> Any:
         started.append(name)
@@ -132,8 +138,9 @@ def start(cluster: Cluster, package: Package, span: str, *, again: bool = False,
         run = cluster.find_or_make(find, make)
         if started:
             cluster.settle()
-        rivals = _counting(cluster, experiment, name, package, span)
-        run = _only(cluster, rivals if once else [each for each in rivals if each.state in GOING], run)
+        runs = _runs(cluster, experiment, name)
+        rivals = _counting(runs, package, span) if once else [each for each in runs if each.state in GOING]
+        run = _only(cluster, rivals, run)
     link = cluster.link("runs", run.run_id)
     return Submission(run.run_id, name, span, link, str(run.state), bool(started))
 
@@ -164,20 +171,12 @@ def _runs(cluster: Cluster, experiment: str | None, name: str) -> list[Any]:
     return sorted(ours, key=lambda run: (run.created_at, run.run_id))
 
 
-def _counting(cluster: Cluster, experiment: str | None, name: str, package: Package, span: str) -> list[Any]:
-    """Return our runs of that name, without those that found that data was missing; the oldest first."""
-    runs = _runs(cluster, experiment, name)
+def _counting(runs: list[Any], package: Package, span: str) -> list[Any]:
+    """Return the runs of a span without those that found that data was missing; the ledger is asked which they are."""
     newest = next((run for run in reversed(runs) if run.state == "SUCCEEDED"), None)
-    if newest is None or not span or outcome_of(package, newest.run_id, span)[0] != "not-ready":
+    if newest is None or outcome_of(package, newest.run_id, span)[0] != "not-ready":
         return runs
     return [run for run in runs if run.state != "SUCCEEDED"]  # none of them has found the data
-
-
-def _standing(runs: list[Any], *, again: bool) -> Any:
-    """Return the run that makes another one needless, if there is one."""
-    going = next((run for run in runs if run.state in GOING), None)
-    done = next((run for run in reversed(runs) if run.state == "SUCCEEDED"), None)
-    return going if going is not None or again else done
 
 
 def _only(cluster: Cluster, rivals: list[Any], run: Any) -> Any:

@@ -189,7 +189,7 @@ class Cache:
         shutil.rmtree(gone, ignore_errors=True)
         return True
 
-    def keep_to(self, limit: int = LIMIT) -> list[Entry]:
+    def keep_to(self, limit: int = LIMIT) -> None:
         """Prune if it may have become larger than `limit`, and each hour; a cache of a year is not read for each run.
 
         What has come since it was last pruned is noted, by every process that adds to it.
@@ -201,15 +201,11 @@ class Cache:
             file.seek(0)
             told = _Size.read(file.read())
             size, self._added = told.size + self._added, 0
-            if size <= limit and 0 <= time.time() - told.at < _PRUNED_EVERY:
-                gone = []
-            else:
-                gone = self.prune(limit)
+            if size > limit or not 0 <= time.time() - told.at < _PRUNED_EVERY:
+                self.prune(limit)
                 size, told = sum(entry.size for entry in self.find()), _Size(0, time.time())
             file.truncate(0)
             file.write(json.dumps([size, told.at]))
-            return gone
-        return []
 
     def prune(self, limit: int = LIMIT) -> list[Entry]:
         """Remove what was used least recently until the rest takes no more than `limit` bytes; return what is gone."""

@@ -1,7 +1,6 @@
 """A project in which all is well, and a registry of images on this machine."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import duckdb
 import pytest
@@ -9,6 +8,7 @@ import yaml
 
 from flywheel.doctor import examine
 from flywheel.workspace import Workspace
+from tests.stand_ins.served import Served
 
 DECLARED = {
     "name": "visits",
@@ -60,7 +60,7 @@ def findings(project):
     return look
 
 
-class Registry:
+class Registry(Served):
     """Answers as a registry of the Docker Registry HTTP API V2 does that wants a token."""
 
     def __init__(self, images):
@@ -100,18 +100,10 @@ class Registry:
                 self.end_headers()
                 self.wfile.write(body)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        self.url = f"http://{self.host}"
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
+        self.serve(Handler)
 
 
 @pytest.fixture
 def registry():
-    served = Registry({"team/cpu:latest"})
-    yield served
-    served.close()
+    with Registry({"team/cpu:latest"}) as served:
+        yield served

@@ -146,7 +146,7 @@ def test_a_bucket_whose_library_is_missing_says_which_to_install(project, monkey
     _, wrong = bucket.check(Workspace.open(project(train=train)))
 
     assert wrong.state == "fail"
-    assert wrong.found.startswith("train.checkpoint.folder is 'gs://team/checkpoints', and its library is not inst")
+    assert wrong.found.startswith("train.checkpoint.folder: the library for gs://team/checkpoints is not installed")
     assert wrong.remedy == "pip install gcsfs, here and in the images of the steps."
 
 
@@ -200,21 +200,21 @@ def test_without_a_cluster_it_is_said_how_to_name_one(findings):
 
 
 def test_an_image_is_looked_for_in_its_registry(registry):
-    here = image.look(f"{registry.host}/team/cpu:latest")
-    gone = image.look(f"{registry.host}/team/gpu:1.2")
+    here = image.look(f"{registry.address}/team/cpu:latest")
+    gone = image.look(f"{registry.address}/team/gpu:1.2")
 
-    assert here == Finding("image", "ok", f"{registry.host}/team/cpu:latest is there, sha256:0123456789ab")
-    assert (gone.state, gone.found) == ("fail", f"{registry.host}/team/gpu:1.2 is not in {registry.host}")
+    assert here == Finding("image", "ok", f"{registry.address}/team/cpu:latest is there, sha256:0123456789ab")
+    assert (gone.state, gone.found) == ("fail", f"{registry.address}/team/gpu:1.2 is not in {registry.address}")
     assert "/token?service=here&scope=repository%3Ateam%2Fcpu%3Apull" in registry.asked
 
 
 def test_an_image_that_may_not_be_asked_for_is_a_warning(registry):
     registry.status = 403
-    found = image.look(f"{registry.host}/team/cpu:latest")
+    found = image.look(f"{registry.address}/team/cpu:latest")
 
     assert found.state == "warn"
-    name = f"{registry.host}/team/cpu:latest"
-    assert found.found == f"whether {name} is there may not be asked: {registry.host} answers 403"
+    name = f"{registry.address}/team/cpu:latest"
+    assert found.found == f"whether {name} is there may not be asked: {registry.address} answers 403"
 
 
 def test_a_registry_that_is_not_there_is_told():
@@ -322,6 +322,23 @@ def test_a_kubeflow_that_does_not_answer_is_soon_given_up(findings):
 
     assert found.state == "fail"
     assert "cannot be reached" in found.found
+
+
+def test_a_service_account_that_is_not_there_is_told_before_a_run_fails_for_it(findings, kubernetes):
+    (missing,) = findings(kubeflow={"service_account": "flywheel"})["account"]
+    kubernetes.accounts.add("flywheel")
+    (there,) = findings(kubeflow={"service_account": "flywheel"})["account"]
+
+    assert (missing.state, missing.found) == ("fail", "there is no service account 'flywheel' in 'team'")
+    assert "flywheel compile --kubernetes" in missing.remedy
+    assert (there.state, there.found) == ("ok", "service account 'flywheel' is in 'team'")
+
+
+def test_without_the_client_of_kubernetes_it_is_told_which_extra_has_it(findings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    (found,) = findings(kubeflow={"service_account": "flywheel"})["kubernetes"]
+
+    assert (found.state, found.remedy) == ("fail", "pip install 'ai-flywheel[kubeflow]'")
 
 
 def test_a_service_account_that_cannot_be_seen_from_here_is_no_failure(findings):

@@ -15,6 +15,10 @@ label: late
 features: [{column: distance, as: numeric}]
 ledger: {tracking_uri: "http://127.0.0.1:9"}
 """
+TRAINER = """\
+def train(context):
+    raise AssertionError("the stand-in runs no step, so this must not be called")
+"""
 
 
 @pytest.fixture(scope="session")
@@ -23,20 +27,20 @@ def compiled(tmp_path_factory):
     return tmp_path_factory.mktemp("compiled")
 
 
+def write(folder, compiled, name="flights", more=""):
+    """Write a flywheel that a cluster could run; nothing is trained here."""
+    (folder / ".flywheel").mkdir(parents=True)
+    (folder / ".flywheel" / "compiled").symlink_to(compiled)
+    (folder / "flywheel.yaml").write_text(FLYWHEEL.replace("flights\n", f"{name}\n", 1) + more)
+    (folder / "flights.sql").write_text("SELECT late, distance FROM flights WHERE day >= @start AND day < @end\n")
+    (folder / "trainer.py").write_text(TRAINER)
+    return folder
+
+
 @pytest.fixture
 def flywheel(tmp_path, compiled):
     """Make a folder with a flywheel that a cluster could run."""
-
-    def make(name="flights", more=""):
-        folder = tmp_path / name
-        (folder / ".flywheel").mkdir(parents=True)
-        (folder / ".flywheel" / "compiled").symlink_to(compiled)
-        (folder / "flywheel.yaml").write_text(FLYWHEEL.replace("flights\n", f"{name}\n", 1) + more)
-        (folder / "flights.sql").write_text("SELECT late, distance FROM flights WHERE day >= @start AND day < @end\n")
-        (folder / "trainer.py").write_text("def train(context):\n    raise NotImplementedError\n")
-        return folder
-
-    return make
+    return lambda name="flights", more="": write(tmp_path / name, compiled, name, more)
 
 
 @pytest.fixture

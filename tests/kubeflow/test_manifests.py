@@ -151,6 +151,18 @@ def test_rights_follow_from_what_the_flywheel_does(made):
     assert found["workloads"]["verbs"] == ["list"]
 
 
+@pytest.mark.parametrize("queue", ["train.resources.queue=team", "resources.all.queue=team"])
+def test_a_train_job_that_waits_in_a_queue_may_ask_why_wherever_the_queue_is_named(made, queue):
+    found = rules(made("train.resources={nodes: 2, volume: {claim: c}}", queue))
+
+    assert found["workloads"]["verbs"] == ["list"]
+
+
+@pytest.mark.parametrize("more", ["train.resources.queue=team", "train.resources={nodes: 2, volume: {claim: c}}"])
+def test_a_step_alone_and_a_train_job_without_a_queue_ask_nobody_why_they_wait(made, more):
+    assert "workloads" not in rules(made(more))
+
+
 def test_rights_in_another_namespace_are_given_there(made):
     found = made(KSERVE)
 

@@ -17,7 +17,7 @@ from flywheel.kubeflow import schedules
 from flywheel.ledger import Row
 from flywheel.spans import last_complete
 from flywheel.steps.due import due
-from tests.kubeflow.conftest import copy, edit
+from tests.kubeflow.conftest import copy, edit, write
 from tests.stand_ins.kfp import StandIn
 
 DAILY = 'schedule: {cron: "0 6 * * *", time_zone: Europe/Berlin}\n'
@@ -459,7 +459,7 @@ def test_any_declarations_and_kills_end_in_the_last_declaration_with_no_tick_twi
     tmp_path_factory, compiled, steps, tokyo
 ):
     """Catching up on all, no tick is missed either, however long a kill let the schedule stand still."""
-    folder = made(tmp_path_factory.mktemp("any"), compiled)
+    folder = write(tmp_path_factory.mktemp("any") / "flights", compiled)
     zone = "Asia/Tokyo" if tokyo else "UTC"
     with StandIn(now=datetime(2026, 3, 2, 0, 30, tzinfo=UTC), takes=timedelta(minutes=5)) as kubeflow:
         overrides = [f"kubeflow.endpoint={kubeflow.url}", f"kubeflow.pipeline_root=file://{folder}/../root"]
@@ -494,19 +494,6 @@ def test_any_declarations_and_kills_end_in_the_last_declaration_with_no_tick_twi
                 *takewhile(lambda tick: tick <= kubeflow.now, ticks.after(times[0] - timedelta(seconds=1)))
             ]
         assert kubeflow.violations == []
-
-
-def made(folder, compiled):
-    """Return a flywheel outside of any fixture of one test."""
-    from tests.kubeflow.conftest import FLYWHEEL
-
-    home = folder / "flights"
-    (home / ".flywheel").mkdir(parents=True)
-    (home / ".flywheel" / "compiled").symlink_to(compiled)
-    (home / "flywheel.yaml").write_text(FLYWHEEL)
-    (home / "flights.sql").write_text("SELECT late, distance FROM flights WHERE day >= @start AND day < @end\n")
-    (home / "trainer.py").write_text("def train(context):\n    raise NotImplementedError\n")
-    return home
 
 
 # The command

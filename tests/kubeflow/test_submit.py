@@ -1,7 +1,6 @@
 import io
 import json
 import re
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -405,15 +404,6 @@ def test_where_the_ledger_cannot_be_reached_the_state_is_told(folder, where, kub
     assert "the ledger says what became of it, and cannot tell from here" in ended.output
 
 
-@pytest.fixture
-def interruptible():
-    """Ctrl-C as in a terminal, also where the tests run in the background of a shell, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_the_run_going(folder, where, ledger, kubeflow):
     kubeflow.play(("RUNNING", {}))
     handle = kubeflow.handle

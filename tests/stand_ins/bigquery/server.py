@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -18,11 +18,12 @@ from tests.stand_ins.bigquery.engine import Engine, Refused
 from tests.stand_ins.bigquery.jobs import Jobs
 from tests.stand_ins.bigquery.storage_api import StorageApi
 from tests.stand_ins.bigquery.uploads import Uploads
+from tests.stand_ins.served import Served
 
 _STATUS = {400: "INVALID_ARGUMENT", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ALREADY_EXISTS"}
 
 
-class StandIn:
+class StandIn(Served):
     """A BigQuery on this machine; `with StandIn() as bigquery:` and `bigquery.environment` tells clients of it.
 
     Attributes:
@@ -44,28 +45,20 @@ class StandIn:
         self.buckets = Path(tempfile.mkdtemp(prefix="stand-in-"))
         self.bigquery, self.storage = Discovery("bigquery.v2"), Discovery("storage.v1")
         self._storage_api = StorageApi(self)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.stand_in = self
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __enter__(self):
-        return self
+        self.serve(_Handler)
 
     def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__exit__()
         self._storage_api.close()
         shutil.rmtree(self.buckets)
 
     @property
     def environment(self):
         """Variables that lead the client libraries here."""
-        url = f"http://127.0.0.1:{self._server.server_port}"
         return {
-            "BIGQUERY_EMULATOR_HOST": url,
+            "BIGQUERY_EMULATOR_HOST": self.url,
             "BIGQUERY_STORAGE_EMULATOR_HOST": f"127.0.0.1:{self._storage_api.port}",
-            "STORAGE_EMULATOR_HOST": url,
+            "STORAGE_EMULATOR_HOST": self.url,
         }
 
     def put(self, name, select, **about):

@@ -16,13 +16,14 @@ from tests.stand_ins.kfp import store
 from tests.stand_ins.kfp.controller import Cron, next_time
 from tests.stand_ins.kfp.openapi import OpenApi
 from tests.stand_ins.kfp.store import Refused, page, public
+from tests.stand_ins.served import Served
 
 _OPENAPI = OpenApi()
 _CODES = {400: 3, 401: 16, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14}  # of gRPC
 _OVER = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
 
-class StandIn:
+class StandIn(Served):
     """A Kubeflow Pipelines on this machine; `with StandIn() as kubeflow:` and `kubeflow.url` is its endpoint.
 
     Args:
@@ -47,21 +48,7 @@ class StandIn:
         self.experiments, self.pipelines, self.pipeline_versions, self.runs, self.recurring_runs = {}, {}, {}, {}, {}
         self.asked, self.violations = [], []
         self._faults, self._frames, self._lock = [], [], threading.RLock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.stand_in, self._server.daemon_threads = self, True
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self):
-        """Its endpoint."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        self.serve(_Handler, _Server)
 
     @property
     def calls(self):

@@ -2,9 +2,10 @@
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
+
+from tests.stand_ins.served import Served
 
 _QUERY = re.compile(
     r"sum by \((?P<by>\w+)\) \(increase\((?P<series>\w+)"
@@ -13,11 +14,10 @@ _QUERY = re.compile(
 BOUNDS = (5, 10, 20, 40, 60, 80, 100, 150, 200, 250, 300, 350, 400, 450, 500, 600, 700, 800, 900, 1000, 2000, 5000)
 
 
-class PrometheusStandIn:
+class PrometheusStandIn(Served):
     """A Prometheus on this machine; `with PrometheusStandIn() as prometheus:`.
 
     Attributes:
-        url: Its address.
         served: Called with (revision, seconds); returns (requests, errors, milliseconds that they took).
         asked: Every query.
         down: Whether it answers 503.
@@ -25,18 +25,7 @@ class PrometheusStandIn:
 
     def __init__(self, served=lambda revision, seconds: (0, 0, 10)):
         self.served, self.asked, self.down = served, [], False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.stand_in = self
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+        self.serve(_Handler)
 
     def answer(self, query):
         """Return the vector that a query gives; fractions, as Prometheus extrapolates."""

@@ -7,7 +7,7 @@ import re
 import threading
 import traceback
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,6 +15,7 @@ from tests.stand_ins.kubernetes.kserve import PATH as INFERENCE_SERVICE
 from tests.stand_ins.kubernetes.kserve import KServe
 from tests.stand_ins.kubernetes.refused import Refused
 from tests.stand_ins.kubernetes.trainer import Trainer
+from tests.stand_ins.served import Served
 
 SCHEMA = json.loads((Path(__file__).parent / "trainjob.schema.json").read_text())
 JOBS = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/team/trainjobs"
@@ -25,7 +26,7 @@ REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
-class StandIn:
+class StandIn(Served):
     """An API server on this machine, with the namespace `team`; `with StandIn() as kubernetes:`.
 
     Attributes:
@@ -34,6 +35,7 @@ class StandIn:
         story: What happens next: one function is called each time that somebody begins to watch.
         asked: Every call, as (verb, path).
         runtimes: ClusterTrainingRuntimes that there are.
+        accounts: Service accounts of `team`.
         namespaces: Those that there are.
         forbidden: What nobody may, as (verb, resource), for whoever asks by a SelfSubjectAccessReview.
     """
@@ -41,25 +43,15 @@ class StandIn:
     def __init__(self):
         self.objects = {path: {} for path in KNOWN}
         self.logs, self.story, self.asked, self.runtimes = {}, [], [], {"torch-distributed"}
-        self.namespaces, self.forbidden = {"team", "default"}, set()
+        self.namespaces, self.accounts, self.forbidden = {"team", "default"}, {"default"}, set()
         self._version, self._events, self._faults, self._refusals = 100, [], Counter(), []
         self.changed = threading.Condition(threading.RLock())
         self.trainer, self.kserve = Trainer(self), KServe(self)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.stand_in, self._server.daemon_threads = self, True
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __enter__(self):
-        return self
+        self.serve(_Handler)
 
     def __exit__(self, *_):
         self.trainer.close()
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self._server.server_port}"
+        super().__exit__()
 
     def api(self):
         """Return a client of the real library, that asks once."""
@@ -257,6 +249,11 @@ class _Handler(BaseHTTPRequestHandler):
             if found[1] not in stand_in.namespaces:
                 raise Refused(404, f'namespaces "{found[1]}" not found')
             self._send(200, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": found[1]}})
+            return
+        if found := re.fullmatch(r"/api/v1/namespaces/team/serviceaccounts/([^/]+)", path):
+            if found[1] not in stand_in.accounts:
+                raise Refused(404, f'serviceaccounts "{found[1]}" not found')
+            self._send(200, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": found[1]}})
             return
         if path.endswith("/log"):
             name = path.split("/")[-2]

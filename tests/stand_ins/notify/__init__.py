@@ -5,25 +5,12 @@ import email.policy
 import json
 import re
 import socketserver
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.stand_ins.served import Served
 
 
-class _Server:
-    def start(self, server):
-        self._server = server
-        server.stand_in, server.daemon_threads = self, True
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class Web(_Server):
+class Web(Served):
     """A webhook at /hook, and the issues of GitHub's REST API below /api; `down` makes it answer 503.
 
     Attributes:
@@ -33,8 +20,7 @@ class Web(_Server):
 
     def __init__(self, token="t0ken"):
         self.hooked, self.issues, self.token, self.down = [], {}, token, False
-        self.start(ThreadingHTTPServer(("127.0.0.1", 0), _Handler))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.serve(_Handler)
 
     def answer(self, method, path, headers, body):
         if self.down:
@@ -80,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Mail(_Server):
+class Mail(Served):
     """An SMTP server (RFC 5321, AUTH PLAIN), without TLS.
 
     Attributes:
@@ -90,8 +76,7 @@ class Mail(_Server):
 
     def __init__(self):
         self.got, self.logins = [], []
-        self.start(socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Smtp))
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        self.serve(_Smtp, socketserver.ThreadingTCPServer)
 
 
 class _Smtp(socketserver.StreamRequestHandler):
