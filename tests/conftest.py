@@ -4,6 +4,8 @@ import os
 import sys
 
 os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", TF_CPP_MIN_LOG_LEVEL="3")
+# OpenMP's threads spin while they wait: beside another busy worker a fit of 0.2 s took up to a minute.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
     os.environ.pop(variable, None)  # a developer's own tracking server is not for tests
 

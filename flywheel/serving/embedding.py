@@ -15,7 +15,7 @@ import pyarrow as pa
 from flywheel.errors import DataError, ServingError, meant
 from flywheel.serving import inference, pyfunc
 from flywheel.serving.inference import Answer, Models, Rows, Written
-from flywheel.serving.rows import asked, extracted
+from flywheel.serving.parts import asked, extracted, refuse_missing
 from flywheel.spans import Span
 from flywheel.training import frameworks
 from flywheel.transform.bad_rows import BadRows
@@ -140,17 +140,9 @@ def embed(model: Path, settings: Index, span: Span, folder: Path) -> Embeddings:
         ServingError: The model has no such layer.
     """
     state = pyfunc.state_of(model)
-
-    def check(schema: pa.Schema) -> None:
-        for name, why in [*((name, "the model needs") for name in state.columns), (settings.id, "deploy.id names")]:
-            if name not in schema.names:
-                raise DataError(
-                    f"{why} the column {name!r}, the query gives only {', '.join(schema.names)}",
-                    meant(name, schema.names).rstrip() or "let the query that gives the rows to embed give it too.",
-                )
-
+    needed = [*((name, "the model needs") for name in state.columns), (settings.id, "deploy.id names")]
     with open_job(settings.beam, folder, None) as job:
-        schema, parts = extracted(settings, span, job, check)
+        schema, parts = extracted(settings, span, job, lambda given: refuse_missing(given, needed))
         addresses = inference.reachable({MODEL: model}, job)
         handler = inference.PackagedModels(addresses, Load(settings.layer), Ask(settings.id, settings.layer))
         done = asked(parts, schema, handler, job)

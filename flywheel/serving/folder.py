@@ -114,12 +114,7 @@ class ServingFolder:
         partial = self.path / f".partial-{wanted.version}"
         try:
             partial.mkdir()
-            model = download(partial)
-            if Model.open(model).digest != wanted.digest:
-                raise ArtifactError(
-                    f"version {wanted.version} of {wanted.name} is not the model that was registered",
-                    "look who changed the registry's artifacts; promote a model again.",
-                )
+            model = downloaded(wanted, download, partial).path
             (model / DEPLOYMENT).write_text(json.dumps(asdict(wanted), indent=1))
             if target.exists():
                 shutil.rmtree(target)
@@ -152,6 +147,26 @@ class ServingFolder:
                 "free some space and run again.",
             )
         return ServingError(f"cannot deploy to {str(self.path)!r}: {error}", "give a folder that you may write to.")
+
+
+def downloaded(wanted: Deployment, download: Callable[[Path], Path], into: Path) -> Model:
+    """Return a version's model, downloaded.
+
+    Args:
+        wanted: The version.
+        download: Writes the model below the folder that it is given and returns where.
+        into: An empty folder.
+
+    Raises:
+        ArtifactError: What was downloaded is not the model that was registered.
+    """
+    model = Model.open(download(into))
+    if model.digest != wanted.digest:
+        raise ArtifactError(
+            f"version {wanted.version} of {wanted.name} is not the model that was registered",
+            "look who changed the registry's artifacts; promote a model again.",
+        )
+    return model
 
 
 def refuse_late(wanted: Deployment, champion: Champion | None) -> None:

@@ -12,6 +12,7 @@ import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from faiss.contrib.exhaustive_search import knn_ground_truth
 
 from flywheel.artifacts import Check
 from flywheel.errors import ConfigError, ServingError
@@ -189,17 +190,11 @@ class _Exact:
         """Look at every vector, chunk by chunk."""
         l2 = metric == "l2"
         asked = _unit(vectors[queries]) if unit else np.ascontiguousarray(vectors[queries])
-        best = faiss.ResultHeap(len(queries), k + 1, keep_max=not l2)
         by = faiss.METRIC_L2 if l2 else faiss.METRIC_INNER_PRODUCT
-        start = 0
-        for chunk in _chunks(vectors, unit):
-            near, places = faiss.knn(asked, chunk, min(k + 1, len(chunk)), by)
-            best.add_result(near, places + start)
-            start += len(chunk)
-        best.finalize()
-        others = best.I != queries[:, None]
+        best, places = knn_ground_truth(asked, _chunks(vectors, unit), k + 1, by)
+        others = places != queries[:, None]
         others[:, -1] &= ~others[:, :-1].all(axis=1)  # a row that does not find itself, for others are equal
-        last = np.array([near[mask][-1] for near, mask in zip(best.D, others, strict=True)], np.float32)
+        last = np.array([near[mask][-1] for near, mask in zip(best, others, strict=True)], np.float32)
         return cls(vectors, queries, k, last, unit, l2)
 
     def recall(self, index: Any, which: slice) -> NDArray[np.float64]:

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flywheel.errors import DataError, meant
+from flywheel.errors import DataError
 from flywheel.serving import inference, pyfunc
 from flywheel.serving.inference import Answer, Models, Rows, Written
-from flywheel.serving.rows import asked, extracted
+from flywheel.serving.parts import asked, extracted, refuse_missing
 from flywheel.spans import Span
 from flywheel.transform.bad_rows import BadRows
 from flywheel.transform.runners import job as open_job
@@ -90,7 +90,7 @@ class Ask:
 
     def _stamped(self, columns: Sequence[pa.Array], names: Sequence[str]) -> pa.RecordBatch:
         count = len(columns[0])
-        marks = [pa.array([value] * count, each.type) for value, each in zip(self.stamp, _STAMP, strict=True)]
+        marks = [pa.repeat(pa.scalar(value, each.type), count) for value, each in zip(self.stamp, _STAMP, strict=True)]
         return pa.RecordBatch.from_arrays([*columns, *marks], [*names, *_STAMP.names])
 
 
@@ -137,12 +137,7 @@ def _check(schema: pa.Schema, state: State, settings: Batch) -> None:
     """Raise a DataError unless the query gives what the model and `columns` name, and nothing twice."""
     asked = [(name, "the model needs") for name in state.columns]
     asked += [(name, "deploy.columns names") for name in settings.columns]
-    for name, why in asked:
-        if name not in schema.names:
-            raise DataError(
-                f"{why} the column {name!r}, the query gives only {', '.join(schema.names)}",
-                meant(name, schema.names).rstrip() or "let the query that gives the rows to score give it too.",
-            )
+    refuse_missing(schema, asked)
     made = {*predicted(state).names, *_STAMP.names}
     if taken := next((name for name in settings.columns or schema.names if name in made), ""):
         raise DataError(

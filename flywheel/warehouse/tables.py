@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +92,8 @@ class ParquetTable:
         file = self._file(span.name)
         if not file.is_file():
             return {}
-        return dict(Counter(pq.read_table(file, columns=[VERSION])[VERSION].to_pylist()))
+        counted = pq.read_table(file, columns=[VERSION])[VERSION].value_counts()
+        return {each["values"]: each["counts"] for each in counted.to_pylist()}
 
     def newest(self) -> str:
         """Return a version that the last file's rows are of."""

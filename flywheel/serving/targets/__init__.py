@@ -107,7 +107,7 @@ def open_target(text: str, name: str) -> Target:
         name: Of the registered model.
 
     Raises:
-        ServingError: `text` is neither.
+        ServingError: `text` is neither, or says not which rows it is about.
         MissingExtra: The target needs a library that is not installed.
     """
     try:
@@ -116,6 +116,8 @@ def open_target(text: str, name: str) -> Target:
         raise ServingError(
             f"{text!r} is no target to deploy to: {error}", "give a folder, or `deploy` of flywheel.yaml as JSON."
         ) from None
+    if isinstance(settings, config.Batch | config.Index) and not (settings.query and settings.warehouse):
+        raise ServingError(f"the target {settings.target!r} has no query of rows", "give `query` and `warehouse`.")
     try:
         module = importlib.import_module(MODULES[settings.target])
     except ModuleNotFoundError as error:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from flywheel.artifacts import Check, Model
+from flywheel.artifacts import Check
 from flywheel.config import Batch
-from flywheel.errors import ArtifactError, ServingError
 from flywheel.say import say
-from flywheel.serving.folder import Deployment
+from flywheel.serving.folder import Deployment, downloaded
 from flywheel.serving.scoring import Scored, score
 from flywheel.serving.targets import Order, Placed
 from flywheel.spans import Every, Span
@@ -26,13 +25,10 @@ class Target:
         name: Of the model.
 
     Raises:
-        ServingError: The settings have no SQL text.
         ConfigError: There can be no such table.
     """
 
     def __init__(self, settings: Batch, name: str) -> None:
-        if not settings.query or not settings.warehouse:
-            raise ServingError("the target `batch` has no query of rows to score", "give `query` and `warehouse`.")
         self._settings, self._name = settings, name
         self._table = open_table(settings.into, settings.table)
         self._dead = open_table(settings.into, f"{settings.table}{DEAD}")
@@ -69,11 +65,12 @@ class Target:
             facts = {"span": span.name, "rows scored": done[version]}
             return Placed(self._table.where, changed=False, facts=facts)
         with tempfile.TemporaryDirectory(prefix="flywheel-batch-") as folder:
-            model = _downloaded(order, Path(folder, "model"))
-            say(f"scoring {span} by version {version} of {self._name}")
-            work = Path(folder, "work")
+            kept, work = Path(folder, "model"), Path(folder, "work")
+            kept.mkdir()
             work.mkdir()
-            made = score(model, version, self._settings, span, work)
+            model = downloaded(order.deployment, order.download, kept)
+            say(f"scoring {span} by version {version} of {self._name}")
+            made = score(model.path, version, self._settings, span, work)
             check = self._check(made, span)
             order.refuse_late()
             if made.bad or self._dead.versions(span):
@@ -105,14 +102,3 @@ class Target:
 
 def _reasons(made: Scored, most: int) -> str:
     return "; ".join(f"{what!r}: {why} ({rows:,} rows)" for (what, why), rows in made.bad.most_common(most))
-
-
-def _downloaded(order: Order, into: Path) -> Path:
-    into.mkdir()
-    model = Model.open(order.download(into))
-    if model.digest != order.champion.digest:
-        raise ArtifactError(
-            f"version {order.champion.version} of {order.champion.name} is not the model that was registered",
-            "look who changed the registry's artifacts; promote a model again.",
-        )
-    return model.path

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from flywheel.config import Index
-from flywheel.errors import MissingExtra, ServingError
+from flywheel.errors import MissingExtra
 from flywheel.serving.folder import Deployment, path_of
 from flywheel.serving.targets import Order, Placed
 from flywheel.serving.targets.versions import Built, VersionFolder
@@ -40,14 +40,9 @@ class Target:
     Args:
         settings: `deploy` of flywheel.yaml, with the SQL text as its query.
         name: Of the model.
-
-    Raises:
-        ServingError: The settings have no SQL text.
     """
 
     def __init__(self, settings: Index, name: str) -> None:
-        if not settings.query or not settings.warehouse:
-            raise ServingError("the target `index` has no query of rows to embed", "give `query` and `warehouse`.")
         self._settings, self._path = settings, path_of(settings.folder) / name
 
     def current(self) -> Deployment | None:

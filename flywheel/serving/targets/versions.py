@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flywheel.artifacts import Check, Model
-from flywheel.errors import ArtifactError
-from flywheel.serving.folder import DEPLOYMENT, Deployment, ServingFolder
+from flywheel.artifacts import Check
+from flywheel.serving.folder import DEPLOYMENT, Deployment, ServingFolder, downloaded
 from flywheel.serving.targets import Order, Placed
 
 EXPORT, README = "export.json", "README.md"
@@ -85,12 +84,7 @@ class VersionFolder(ServingFolder):
         partial, built = self.path / f".partial-{wanted.version}", self.path / f".built-{wanted.version}"
         try:
             partial.mkdir()
-            model = Model.open(download(partial))
-            if model.digest != wanted.digest:
-                raise ArtifactError(
-                    f"version {wanted.version} of {wanted.name} is not the model that was registered",
-                    "look who changed the registry's artifacts; promote a model again.",
-                )
+            model = downloaded(wanted, download, partial)
             export = partial / "export"
             export.mkdir()
             made = self.build(model.path, export)

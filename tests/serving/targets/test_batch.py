@@ -12,7 +12,7 @@ import pytest
 
 from flywheel.config import Batch
 from flywheel.errors import ArtifactError, ConfigError, DataError, ServingError
-from flywheel.serving import inference, pyfunc, rows, scoring
+from flywheel.serving import inference, parts, pyfunc, rows, scoring
 from flywheel.serving.targets import open_target
 from flywheel.spans import Span
 from flywheel.training.sklearn import matrix
@@ -255,8 +255,8 @@ def counted(folder):
 def test_models_are_loaded_once_for_all_batches_which_arrive_in_order(settings, forest, tmp_path, monkeypatch):
     LOADS.clear()
     monkeypatch.setattr(pyfunc, "load", counted)
-    monkeypatch.setattr(rows, "PART", 100)
-    monkeypatch.setattr(rows, "batch_rows", lambda schema: 40)
+    monkeypatch.setattr(parts, "PART", 100)
+    monkeypatch.setattr(parts, "batch_rows", lambda schema: 40)
     visits(tmp_path / "visits.parquet", 1000, days=(1,))
     asked = settings(warehouse=f"parquet:///{tmp_path}/visits.parquet")
     (tmp_path / "work").mkdir()
@@ -346,11 +346,17 @@ def test_a_reply_without_rows_or_an_error_passes_through_the_handler(forest):
     assert handler.get_num_bytes([wrong]) == 0
 
 
-def test_a_target_without_a_query_is_refused():
-    text = json.dumps({"target": "batch", "into": "duckdb:///x.duckdb"})
-
-    with pytest.raises(ServingError, match="no query of rows to score"):
-        open_target(text, "flights")
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"target": "batch", "into": "duckdb:///x.duckdb"},
+        {"target": "batch", "into": "duckdb:///x.duckdb", "query": QUERY},
+        {"target": "index", "folder": "x", "id": "id", "layer": "embedding", "warehouse": "parquet:///x"},
+    ],
+)
+def test_a_target_without_a_query_or_a_warehouse_is_refused(given):
+    with pytest.raises(ServingError, match=f"the target '{given['target']}' has no query of rows(.|\n)*`warehouse`"):
+        open_target(json.dumps(given), "flights")
 
 
 def test_a_download_that_is_not_what_was_registered_scores_nothing(target, forest, registry, tmp_path):
