@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.artifacts import MANIFEST, Check, Examples, Statistics, TransformState, Verdict
+from flywheel.artifacts.examples import gathered, joined
 from flywheel.errors import ArtifactError, DataError
 
 SCHEMA = pa.schema([("distance", pa.int64()), ("carrier", pa.string())])
@@ -34,6 +36,24 @@ def test_rows_come_back_by_span_as_they_were_written(examples):
     ]
     assert examples.table(["2013-06-01"], ["distance"]).to_pydict() == {"distance": [1, 2, 3]}
     assert examples.schema == SCHEMA
+
+
+@pytest.mark.parametrize(("kind", "most"), [(pa.string(), 64 * 1024), (pa.binary(), 2 * 1024)])
+def test_small_batches_are_gathered_up_to_what_fits_in_memory_and_bytes_may_be_large(kind, most):
+    batches = [
+        (f"span {number}", pa.record_batch([pa.array(["x"] * rows, kind), pa.array([number] * rows)], ["x", "of"]))
+        for number, rows in enumerate([900, 0, 900, 900, 60_000, 900, 3000, 1])
+    ]
+
+    parts = list(gathered(batches))
+
+    assert [part for each in parts for part in each] == [each for each in batches if each[1].num_rows]
+    sizes = [[batch.num_rows for _, batch in each] for each in parts]
+    assert all(len(each) == 1 or sum(each) <= most for each in sizes)
+    assert all(sum(one) + other[0] > most for one, other in pairwise(sizes))
+    for each in parts:
+        rows = [row for _, batch in each for row in batch.column(1).to_pylist()]
+        assert joined([batch for _, batch in each]).column(1).to_pylist() == rows
 
 
 def test_a_span_without_rows_is_known_and_empty(examples):

@@ -224,6 +224,29 @@ def batch_rows(schema: pa.Schema) -> int:
     return IMAGES_GROUP if _has_bytes(schema) else 64 * 1024
 
 
+def gathered(batches: Iterable[tuple[str, pa.RecordBatch]]) -> Iterator[list[tuple[str, pa.RecordBatch]]]:
+    """Yield batches, each with its span, as many at once as fit in memory: a call for few rows costs one for many."""
+    held: list[tuple[str, pa.RecordBatch]] = []
+    for span, batch in batches:
+        if held and sum(each.num_rows for _, each in held) + batch.num_rows > batch_rows(batch.schema):
+            yield held
+            held = []
+        if batch.num_rows:
+            held.append((span, batch))
+    if held:
+        yield held
+
+
+def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return the rows of batches, of which some have any, as one."""
+    import pyarrow as pa
+
+    if len(batches) == 1:
+        return batches[0]
+    (whole,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return whole
+
+
 def _texts(schema: pa.Schema) -> list[str]:
     """Return the columns whose values recur; a dictionary of any others takes twice the time and saves nothing."""
     import pyarrow as pa

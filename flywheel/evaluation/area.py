@@ -66,8 +66,10 @@ class Wins:
         if not len(self.labels):
             return areas
         if len(weights) > 1 and len(self.positives) <= _FEW:
+            winners, losers = np.flatnonzero(self.positives), np.flatnonzero(self.negatives)
+            pairs = self._pairs()[np.ix_(winners, losers)]  # many clusters have rows of one class alone
+            won = ((weights[:, winners] @ pairs) * weights[:, losers]).sum(axis=1)
             with np.errstate(divide="ignore", invalid="ignore"):
-                won = ((weights @ self._pairs()) * weights).sum(axis=1)
                 areas[:] = won / ((weights @ self.positives) * (weights @ self.negatives))
             return areas
         step = max(1, _CELLS // len(self.labels))

@@ -190,7 +190,8 @@ def _estimate(found: Predictions, metric: str, models: Sequence[str], signs: Seq
         return paired.estimate([known.statistic(found, name) for name in models], signs)
     clusters, strata = bootstrap.pooled(found.units, found.labels)
     blocks = replace(found, clusters=clusters)
-    return bootstrap.resampled([known.statistic(blocks, name) for name in models], signs, strata)
+    drawn = bootstrap.resampled([known.statistic(blocks, name) for name in models], signs, strata)
+    return replace(drawn, clusters=int((found.units.rows() > 0).sum()))
 
 
 def _right(found: Predictions, model: str) -> NDArray[Any]:

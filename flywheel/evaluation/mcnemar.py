@@ -31,12 +31,16 @@ class Discordant(Estimate):
         return cls(value, error, rows, math.inf, won, lost)
 
     def lower(self, alpha: float = ALPHA) -> float:
-        """Return the one-sided lower (1 - alpha) bound: the least difference that is not refuted."""
-        return self._where(lambda bound: self._score(bound) <= self._quantile(alpha), -1.0, self.value)
+        """Return the one-sided lower (1 - alpha) bound: the least difference that is not refuted, found by halving."""
+        low, high, most = -1.0, self.value, self._quantile(alpha)
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self._score(middle) <= most else (middle, high)
+        return high
 
     def upper(self, alpha: float = ALPHA) -> float:
         """Return the one-sided upper (1 - alpha) bound."""
-        return -self._where(lambda bound: -self._score(-bound) <= self._quantile(alpha), -1.0, -self.value)
+        return -self.of(self.clusters, self.lost, self.won).lower(alpha)
 
     def p_below(self, bound: float) -> float:
         """Return the p-value against the true figure being at least `bound`."""
@@ -63,17 +67,6 @@ class Discordant(Estimate):
         share = (math.sqrt(max(linear**2 - 8 * rows * constant, 0.0)) - linear) / (4 * rows)
         variance = rows * (2 * share + bound * (1 - bound))
         gained = self.won - self.lost - rows * bound
-        if variance <= 1e-12:
+        if variance <= 0:
             return math.copysign(math.inf, gained) if gained else 0.0
         return gained / math.sqrt(variance)
-
-    @staticmethod
-    def _where(kept: object, low: float, high: float) -> float:
-        """Return the least figure between `low` and `high` that is `kept`, by halving."""
-        assert callable(kept)
-        if kept(low):
-            return low
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (low, middle) if kept(middle) else (middle, high)
-        return high

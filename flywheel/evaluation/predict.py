@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.artifacts.examples import batch_rows
+from flywheel.artifacts.examples import gathered, joined
 from flywheel.errors import ConfigError, DataError
 from flywheel.evaluation.answers import answer, asked_columns, classes_of
 from flywheel.evaluation.labels import check, classes_in, encoded, sorted_classes
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from flywheel.artifacts import Examples
-
-_ROWS = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -156,8 +154,8 @@ def write(
     target = wanted.schema(schema, list(models), classes)
     rows, seen = 0, set[Any]()
     with pq.ParquetWriter(file, target, compression="zstd") as writer:
-        for parts in _together(examples.batches(spans, names), min(_ROWS, batch_rows(schema))):
-            batch = parts[0][1] if len(parts) == 1 else _joined([each for _, each in parts])
+        for parts in gathered(examples.batches(spans, names)):  # a call of a model takes milliseconds
+            batch = joined([each for _, each in parts])
             truth = [encoded(each.column(names.index(label)), task, classes, label, span) for span, each in parts]
             labels = pa.concat_arrays(truth)
             if len(seen) < 2:
@@ -178,25 +176,6 @@ def write(
             rows += batch.num_rows
     check({classes[index] for index in seen} if classes else seen, task, label, spans)
     return rows
-
-
-def _together(batches: Iterable[tuple[str, pa.RecordBatch]], rows: int) -> Iterator[list[tuple[str, pa.RecordBatch]]]:
-    """Yield batches of several spans, up to `rows` rows at once: a call of a model takes milliseconds."""
-    held: list[tuple[str, pa.RecordBatch]] = []
-    for span, batch in batches:
-        if held and sum(each.num_rows for _, each in held) + batch.num_rows > rows:
-            yield held
-            held = []
-        if batch.num_rows:
-            held.append((span, batch))
-    if held:
-        yield held
-
-
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
 def _searchable(kind: pa.DataType) -> pa.DataType | None:

@@ -44,11 +44,6 @@ def choose(found: Predictions, bars: Mapping[str, Mapping[str, float]]) -> dict[
     return chosen
 
 
-def unknown(found: Predictions, bars: Mapping[str, Any]) -> list[str]:
-    """Return those classes of `bars` that the predictions do not have."""
-    return [name for name in bars if name not in (found.classes or ("1",))]
-
-
 def checks(found: Predictions, chosen: Mapping[str, Mapping[str, Any]]) -> tuple[Check, ...]:
     """Return whether fresh rows keep each class's bar at its threshold.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from flywheel.artifacts.examples import joined
 from flywheel.invariants.hashing import combined, hashed, ranked
 
 if TYPE_CHECKING:
@@ -92,12 +93,12 @@ def _blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         waiting.append(batch)
         rows += batch.num_rows
         if rows >= _BLOCK:
-            whole = pa.Table.from_batches(waiting).combine_chunks().to_batches()[0]
+            whole = joined(waiting)
             full = rows - rows % _BLOCK
             yield from (whole.slice(start, _BLOCK) for start in range(0, full, _BLOCK))
             waiting, rows = [whole.slice(full)], rows - full
     if rows:
-        yield pa.Table.from_batches(waiting).combine_chunks().to_batches()[0]
+        yield joined(waiting)
 
 
 def _kind(kind: pa.DataType) -> str:

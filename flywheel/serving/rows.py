@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from flywheel import warehouse as warehouses
+from flywheel.artifacts.examples import joined
 from flywheel.errors import DataError
 from flywheel.spans import Span
 
@@ -42,7 +43,7 @@ def sample(settings: OnDevice, span: Span, rows: int) -> pa.RecordBatch:
                 kept, ranks = table.combine_chunks().to_batches(), ranks[chosen]
         if not len(ranks):
             raise empty(rows_of, settings.query, span)
-    return pa.Table.from_batches(kept).combine_chunks().to_batches()[0]
+    return joined(kept)
 
 
 def opened(settings: Batch | Index | OnDevice) -> Warehouse:

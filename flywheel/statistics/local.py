@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
+from flywheel.artifacts.examples import gathered, joined
 from flywheel.statistics.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 
     from flywheel.statistics.partial import Partial
     from flywheel.statistics.units import Unit
-
-BATCH_ROWS = 64 * 1024
 
 
 def summarize(batches: Iterable[pa.RecordBatch], name: str = "", options: Options = DEFAULT) -> Any:
@@ -55,7 +54,7 @@ def count_together(units: list[Unit], options: Options) -> Partial:
 def _read(unit: Unit) -> Iterator[pa.RecordBatch]:
     with open(unit.path, "rb") as file:
         unit.check(file)
-        yield from unit.read(file, BATCH_ROWS)
+        yield from unit.read(file)
 
 
 def count(unit: Unit, options: Options, opened: Callable[[str], IO[bytes]] | None = None) -> Partial:
@@ -74,21 +73,12 @@ def count(unit: Unit, options: Options, opened: Callable[[str], IO[bytes]] | Non
     counts = Partial(options)
     with opened(unit.path) if opened else open(unit.path, "rb") as file:
         unit.check(file)
-        for batch in together(unit.read(file, BATCH_ROWS)):
+        for batch in together(unit.read(file)):
             counts.add(batch)
     return counts
 
 
 def together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield the same rows in batches of about 64k: each costs TFDV some 6 ms, however few rows it has."""
-    import pyarrow as pa
-
-    waiting: list[pa.RecordBatch] = []
-    for batch in batches:
-        if waiting and sum(each.num_rows for each in waiting) + batch.num_rows > BATCH_ROWS:
-            yield pa.Table.from_batches(waiting).combine_chunks().to_batches()[0]
-            waiting = []
-        if batch.num_rows:
-            waiting.append(batch)
-    if waiting:
-        yield pa.Table.from_batches(waiting).combine_chunks().to_batches()[0]
+    """Yield the same rows in batches of about 64k, fewer with bytes: each costs TFDV some 6 ms, however few it has."""
+    for parts in gathered(("", batch) for batch in batches):
+        yield joined([batch for _, batch in parts])

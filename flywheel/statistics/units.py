@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from flywheel.artifacts import ADDED, Examples
+from flywheel.artifacts.examples import batch_rows
 from flywheel.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -33,14 +34,15 @@ class Unit:
             raise ArtifactError(f"examples are damaged: {self.path} does not match its digest", "extract them again.")
         file.seek(0)
 
-    def read(self, file: IO[bytes], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows out of the opened Parquet file, in batches of at most `rows`."""
+    def read(self, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows out of the opened Parquet file, in batches that fit in memory."""
         import pyarrow.parquet as pq
 
         shard = pq.ParquetFile(file)
         columns = [name for name in shard.schema_arrow.names if name not in ADDED]
         # Without threads: these would not be there in a forked worker, and whoever counts is busy anyway.
-        yield from shard.iter_batches(rows, row_groups=list(self.groups), columns=columns, use_threads=False)
+        rows, groups = batch_rows(shard.schema_arrow), list(self.groups)
+        yield from shard.iter_batches(rows, row_groups=groups, columns=columns, use_threads=False)
 
 
 def units(examples: Examples, spans: Sequence[str]) -> list[Unit]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Examples, Model, TransformState
-from flywheel.errors import ConfigError
+from flywheel.errors import ConfigError, meant
 from flywheel.say import say
 from flywheel.training.job import Job, called, launched
 
@@ -74,6 +74,7 @@ def train(
             written then.
         ClusterError: It is to be trained on several machines, and the cluster refuses or has no room.
     """
+    from flywheel.evaluation.thresholds import FILE
     from flywheel.training import package
     from flywheel.training.tracking import training_run
     from flywheel.training.user_code import trainer
@@ -84,7 +85,7 @@ def train(
         from flywheel.steps.nodes import train_on_nodes
 
         return train_on_nodes(examples, transformed, state, code, settings, champion, ledger, model)
-    began, spans = time.monotonic(), transformed.spans
+    began, spans, bars = time.monotonic(), transformed.spans, settings.get("thresholds") or {}
     tags = {
         "flywheel.kind": "training",
         "flywheel.span": examples.spans[-1],
@@ -97,12 +98,13 @@ def train(
         job = Job(transformed, state, code, settings, champion, ledger, tracker.run, time.time() + _budget(settings))
         with trainer(code, settings["trainer"]) as call:
             context = job.context(lambda: tracker)
+            _refuse_unknown(bars, context)
             tracker.parameters(_parameters(context, settings, champion))
             found = _searched(job, call, tracker) if settings.get("tune") else None
             made = found.model if found else called(job, call, context)
         framework, judged = _judged(made, context, settings["trainer"])
         metrics = _figures(judged)
-        thresholds = _thresholds(judged, settings.get("thresholds") or {})
+        thresholds = _thresholds(judged, bars)
         tracker.metrics({f"validation_{name}": value for name, value in metrics.items()})
         with Model.create(model, producer="train", spans=spans) as draft:
             example = _example(examples, spans)
@@ -120,7 +122,7 @@ def train(
             } | ({"tuned": found.facts} if found else {})
             if thresholds:
                 draft.facts["thresholds"] = thresholds
-                (draft.path / "thresholds.json").write_text(json.dumps(thresholds, indent=1))
+                (draft.path / FILE).write_text(json.dumps(thresholds, indent=1))
         tracker.metrics({"rows": draft.facts["rows"], "seconds": draft.facts["seconds"]})
     context.checkpoints.clear()
     if found and found.study:
@@ -230,19 +232,20 @@ def _figures(judged: Predictions) -> dict[str, float]:
     return metrics.finite(metrics.overall(judged, CANDIDATE))
 
 
-def _thresholds(judged: Predictions, bars: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Return the thresholds of classes that have a bar, with what they reach on the validation rows.
+def _refuse_unknown(bars: Mapping[str, Any], context: TrainContext) -> None:
+    """Raise a ConfigError, before anything is trained, if a threshold is asked for of a class that there is not."""
+    known = [str(each) for each in context.classes] if context.task == "multiclass" else ["1"]
+    if wrong := next((name for name in bars if name not in known), ""):
+        raise ConfigError(
+            f"`train.thresholds` names the class {wrong!r}, the model knows {', '.join(known)}",
+            f"{meant(wrong, known)}name one of those, or train on a window that has it.",
+        )
 
-    Raises:
-        ConfigError: The model knows no such class.
-    """
+
+def _thresholds(judged: Predictions, bars: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Return the thresholds of classes that have a bar, with what they reach on the validation rows."""
     from flywheel.evaluation import thresholds
 
-    if wrong := thresholds.unknown(judged, bars):
-        raise ConfigError(
-            f"`train.thresholds` names the class {wrong[0]!r}, the model knows {', '.join(judged.classes) or '1'}",
-            "name one of those, or train on a window that has it.",
-        )
     chosen = thresholds.choose(judged, bars)
     for name, each in chosen.items():
         at = "none is shown to reach" if each["threshold"] is None else f"{each['threshold']:.4g} reaches"

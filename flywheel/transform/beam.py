@@ -224,7 +224,7 @@ def local_copy(code: str) -> Path | None:
         import tempfile
 
         with FileSystems.open(code) as source, tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as target:
-            target.write(source.read())
+            shutil.copyfileobj(source, target, 2**24)  # a model's can have gigabytes
         _FETCHED[code] = Path(target.name)
     return _FETCHED[code]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
@@ -30,12 +32,8 @@ def job(options: Sequence[str], folder: Path, code: Path | None) -> Iterator[Job
     scratch = FileSystems.join(shared, f"flywheel-transform-{uuid.uuid4().hex}")
     FileSystems.mkdirs(scratch)
     try:
-        archive = ""
-        if code is not None:
-            archive = FileSystems.join(scratch, "code.zip")
-            with FileSystems.create(archive) as target:
-                target.write(code.read_bytes())
-        yield Job(tuple(options), scratch, archive, remote=True)
+        made = Job(tuple(options), scratch, "", remote=True)
+        yield replace(made, code=made.put(code)) if code is not None else made
     finally:
         FileSystems.delete([scratch])
 
@@ -52,5 +50,4 @@ def fetch(source: str, names: Sequence[str], target: Path) -> None:
         file = target / name
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileSystems.open(FileSystems.join(source, *name.split("/"))) as given, file.open("wb") as copy:
-            while block := given.read(2**24):
-                copy.write(block)
+            shutil.copyfileobj(given, copy, 2**24)

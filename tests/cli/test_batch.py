@@ -119,3 +119,14 @@ def test_without_a_champion_there_is_nothing_to_score_with(command, project):
     done = command("batch", project, "--span", "2013-06-01", "--into", "scores")
 
     assert (done.code, "visits has no champion to score with" in done.err) == (1, True)
+
+
+def test_without_a_span_the_last_one_is_scored_whose_data_has_arrived(command, project, champion):
+    about = yaml.safe_load((project / "flywheel.yaml").read_text())
+    about["source"]["watermark"] = "SELECT TIMESTAMP_ADD(MAX(at), INTERVAL 13 HOUR) FROM visits"
+    (project / "flywheel.yaml").write_text(yaml.safe_dump(about))
+
+    done = command("batch", project, "--into", "scores")
+
+    assert done.code == 0, done.err
+    assert "2013-06-02: 40 rows scored" in done.out

@@ -1,18 +1,23 @@
 """Other units of evidence than the span: a key, or every row; and the other tests."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest, chi2
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
+from scipy.stats import binom, binomtest, chi2, norm
 
 from flywheel.config import ModelGate
 from flywheel.evaluation import bootstrap, gates, metrics, paired
 from flywheel.evaluation.area import Wins
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.mcnemar import Discordant
+from flywheel.evaluation.metric import Counted, OfSums
 from flywheel.evaluation.paired import ALPHA
 from flywheel.evaluation.predictions import Evidence, Predictions
 from tests.evaluation import simulations, tasks
@@ -84,9 +89,40 @@ def test_tangos_interval_is_where_his_test_begins_to_refute_and_has_a_width_with
     assert found.p_below(high) == pytest.approx(0.025, abs=1e-6)
     assert found.p_above(low) == pytest.approx(0.025, abs=1e-6)
     assert low < found.value < high
+    theirs = Discordant.of(50, 12, 2)  # Tango 1998, as Newcombe has it
+    assert (theirs.lower(0.025), theirs.upper(0.025)) == pytest.approx((0.0611, 0.3447), abs=5e-5)
     same = Discordant.of(50, 0, 0)
     assert same.lower(0.025) == pytest.approx(-0.0713, abs=1e-3)
     assert same.upper(0.025) == pytest.approx(0.0713, abs=1e-3)
+
+
+@given(st.integers(5, 200), st.floats(0, 1), st.floats(0, 1), st.integers(-90, 90).map(lambda each: each / 100))
+@settings(max_examples=100, deadline=None)
+def test_tangos_score_has_the_error_that_rows_would_have_at_the_bound(rows, won, lost, bound):
+    won = round(won * rows)
+    lost = round(lost * (rows - won))
+
+    def unlikely(share):
+        cells = ((won, share + bound), (lost, share), (rows - won - lost, 1 - 2 * share - bound))
+        return -sum(xlogy(count, max(chance, 1e-300)) for count, chance in cells)
+
+    between = (max(0.0, -bound), (1 - bound) / 2)
+    share = minimize_scalar(unlikely, bounds=between, method="bounded", options={"xatol": 1e-12}).x
+    score = (won - lost - rows * bound) / math.sqrt(rows * (2 * share + bound * (1 - bound)))
+
+    assert Discordant.of(rows, won, lost).p_below(bound) == pytest.approx(norm.cdf(score), abs=1e-4)
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.3])
+def test_the_bootstraps_bounds_are_scipys(spread):
+    values = np.exp(np.random.default_rng(0).normal(0, spread, 60))
+    mean = OfSums(lambda *_: None, lambda s: s[..., 1] / s[..., 0])
+    drawn = bootstrap.resampled([Counted(mean, np.column_stack([np.ones(60), values]))], [1.0], np.zeros(60, int))
+
+    theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000, confidence_level=0.9, random_state=1)
+
+    assert drawn.error == pytest.approx(theirs.standard_error, rel=0.05)
+    assert drawn.interval() == pytest.approx(tuple(theirs.confidence_interval), abs=0.15 * drawn.error)
 
 
 def test_bootstrap_and_jackknife_agree_on_a_mean_of_many_clusters():
@@ -132,21 +168,39 @@ def test_pooled_clusters_stay_whole_and_every_stratum_is_there():
     assert (strata[blocks.codes] == labels).all()
 
 
-@pytest.mark.parametrize(("cluster", "loss"), [("user_id", 0.0), ("user_id", 0.02), ("rows", 0.0), ("rows", 0.02)])
-def test_each_test_holds_its_error(cluster, loss):
-    told = [simulations.tests(found) for found in simulations.clustered(cluster, not loss, loss, COUNT, seed=2)]
-    share = {name: sum(each[name] for each in told) for name in told[0]}
+def seen(test, cluster, loss):
+    """Return how often each test says so."""
+    told = [test(found) for found in simulations.clustered(cluster, not loss, loss, COUNT, seed=2)]
+    return {name: sum(each[name] for each in told) for name in told[0]}
 
-    if loss:
-        assert share["auc: passes"] <= MOST
-        assert share["auc, bootstrap: passes"] <= MOST
-        return
-    assert share["auc: better"] <= MOST
-    assert share["auc, bootstrap: better"] <= MOST
-    assert share["accuracy: better"] <= MOST
-    assert share["accuracy, bootstrap: better"] <= MOST
+
+@pytest.mark.parametrize("cluster", ["user_id", "rows"])
+def test_of_a_model_that_loses_the_margin_few_pass(cluster):
+    assert all(count <= MOST for count in seen(simulations.passes, cluster, simulations.MARGIN).values())
+
+
+@pytest.mark.parametrize("cluster", ["user_id", "rows"])
+def test_of_equal_models_few_are_found_better_unless_rows_of_a_user_count_as_independent(cluster):
+    found = seen(simulations.better, cluster, 0.0)
+    naive = found.pop("rows as independent, auc: better")
+
+    assert all(count <= MOST for count in found.values())
     if cluster == "user_id":
-        assert share["rows as independent, auc: better"] > MOST
+        assert naive > MOST
+
+
+def test_a_bootstrap_asks_for_as_many_more_rows_as_the_jackknife_though_it_draws_blocks_of_them():
+    found = rows_alone()
+    gate = ModelGate(metric="auc", no_worse_than="champion", margin=0.003)
+    plain, drawn = (replace(found, evidence=Evidence("rows", test)) for test in ("auto", "bootstrap"))
+
+    ours, theirs = (gates.trial(each, gate).estimate for each in (plain, drawn))
+
+    assert ours.clusters == theirs.clusters == 1200
+    more = paired.more_clusters(ours, 0.003)
+    assert paired.more_clusters(theirs, 0.003) == pytest.approx(more, rel=0.2)
+    (check,) = gates.judge(drawn, [gate])
+    assert check.remedy.startswith(f"about {paired.more_clusters(theirs, 0.003):,} more rows (")
 
 
 def test_a_gate_over_users_speaks_of_users():

@@ -76,4 +76,3 @@ def test_of_several_classes_each_has_its_own():
     cats = fresh.scores["candidate"][:, 0] >= chosen["cat"]["threshold"]
     assert rows[0]["precision, fresh"] == pytest.approx((fresh.labels[cats] == 0).mean())
     assert checks[0].observed == rows[0]["precision, fresh"]
-    assert thresholds.unknown(seen, {"cow": {}}) == ["cow"]

@@ -1,7 +1,11 @@
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
-from flywheel.profiles import History
+from flywheel.invariants import Determines, Unique
+from flywheel.profiles import History, Settings
+from flywheel.profiles.gate import SpanGate
 from tests.profiles.worlds import day, failed, gate_after, name_of
 
 DAYS = 50
@@ -145,3 +149,52 @@ def test_a_history_is_kept_whole(gate, tmp_path):
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
     assert again.spans == gate.history.spans
     assert [entry.span for entry in again.comparable(name_of(DAYS))] == [name_of(DAYS - 7 * k) for k in (1, 2, 3, 4)]
+
+
+class Read:
+    """Rows of a day that note when they are asked for."""
+
+    def __init__(self, index, read):
+        self._index, self._read = index, read
+
+    def __iter__(self):
+        self._read.append(self._index)
+        return iter(day(self._index))
+
+
+ONE_AT_A_TIME, ONE_DEVICE = Unique(("at", "pages"), tolerance=0.05), Determines(("at",), "device", tolerance=0.05)
+SETTINGS = Settings.of({"label": "bought", "every": "day"})
+
+
+def test_known_spans_that_are_looked_at_again_teach_what_they_did_when_they_were_judged(tmp_path):
+    rules = [ONE_DEVICE, ONE_AT_A_TIME]
+    taught = SpanGate(SETTINGS, History(), invariants=rules)
+    for index in range(20):
+        taught.take(taught.judge(name_of(index), day(index)), day(index))
+    again, read = SpanGate(SETTINGS, deepcopy(taught.history), invariants=rules), []
+    for index in range(20):
+        again.look_again(name_of(index), Read(index, read))
+    assert read == []
+
+    remapped = day(0, device=lambda values: np.roll(values, 1))  # it takes the first day's rows to see it
+    for batches, broken in ((day(20), set()), (remapped, {str(ONE_DEVICE)}), (day(19), {str(ONE_AT_A_TIME)})):
+        mine, theirs = (each.judge(name_of(20), batches) for each in (taught, again))
+        assert (mine.checks, mine.finding) == (theirs.checks, theirs.finding)
+        assert broken <= {check.name for check in mine.failed}
+    for each, file in ((taught, "mine"), (again, "theirs")):
+        each.take(mine, day(19), waived=True)
+        each.take(each.judge(name_of(21), day(21)), day(21))
+        each.history.save(tmp_path / file)
+    assert (tmp_path / "mine").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+@pytest.mark.parametrize(("rules", "needed"), [((), []), ((ONE_AT_A_TIME,), [4]), ((ONE_DEVICE,), [0, 1, 2, 3, 4])])
+def test_of_known_spans_only_those_are_read_that_a_rule_needs(rules, needed):
+    made = gate_after(5)
+    gate, read = SpanGate(SETTINGS, made.history, invariants=rules), []
+    for index in range(5):
+        gate.look_again(name_of(index), Read(index, read))
+
+    gate.judge(name_of(5), day(5))
+
+    assert read == needed

@@ -181,4 +181,4 @@ def test_thresholds_are_kept_with_the_model_and_held_on_fresh_rows(world, tmp_pa
     assert not verdict.ok
     assert "Thresholds" in (tmp_path / "report.html").read_text()
     with pytest.raises(ConfigError, match=r"names the class 'cow', the model knows large, medium, small"):
-        trained("wrong", MODELS[task], thresholds={"cow": {"recall": 0.5}})
+        trained("wrong", MODELS[task], "fit(not_there)", thresholds={"cow": {"recall": 0.5}})
