@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from flywheel.artifacts import Verdict
 from flywheel.config import Retrain
 from flywheel.config.metrics import HEADLINE, better
-from flywheel.evaluation import gates
+from flywheel.evaluation import estimates, gates
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
 from flywheel.retraining import Choice, Evidence, Gain, Reference
 from flywheel.retraining.evidence import passed
@@ -203,9 +203,9 @@ class _Flywheel:
     def _judged(self, candidate: Trial, judge: Sequence[str]) -> str:
         """Return why the candidate may not go into service; empty when it may. Its gain is noted."""
         found = self._together(candidate, judge)
-        own = gates.figure(found, self.metric, CANDIDATE)
+        own = estimates.figure(found, self.metric, CANDIDATE)
         if CHAMPION in found.scores:
-            gained = gates.difference(found, self.metric)
+            gained = estimates.difference(found, self.metric)
             if gained.sound:
                 assert self.champion is not None
                 age = passed(self.champion.span, candidate.span, self.project.source.every)
@@ -229,7 +229,7 @@ class _Flywheel:
         policy = self.line.retrain.policy
         now: Estimate | None = None
         if champion is not None and policy in ("on_decay", "function") and judge:
-            now = gates.figure(Predictions.of(self.bench.predictions(champion, judge)), self.metric, CANDIDATE)
+            now = estimates.figure(Predictions.of(self.bench.predictions(champion, judge)), self.metric, CANDIDATE)
         moved: dict[str, str] = {}
         if champion is not None and self.data is not None and policy in ("on_drift", "function"):
             moved = self.data.moved(span, champion.window)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import DataError, LedgerError
 from flywheel.evaluation.answers import PredictionError
-from flywheel.evaluation.gates import figure
+from flywheel.evaluation.estimates import figure
 from flywheel.evaluation.predict import Wanted, write
 from flywheel.evaluation.predictions import CHAMPION, FILE, Predictions
 from flywheel.say import say

@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Check
 from flywheel.config.metrics import HEADLINE
-from flywheel.evaluation import bootstrap, gaps, metrics, paired
-from flywheel.evaluation.binary import THRESHOLD
-from flywheel.evaluation.mcnemar import Discordant
+from flywheel.evaluation import gaps, paired
+from flywheel.evaluation.estimates import difference, figure
 from flywheel.evaluation.paired import ALPHA, Estimate
-from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, ROWS, Evidence, Predictions
+from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, Predictions
 from flywheel.evaluation.regression import NAIVE
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from flywheel.config import ModelGate
 
 NO_GATES = Check(
@@ -163,42 +160,6 @@ def beats_baseline(found: Predictions) -> tuple[Check, ...]:
             rows=len(found),
         ),
     )
-
-
-def figure(found: Predictions, metric: str, model: str) -> Estimate:
-    """Return a model's `metric`, with its error over spans or whatever else is independent."""
-    return _estimate(found, metric, (model,), (1,))
-
-
-def difference(found: Predictions, metric: str, other: str = CHAMPION) -> Estimate:
-    """Return how much better the candidate's `metric` is than another's on the same rows, with its error.
-
-    Where neither more nor less is better it is candidate minus the other. The error is that of a jackknife over spans,
-    or over what `gates.cluster` names. Where rows are independent the same is DeLong's of AUC; of accuracy McNemar's
-    test is more exact. The bootstrap is there for figures that are so skewed that none of these fits.
-    """
-    sign = metrics.better(found, metric) or 1
-    if metric == "accuracy" and found.evidence == Evidence(ROWS):
-        ours, theirs = (_right(found, name) for name in (CANDIDATE, other))
-        return Discordant.of(len(found), float((ours & ~theirs).sum()), float((theirs & ~ours).sum()))
-    return _estimate(found, metric, (CANDIDATE, other), (sign, -sign))
-
-
-def _estimate(found: Predictions, metric: str, models: Sequence[str], signs: Sequence[int]) -> Estimate:
-    known = metrics.of(found)[metric]
-    if found.evidence.test != "bootstrap":
-        return paired.estimate([known.statistic(found, name) for name in models], signs)
-    clusters, strata = bootstrap.pooled(found.units, found.labels)
-    blocks = replace(found, clusters=clusters)
-    drawn = bootstrap.resampled([known.statistic(blocks, name) for name in models], signs, strata)
-    return replace(drawn, clusters=int((found.units.rows() > 0).sum()))
-
-
-def _right(found: Predictions, model: str) -> NDArray[Any]:
-    """Return which rows a model gets right."""
-    scores = found.scores[model]
-    right: NDArray[Any] = (scores.argmax(axis=1) if scores.ndim == 2 else scores > THRESHOLD) == found.labels
-    return right
 
 
 def _unopposed(gate: ModelGate, gates: Sequence[ModelGate]) -> Check:

@@ -96,13 +96,13 @@ def _rows(seen: Mapping[str, float], rows: int, most: float) -> Check:
 
 
 def _jump(found: Predictions, most: float) -> Iterable[Check]:
-    from flywheel.evaluation import gates
+    from flywheel.evaluation import estimates
     from flywheel.evaluation.predictions import CANDIDATE, CHAMPION
 
     if CHAMPION not in found.scores:
         return
     metric = HEADLINE[found.task]
-    ours, theirs = (gates.figure(found, metric, name).value for name in (CANDIDATE, CHAMPION))
+    ours, theirs = (estimates.figure(found, metric, name).value for name in (CANDIDATE, CHAMPION))
     if not all(map(math.isfinite, (ours, theirs))):
         return
     gained = _level(ours, metric, found.task) - _level(theirs, metric, found.task)

@@ -23,11 +23,13 @@ class Tfma:
         name: Name of its class.
         config: Further settings of it.
         by_class: Whether it is that of each class against the rest, averaged over classes.
+        by_list: Whether it is that of each list of rows that are ranked among each other, averaged over lists.
     """
 
     name: str
     config: Mapping[str, Any] = field(default_factory=dict)
     by_class: bool = False
+    by_list: bool = False
 
 
 class Metric(Protocol):

@@ -27,7 +27,9 @@ def metrics(tops: tuple[int, ...]) -> Mapping[str, Metric]:
     sums = _sums(tops)
     found: dict[str, Metric] = {}
     for place, k in enumerate(tops):
-        found[f"ndcg_{k}"] = _mean(sums, 2 + place, Tfma("NDCG", {"gain_key": "label", "top_k_list": [k]}))
+        found[f"ndcg_{k}"] = _mean(
+            sums, 2 + place, Tfma("NDCG", {"gain_key": "label", "top_k_list": [k]}, by_list=True)
+        )
     for place, k in enumerate(tops):
         found[f"map_{k}"] = _mean(sums, 2 + len(tops) + place, None)
     return found

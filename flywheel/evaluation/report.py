@@ -11,7 +11,7 @@ from flywheel.artifacts import Check, Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.evaluation import gaps, metrics, mistakes, pictures, thresholds
 from flywheel.evaluation import worst as worse
-from flywheel.evaluation.gates import difference, figure
+from flywheel.evaluation.estimates import difference, figure
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
 from flywheel.reports import Card, Section, cards, charts, join, page, paragraph, table, verdict_table

@@ -49,7 +49,7 @@ def eval_config(found: Predictions, slices: Sequence[str], listed: str = "") -> 
         by_class.aggregate.class_weights[index] = 1.0
     for name, metric in metrics.of(found).items():
         if metric.tfma:
-            spec = by_class if metric.tfma.by_class else by_list if metric.tfma.name == "NDCG" else whole
+            spec = by_class if metric.tfma.by_class else by_list if metric.tfma.by_list else whole
             spec.metrics.add(class_name=metric.tfma.name, config=json.dumps({"name": name, **metric.tfma.config}))
     if by_class.metrics:
         config.metrics_specs.append(by_class)

@@ -70,16 +70,16 @@ def _facts(found: Predictions) -> dict[str, Any]:
 
     Those of the baseline are left out where there is none.
     """
-    from flywheel.evaluation import gates as model_gates
+    from flywheel.evaluation import estimates
 
     metric = HEADLINE[found.task]
     facts: dict[str, Any] = {"rows": len(found), "metric": metric, "champion": None, "delta": None, "interval": None}
-    facts |= {name: model_gates.figure(found, metric, name).value for name in found.models}
-    own = model_gates.figure(found, metric, CANDIDATE)
+    facts |= {name: estimates.figure(found, metric, name).value for name in found.models}
+    own = estimates.figure(found, metric, CANDIDATE)
     facts |= {"error": own.error if own.sound else None, "spans": own.clusters}
     for other, suffix in ((CHAMPION, ""), (BASELINE, "_baseline")):
         if other in found.models:
-            gained = model_gates.difference(found, metric, other)
+            gained = estimates.difference(found, metric, other)
             interval = gained.interval()
             facts |= {f"delta{suffix}": gained.value, f"interval{suffix}": list(interval) if interval else None}
             facts |= {f"delta{suffix}_error": gained.error if gained.sound else None}

@@ -135,7 +135,7 @@ def _measured(
     """Return the champion's headline metric on the judge's spans; None where it cannot be measured."""
     from flywheel.evaluation.answers import PredictionError
     from flywheel.evaluation.champion import load, quiet_mlflow
-    from flywheel.evaluation.gates import figure
+    from flywheel.evaluation.estimates import figure
     from flywheel.evaluation.predict import Wanted, write
     from flywheel.evaluation.predictions import CHAMPION, FILE, Predictions
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flywheel.config import ModelGate
-from flywheel.evaluation import gates, paired
+from flywheel.evaluation import estimates, gates, paired
 from flywheel.evaluation.area import Wins
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.paired import ALPHA
@@ -135,7 +135,7 @@ def _fitted(inputs: Floats, answers: Floats, steps: int = 6) -> Floats:
 def verdicts(found: Predictions) -> dict[str, bool]:
     """Return what the gate and two simpler rules say of one evaluation."""
     whole, *slices = gates.judge(found, [_GATE])
-    gained = gates.difference(found, "auc")
+    gained = estimates.difference(found, "auc")
     scattered = np.arange(len(found)) % _SCATTERED
     pair = [Wins.count(found.labels, found.scores[name], scattered, _SCATTERED) for name in (CANDIDATE, CHAMPION)]
     return {
@@ -188,19 +188,19 @@ def better(found: Predictions) -> dict[str, bool]:
     """Return which tests find the candidate of one evaluation with many clusters better than the champion."""
     alone = replace(found, clusters=Groups(range(len(found)), np.arange(len(found))))
     return {
-        "auc: better": gates.difference(found, "auc").lower() > 0,
-        "auc, bootstrap: better": gates.difference(_resampling(found), "auc").lower() > 0,
-        "accuracy: better": gates.difference(found, "accuracy").lower() > 0,
-        "accuracy, bootstrap: better": gates.difference(_resampling(found), "accuracy").lower() > 0,
-        "rows as independent, auc: better": gates.difference(alone, "auc").lower() > 0,
+        "auc: better": estimates.difference(found, "auc").lower() > 0,
+        "auc, bootstrap: better": estimates.difference(_resampling(found), "auc").lower() > 0,
+        "accuracy: better": estimates.difference(found, "accuracy").lower() > 0,
+        "accuracy, bootstrap: better": estimates.difference(_resampling(found), "accuracy").lower() > 0,
+        "rows as independent, auc: better": estimates.difference(alone, "auc").lower() > 0,
     }
 
 
 def passes(found: Predictions) -> dict[str, bool]:
     """Return by which tests the candidate of one evaluation with many clusters is no worse by the margin."""
     return {
-        "auc: passes": gates.difference(found, "auc").lower() > -MARGIN,
-        "auc, bootstrap: passes": gates.difference(_resampling(found), "auc").lower() > -MARGIN,
+        "auc: passes": estimates.difference(found, "auc").lower() > -MARGIN,
+        "auc, bootstrap: passes": estimates.difference(_resampling(found), "auc").lower() > -MARGIN,
     }
 
 

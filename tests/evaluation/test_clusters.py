@@ -13,7 +13,7 @@ from scipy.special import xlogy
 from scipy.stats import binom, binomtest, chi2, norm
 
 from flywheel.config import ModelGate
-from flywheel.evaluation import bootstrap, gates, metrics, paired
+from flywheel.evaluation import bootstrap, estimates, gates, metrics, paired
 from flywheel.evaluation.area import Wins
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.mcnemar import Discordant
@@ -65,7 +65,7 @@ def test_where_rows_are_independent_the_error_of_an_auc_difference_is_delongs():
     found = rows_alone()
     covariance = delong(found.labels, np.array([found.scores["candidate"], found.scores["champion"]]))
 
-    estimate = gates.difference(found, "auc")
+    estimate = estimates.difference(found, "auc")
 
     theirs = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     assert estimate.error == pytest.approx(theirs, rel=0.01)
@@ -73,7 +73,7 @@ def test_where_rows_are_independent_the_error_of_an_auc_difference_is_delongs():
 
 def test_where_rows_are_independent_accuracy_is_mcnemars_test():
     found = rows_alone(loss=0.1)
-    estimate = gates.difference(found, "accuracy")
+    estimate = estimates.difference(found, "accuracy")
     won, lost = estimate.won, estimate.lost
 
     assert estimate.value == pytest.approx((won - lost) / len(found))
@@ -136,12 +136,12 @@ def test_bootstrap_and_jackknife_agree_on_a_mean_of_many_clusters():
     )
 
     for metric in ("auc", "brier"):
-        plain, other = gates.difference(found, metric), gates.difference(drawn, metric)
+        plain, other = estimates.difference(found, metric), estimates.difference(drawn, metric)
         assert other.value == pytest.approx(plain.value)
         assert other.error == pytest.approx(plain.error, rel=0.1)
         assert other.lower() == pytest.approx(plain.lower(), abs=0.3 * plain.error)
         assert other.p_below(other.upper()) == pytest.approx(ALPHA, abs=2e-3)
-        assert gates.difference(drawn, metric).interval() == other.interval()
+        assert estimates.difference(drawn, metric).interval() == other.interval()
 
 
 def test_the_bootstrap_is_not_believed_over_a_dozen_days():

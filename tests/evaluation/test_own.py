@@ -8,7 +8,7 @@ import pytest
 from flywheel.archive import pack
 from flywheel.config import ModelGate
 from flywheel.errors import ConfigError, DataError
-from flywheel.evaluation import gates, metrics
+from flywheel.evaluation import estimates, metrics
 from flywheel.evaluation.own import Own
 from flywheel.evaluation.predictions import CANDIDATE, FILE, Predictions
 from flywheel.steps.analyze import analyze
@@ -101,14 +101,14 @@ def test_it_is_the_mean_of_what_the_function_gives_overall_and_by_slice(found, e
 
 
 def test_less_is_better_of_a_cost_and_the_difference_is_paired_by_span(found):
-    gained = gates.difference(found, "cost")
+    gained = estimates.difference(found, "cost")
     values = [found.own["cost"][name] for name in ("champion", "candidate")]
     by_span = found.spans.codes
 
     assert gained.value == pytest.approx(values[0].mean() - values[1].mean())
     assert gained.clusters == len(set(by_span))
     assert gained.lower() < gained.value < gained.upper()
-    assert gates.difference(found.select(by_span < 5), "cost").clusters == 5
+    assert estimates.difference(found.select(by_span < 5), "cost").clusters == 5
 
 
 def test_gates_judge_it_with_slices_and_the_report_has_it(evaluation, tmp_path):

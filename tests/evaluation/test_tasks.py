@@ -9,7 +9,7 @@ from sklearn import metrics as sklearn
 from flywheel.artifacts import Check
 from flywheel.config import ModelGate
 from flywheel.config.metrics import BETTER
-from flywheel.evaluation import gates, metrics
+from flywheel.evaluation import estimates, gates, metrics
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import Predictions
 from tests.evaluation import tasks
@@ -37,7 +37,7 @@ def test_metrics_of_classes_are_those_of_scikit_learn():
 
     assert measured.pop("auc") == pytest.approx(sklearn.roc_auc_score(y, p, multi_class="ovr"), abs=1e-4)
     assert measured == pytest.approx(expected)
-    assert gates.figure(found, "auc", "candidate").value == pytest.approx(
+    assert estimates.figure(found, "auc", "candidate").value == pytest.approx(
         sklearn.roc_auc_score(y, p, multi_class="ovr")
     )
 
@@ -140,7 +140,7 @@ def test_a_label_that_does_not_vary_has_no_r2_and_one_of_a_single_class_no_auc()
     one = tasks.multiclass().select(tasks.multiclass().labels == 1)
 
     assert math.isnan(metrics.overall(flat, "candidate")["r2"])
-    assert math.isnan(gates.figure(one, "auc", "candidate").value)
+    assert math.isnan(estimates.figure(one, "auc", "candidate").value)
 
 
 @pytest.mark.long

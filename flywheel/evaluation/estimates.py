@@ -1,0 +1,52 @@
+"""How good a model is, and how much better than another on the same rows: a figure, and how far it may be off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flywheel.evaluation import bootstrap, metrics, paired
+from flywheel.evaluation.binary import THRESHOLD
+from flywheel.evaluation.mcnemar import Discordant
+from flywheel.evaluation.paired import Estimate
+from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, ROWS, Evidence, Predictions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def figure(found: Predictions, metric: str, model: str) -> Estimate:
+    """Return a model's `metric`, with its error over spans or whatever else is independent."""
+    return _estimate(found, metric, (model,), (1,))
+
+
+def difference(found: Predictions, metric: str, other: str = CHAMPION) -> Estimate:
+    """Return how much better the candidate's `metric` is than another's on the same rows, with its error.
+
+    Where neither more nor less is better it is candidate minus the other. The error is that of a jackknife over spans,
+    or over what `gates.cluster` names. Where rows are independent the same is DeLong's of AUC; of accuracy McNemar's
+    test is more exact. The bootstrap is there for figures that are so skewed that none of these fits.
+    """
+    sign = metrics.better(found, metric) or 1
+    if metric == "accuracy" and found.evidence == Evidence(ROWS):
+        ours, theirs = (_right(found, name) for name in (CANDIDATE, other))
+        return Discordant.of(len(found), float((ours & ~theirs).sum()), float((theirs & ~ours).sum()))
+    return _estimate(found, metric, (CANDIDATE, other), (sign, -sign))
+
+
+def _estimate(found: Predictions, metric: str, models: Sequence[str], signs: Sequence[int]) -> Estimate:
+    known = metrics.of(found)[metric]
+    if found.evidence.test != "bootstrap":
+        return paired.estimate([known.statistic(found, name) for name in models], signs)
+    clusters, strata = bootstrap.pooled(found.units, found.labels)
+    blocks = replace(found, clusters=clusters)
+    drawn = bootstrap.resampled([known.statistic(blocks, name) for name in models], signs, strata)
+    return replace(drawn, clusters=int((found.units.rows() > 0).sum()))
+
+
+def _right(found: Predictions, model: str) -> NDArray[Any]:
+    """Return which rows a model gets right."""
+    scores = found.scores[model]
+    right: NDArray[Any] = (scores.argmax(axis=1) if scores.ndim == 2 else scores > THRESHOLD) == found.labels
+    return right
