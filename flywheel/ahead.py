@@ -85,7 +85,7 @@ def prepare(workspace: Workspace, span: str, run: Callable[..., Any]) -> None:
     from flywheel.steps.ready import Data
 
     project, query = workspace.compilable(), workspace.query()
-    asked = project.source.model_dump(mode="json", exclude_none=True)
+    asked = project.source.for_steps()
     windows = Windows.of(Span.parse(span, project.source.every), project.source.window, project.source.judge)
     with Data(workspace.warehouse, query, asked) as data:
         state = data.state

@@ -59,6 +59,7 @@ def server(look: Callable[[], Look], host: str, port: int, tell: Callable[[str],
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 60
+        wbufsize = -1  # headers and body in one packet: two would wait for one another for 40 ms
 
         def do_GET(self) -> None:
             self._answer(200, {"listening": True})

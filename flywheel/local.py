@@ -43,7 +43,7 @@ class Flywheel:
         self.workspace.check_trainer()
         schemas.load(self.workspace.folder)
         rules = invariants.load(self.workspace.folder)
-        asked = source.model_dump(mode="json", exclude_none=True)
+        asked = source.for_steps()
         given = check(self.workspace.query(), self.workspace.warehouse, self.workspace.project.columns, asked)
         for rule in rules:
             if lost := [column for column in rule.columns if column not in given]:

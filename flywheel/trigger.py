@@ -85,10 +85,7 @@ def trigger(
 
 def _newest(workspace: Workspace, now: datetime) -> tuple[Span, str]:
     """Return the newest span, and why its run would find nothing; empty when its rows are there."""
-    source = workspace.project.source
-    elsewhere = {"warehouse", "query", "serving", "serving_warehouse"}
-    asked = source.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
-    with Data(workspace.warehouse, workspace.query(), asked) as data:
+    with Data(workspace.warehouse, workspace.query(), workspace.project.source.for_steps()) as data:
         span = data.newest(now)
         return span, data.lacks(span)
 

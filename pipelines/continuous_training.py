@@ -220,9 +220,7 @@ def ahead(project: Project, query: str) -> BaseComponent:
 
 def asked_of(project: Project) -> dict[str, Any]:
     """Return what `plan` and `extract` are told of the source."""
-    elsewhere = {"warehouse", "query", "serving", "serving_warehouse"}
-    asked = project.source.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
-    return asked | ({"weight": project.train.weight} if project.train.weight else {})
+    return project.source.for_steps() | ({"weight": project.train.weight} if project.train.weight else {})
 
 
 def transformed_as(project: Project) -> dict[str, Any]:

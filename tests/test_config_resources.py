@@ -187,4 +187,4 @@ def through_kubeflow(value):
 def test_it_comes_through_kubeflow_as_it_was(keys):
     asked = Resources(**keys)
 
-    assert Resources.read(through_kubeflow(json.loads(asked.model_dump_json()))) == asked
+    assert Resources.told(through_kubeflow(json.loads(asked.model_dump_json())), "train.resources", "…") == asked

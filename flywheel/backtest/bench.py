@@ -150,7 +150,7 @@ def state_of(workspace: Workspace, warehouse: str) -> str:
     """Return what a warehouse's rows are like now, for caches."""
     from flywheel.steps.ready import Data
 
-    asked = workspace.project.source.model_dump(mode="json", exclude_none=True)
+    asked = workspace.project.source.for_steps()
     with Data(warehouse, workspace.query(), asked) as data:
         return data.state
 

@@ -64,7 +64,7 @@ def judged(workspace: Workspace, spans: list[str]) -> DataGate:
         "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
     }
     with tempfile.TemporaryDirectory(prefix="flywheel-") as folder:
-        asked = project.source.model_dump(mode="json", exclude_none=True)
+        asked = project.source.for_steps()
         path = Path(folder, "examples")
         state = state_of(workspace, workspace.warehouse)
         extract(workspace.query(), workspace.warehouse, spans, project.columns, asked, state, path)

@@ -81,8 +81,7 @@ def batch(
     here = Workspace.open(folder, profile, overrides)
     settings = _settings(here, into, table, query, columns)
     if not spans:
-        source = here.project.source.model_dump(mode="json", exclude_none=True)
-        with Data(here.warehouse, settings.query, source) as data:
+        with Data(here.warehouse, settings.query, here.project.source.for_steps()) as data:
             spans = [data.newest(datetime.now(UTC)).name]
     for span in spans:
         report = here.state / "reports" / span / "batch.html"

@@ -64,7 +64,7 @@ def compare(
     spans = [began]
     while spans[-1] < last:
         spans.append(spans[-1].shift(1))
-    source = project.source.model_dump(mode="json", exclude_none=True)
+    source = project.source.for_steps()
 
     def arrived() -> Iterator[pa.RecordBatch]:
         with open_warehouse(here.warehouse, Options.of(source)) as warehouse:

@@ -62,7 +62,7 @@ def feedback(
         target = f"parquet:///{Path(target).absolute()}"
     if not target.startswith(("duckdb:///", "parquet:///")):
         raise ConfigError(f"{target!r} cannot be written to", "give --into, a folder or duckdb:///file.")
-    source = project.source.model_dump(mode="json", exclude_none=True)
+    source = project.source.for_steps()
     settings = project.monitor.model_dump(mode="json")
     spans_of = last.back(spans)
 

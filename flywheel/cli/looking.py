@@ -46,12 +46,6 @@ class Found:
     proposals: list[Proposal]
 
 
-def source_of(workspace: Workspace) -> dict[str, Any]:
-    """Return `source` as the steps take it."""
-    source = workspace.project.source
-    return source.model_dump(mode="json", exclude={"warehouse", "query", "serving"}, exclude_none=True)
-
-
 @contextmanager
 def rows_of(workspace: Workspace, spans: Sequence[Span]) -> Iterator[Examples]:
     """Give the rows of `spans`, extracted to a folder that goes with the block.
@@ -68,7 +62,7 @@ def rows_of(workspace: Workspace, spans: Sequence[Span]) -> Iterator[Examples]:
                 workspace.warehouse,
                 [span.name for span in spans],
                 workspace.project.columns,
-                source_of(workspace),
+                workspace.project.source.for_steps(),
                 "",
                 Path(folder) / "examples",
             )
@@ -110,7 +104,7 @@ def latest(workspace: Workspace, now: datetime | None = None) -> tuple[Span, lis
     from flywheel.spans import last_complete
 
     every, query = workspace.project.source.every, workspace.query()
-    with warehouses.open(workspace.warehouse, warehouses.Options.of(source_of(workspace))) as rows:
+    with warehouses.open(workspace.warehouse, warehouses.Options.of(workspace.project.source.for_steps())) as rows:
         given, extent = rows.schema(query).names, rows.extent(query)
     newest = last_complete(every, now or datetime.now(UTC))
     if extent:

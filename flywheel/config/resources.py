@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -43,6 +43,11 @@ def _kind(text: str) -> str:
 
 
 Kind = Annotated[str, AfterValidator(_kind)]
+
+
+def _whole(value: Any) -> Any:
+    """Take 2.0 for 2, as pydantic does where any whole number may stand: Kubeflow hands all numbers on as floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Spot(Strict):
@@ -182,7 +187,9 @@ class Pod(Strict):
         json_schema_extra={"anyOf": [{"type": "string"}, {"$ref": "#/$defs/EphemeralStorage"}]},
     )
     shared_memory: Bytes | None = Field(None, description="Size of /dev/shm, which the workers of a DataLoader share.")
-    gpu: Literal[0, 1, 2, 4, 8, 16] = Field(0, description="How many GPUs; of each node, with `nodes`.")
+    gpu: Annotated[Literal[0, 1, 2, 4, 8, 16], BeforeValidator(_whole)] = Field(
+        0, description="How many GPUs; of each node, with `nodes`."
+    )
     gpu_kind: Kind | None = Field(
         None, description="Which GPU, as nvidia-l4, or a label of its nodes, as nvidia.com/gpu.product=Tesla-T4."
     )
@@ -297,15 +304,6 @@ class Resources(Pod):
     start_within: Duration = Field(
         timedelta(hours=6), description="With `nodes`: how long it may wait for its queue and for nodes."
     )
-
-    @classmethod
-    def read(cls, said: Mapping[str, Any]) -> Resources:
-        """Return what `model_dump(mode="json")` wrote and Kubeflow handed on: times in seconds, all numbers floats."""
-        whole = {key: int(value) if isinstance(value, float) else value for key, value in said.items()}
-        times = {key: f"{whole[key]}s" for key in ("timeout", "start_within") if whole.get(key) is not None}
-        again: Any = whole.get("retries")
-        again = {"retries": again | {key: f"{again[key]}s" for key in ("backoff", "at_most")}} if again else {}
-        return cls.model_validate(whole | times | again)
 
     def _faults(self) -> Iterator[str]:
         yield from super()._faults()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ByteSize, Field
 
@@ -58,3 +58,8 @@ class Source(Strict):
     serving_warehouse: str | None = Field(None, description="Where those are, if not in `warehouse`.")
     maximum_bytes_billed: ByteSize | None = Field(None, description="A query that would read more is refused.")
     bigquery: BigQuery = Field(BigQuery(), description="How BigQuery is asked.")
+
+    def for_steps(self) -> dict[str, Any]:
+        """Return what steps are told of it, as JSON values; warehouses and the text of queries they are told apart."""
+        elsewhere = {"warehouse", "query", "serving", "serving_warehouse"}
+        return self.model_dump(mode="json", exclude=elsewhere, exclude_none=True)

@@ -28,8 +28,7 @@ def check_warehouse(workspace: Workspace) -> Iterator[Finding]:
     from flywheel import warehouse as warehouses
 
     source = workspace.project.source
-    settings = source.model_dump(mode="json", exclude={"warehouse", "query", "serving"}, exclude_none=True)
-    with warehouses.open(workspace.warehouse, warehouses.Options.of(settings)) as rows:
+    with warehouses.open(workspace.warehouse, warehouses.Options.of(source.for_steps())) as rows:
         given = rows.schema(workspace.query()).names
     missing = [name for name in workspace.project.columns if name not in given]
     if missing:

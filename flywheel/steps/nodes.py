@@ -51,7 +51,7 @@ def train_on_nodes(
         TrainerError: The trainer failed.
         ClusterError: The cluster refuses, has no room, or cannot be reached.
     """
-    asked = Resources.read(settings["resources"])
+    asked = Resources.told(settings["resources"], "train.resources", "{nodes: 2, volume: {claim: …}}")
     assert asked.volume is not None
     name = name_of(settings["name"], str(model))
     shared = Shared(Path(asked.volume.path), name)

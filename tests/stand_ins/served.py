@@ -1,15 +1,26 @@
 """What every stand-in is: a server of this machine in a thread of its own."""
 
+import sys
 import threading
-from http.server import ThreadingHTTPServer
+from socketserver import ThreadingTCPServer
+
+
+class _Server(ThreadingTCPServer):
+    """Says nothing of clients that hang up, as those do that tests kill."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Served:
     """Served from `serve` to the end of its `with` block; handlers find it as `self.server.stand_in`."""
 
-    def serve(self, handler, kind=ThreadingHTTPServer):
-        self._server = kind(("127.0.0.1", 0), handler)
-        self._server.stand_in, self._server.daemon_threads = self, True
+    def serve(self, handler):
+        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server.stand_in = self
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def __enter__(self):

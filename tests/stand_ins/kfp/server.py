@@ -2,14 +2,13 @@
 
 import json
 import re
-import sys
 import threading
 import traceback
 import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.stand_ins.kfp import store
@@ -48,7 +47,7 @@ class StandIn(Served):
         self.experiments, self.pipelines, self.pipeline_versions, self.runs, self.recurring_runs = {}, {}, {}, {}, {}
         self.asked, self.violations = [], []
         self._faults, self._frames, self._lock = [], [], threading.RLock()
-        self.serve(_Handler, _Server)
+        self.serve(_Handler)
 
     @property
     def calls(self):
@@ -344,13 +343,6 @@ def _parts(headers, sent):
     message = message_from_bytes(b"Content-Type: " + headers["Content-Type"].encode() + b"\r\n\r\n" + sent)
     return {part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
             for part in message.get_payload()}  # fmt: skip
-
-
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request, client_address):
-        """Say nothing of clients that hang up."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -76,7 +76,7 @@ class Mail(Served):
 
     def __init__(self):
         self.got, self.logins = [], []
-        self.serve(_Smtp, socketserver.ThreadingTCPServer)
+        self.serve(_Smtp)
 
 
 class _Smtp(socketserver.StreamRequestHandler):
