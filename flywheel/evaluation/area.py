@@ -67,8 +67,7 @@ class Wins:
             return areas
         if len(weights) > 1 and len(self.positives) <= _FEW:
             winners, losers = np.flatnonzero(self.positives), np.flatnonzero(self.negatives)
-            pairs = self._pairs()[np.ix_(winners, losers)]  # many clusters have rows of one class alone
-            won = ((weights[:, winners] @ pairs) * weights[:, losers]).sum(axis=1)
+            won = ((weights[:, winners] @ self._pairs(winners, losers)) * weights[:, losers]).sum(axis=1)
             with np.errstate(divide="ignore", invalid="ignore"):
                 areas[:] = won / ((weights @ self.positives) * (weights @ self.negatives))
             return areas
@@ -83,8 +82,11 @@ class Wins:
                 areas[first : first + step] = won / ((part @ self.positives) * (part @ self.negatives))
         return areas
 
-    def _pairs(self) -> Floats:
-        """Return how many pairs of a positive of one cluster and a negative of another are ranked right; ties half."""
+    def _pairs(self, winners: Ints, losers: Ints) -> Floats:
+        """Return how many pairs of a positive of one cluster and a negative of another are ranked right; ties half.
+
+        Only of clusters that have such rows: many have rows of one class alone.
+        """
         import numpy as np
 
         count = len(self.positives)
@@ -94,11 +96,11 @@ class Wins:
         rivals, owner = runs[~positive], self.clusters[~positive]
         by_owner = np.argsort(owner, kind="stable")
         rivals, edges = rivals[by_owner], np.searchsorted(owner[by_owner], np.arange(count + 1))
-        won = np.zeros((count, count))
-        for cluster in range(count):
+        won = np.zeros((len(winners), len(losers)))
+        for place, cluster in enumerate(losers):
             own = rivals[edges[cluster] : edges[cluster + 1]]
             beaten = np.searchsorted(own, needles, "left") + np.searchsorted(own, needles, "right")
-            won[:, cluster] = np.bincount(origin, beaten / 2, count)
+            won[:, place] = np.bincount(origin, beaten / 2, count)[winners]
         return won
 
     def without(self) -> Floats:
