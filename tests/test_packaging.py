@@ -21,13 +21,18 @@ LOCKS = sorted((ROOT / "locks").glob("[!ti]*-py3.*.txt"))  # beside them lie PyT
 HEAVY = ["kfp", "tensorflow", "apache_beam", "mlflow", "pandas", "pyarrow", "numpy", "duckdb", "sqlglot", "mlserver"]
 
 
+def loaded_by(module):
+    code = f"import sys, json, {module}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    return set(json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
+
+
 @pytest.mark.parametrize("module", ["flywheel", "flywheel.cli.main"])
 def test_importing_loads_nothing_heavy(module):
-    code = f"import sys, json, {module}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    assert not set(HEAVY) & loaded_by(module)
 
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert not set(HEAVY) & set(json.loads(loaded))
+def test_a_deployment_that_asks_no_workers_loads_no_beam():
+    assert not {"apache_beam", "tensorflow"} & loaded_by("flywheel.serving.targets.ondevice")
 
 
 def test_every_package_folder_is_shipped():

@@ -50,8 +50,7 @@ def batch(
     where = open_target(target, name)
     if not isinstance(where, Target):
         raise ServingError("this target scores no tables", "give `deploy: {target: batch, into: …}`.")
-    source = book.client.get_model_version_download_uri(name, champion.version)
-    order = Order(champion, source, lambda into: book.client.download(source, into), lambda: book.champion(name))
+    order = Order.of(champion, book)
     placed = where.score(order, Span.parse(span, where.every), again=again)
     # What was judged when a span was scored is not written over by a word that it was scored before.
     if report is not None and (placed.checks or not Path(report).exists()):

@@ -46,8 +46,7 @@ def deploy(
     chosen = version_of(book.client, name, version)
     where = open_target(target, name)
     _refuse_taken_back(book, chosen, run)
-    source = book.client.get_model_version_download_uri(name, version)
-    order = Order(chosen, source, lambda into: book.client.download(source, into), lambda: book.champion(name))
+    order = Order.of(chosen, book)
     placed = where.put(order)
     _record(book, run, order, placed, report)
     if not placed.verdict.ok:

@@ -14,7 +14,7 @@ from flywheel.errors import MissingExtra, ServingError
 from flywheel.serving.folder import Deployment, refuse_late
 
 if TYPE_CHECKING:
-    from flywheel.ledger import Champion
+    from flywheel.ledger import Champion, Ledger
 
 MODULES = {
     "batch": "flywheel.serving.targets.batch",
@@ -42,6 +42,13 @@ class Order:
     uri: str
     download: Callable[[Path], Path]
     newest: Callable[[], Champion | None]
+
+    @classmethod
+    def of(cls, champion: Champion, book: Ledger) -> Order:
+        """Return the order of a version of the ledger's registry."""
+        client, name = book.client, champion.name
+        uri = client.get_model_version_download_uri(name, champion.version)
+        return cls(champion, uri, lambda into: client.download(uri, into), lambda: book.champion(name))
 
     @property
     def deployment(self) -> Deployment:
