@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,14 +72,17 @@ def batch(
     """
     from datetime import UTC, datetime
 
-    _import_quietly()
     from flywheel.cli.interrupts import interruptible
-    from flywheel.steps.batch import batch as score
-    from flywheel.steps.ready import Data
+    from flywheel.cli.quietly import import_quietly
     from flywheel.workspace import Workspace
 
     here = Workspace.open(folder, profile, overrides)
     settings = _settings(here, into, table, query, columns)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # the model may bring TensorFlow
+    import_quietly("flywheel.serving.targets.batch", "Beam")
+    from flywheel.steps.batch import batch as score
+    from flywheel.steps.ready import Data
+
     if not spans:
         with Data(here.warehouse, settings.query, here.project.source.for_steps()) as data:
             spans = [data.newest(datetime.now(UTC)).name]
@@ -114,21 +117,3 @@ def _settings(here: Workspace, into: str, table: str, query: str, columns: list[
         raise ConfigError(f"--into or --table is wrong: {said}", "see `flywheel batch --help`.") from None
     text = here.sql(query) if query else settings.query or here.query()
     return settings.of(here.project.source, text).within(here.folder)
-
-
-def _import_quietly() -> None:
-    """Keep what Google's libraries say of themselves when they are imported, and TensorFlow, off the terminal."""
-    import logging
-    import os
-    import warnings
-
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    root = logging.getLogger()
-    before = root.level
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            root.setLevel(logging.ERROR)
-            importlib.import_module("flywheel.serving.targets.batch")
-    finally:
-        root.setLevel(before)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel import invariants
+from flywheel.cli.quietly import import_quietly
 from flywheel.invariants import Invariant, Known, Proposal, Violation
 from flywheel.spans import Span
 
@@ -126,22 +125,8 @@ def checks_of(workspace: Workspace, schema: Any, span: Span) -> tuple[list[Check
 
 
 def import_tfdv() -> None:
-    """Import TFDV, and keep to ourselves what its libraries print meanwhile, unless it fails."""
-    if "tensorflow_data_validation" in sys.modules:
-        return
-    print("importing TFDV, which takes some seconds", file=sys.stderr, flush=True)  # noqa: T201
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            importlib.import_module("tensorflow_data_validation")
-        except BaseException:
-            said.seek(0)
-            os.write(stderr, said.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    """Import TFDV, and keep to ourselves what its libraries print meanwhile."""
+    import_quietly("tensorflow_data_validation", "TFDV")
 
 
 def _violations(rules: Sequence[Invariant], examples: Examples, spans: Sequence[str]) -> list[Violation]:

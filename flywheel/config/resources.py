@@ -257,6 +257,15 @@ class Pod(Strict):
         return {name: value for name, value in told.items() if value}
 
     @property
+    def files(self) -> list[tuple[str, dict[str, Any]]]:
+        """Folders of files that secrets and config maps give, and the sources of their volumes."""
+        given: list[tuple[str | None, dict[str, Any]]] = [
+            *((each.path, {"secret": {"secretName": each.name}}) for each in self.secrets),
+            *((each.path, {"configMap": {"name": each.name}}) for each in self.config_maps),
+        ]
+        return [(path, source) for path, source in given if path]
+
+    @property
     def memory_limit(self) -> str | None:
         """Memory that it may take at most."""
         return self.limits.memory or self.memory

@@ -97,14 +97,9 @@ def _volumes(asked: Pod) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         {"name": "tmp", "mountPath": "/tmp"},
         {"name": "token", "mountPath": _TOKEN, "readOnly": True},
     ]
-    sources: list[tuple[str | None, dict[str, Any]]] = [
-        *((each.path, {"secret": {"secretName": each.name}}) for each in asked.secrets),
-        *((each.path, {"configMap": {"name": each.name}}) for each in asked.config_maps),
-    ]
-    for number, (path, source) in enumerate(sources):
-        if path:
-            volumes.append({"name": f"given-{number}", **source})
-            mounts.append({"name": f"given-{number}", "mountPath": path, "readOnly": True})
+    for number, (path, source) in enumerate(asked.files):
+        volumes.append({"name": f"given-{number}", **source})
+        mounts.append({"name": f"given-{number}", "mountPath": path, "readOnly": True})
     return volumes, mounts
 
 

@@ -150,11 +150,7 @@ def _storage(asked: Resources) -> tuple[list[dict[str, Any]], list[dict[str, str
         found.append((_MEMORY, "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": asked.shared_memory}}))
     if disk := asked.ephemeral_storage:
         found.append((_DISK, disk.path, _source(disk)))
-    secrets = ((each, {"secret": {"secretName": each.name}}) for each in asked.secrets)
-    maps = ((each, {"configMap": {"name": each.name}}) for each in asked.config_maps)
-    for number, (each, source) in enumerate([*secrets, *maps]):
-        if each.path:
-            found.append((f"given-{number}", each.path, source))
+    found += [(f"given-{number}", path, source) for number, (path, source) in enumerate(asked.files)]
     volumes = [{"name": name, **source} for name, _, source in found]
     return volumes, [{"name": name, "mountPath": path} for name, path, _ in found]
 
