@@ -249,4 +249,4 @@ def test_statistics_do_not_count_which_rows_are_held_back(warehouse, tmp_path):
     (unit,) = units(examples, examples.spans)
 
     with open(unit.path, "rb") as file:
-        assert next(unit.read(file, 100)).schema.names == ["id", "device", "clicked"]
+        assert next(unit.read(file)).schema.names == ["id", "device", "clicked"]
