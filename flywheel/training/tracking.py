@@ -99,7 +99,9 @@ class Tracker:
     def _write(self) -> None:
         from mlflow.entities import Metric
 
-        while points := self._points[:_POINTS]:
+        there = len(self._points)  # what comes meanwhile waits for the next time, or calls would become small and many
+        for start in range(0, there, _POINTS):
+            points = self._points[: min(_POINTS, there - start)]
             self.client.log_batch(self.run, metrics=[Metric(*point) for point in points])
             with self._lock:
                 del self._points[: len(points)]
