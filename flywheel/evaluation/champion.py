@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import DataError, LedgerError
 from flywheel.evaluation.answers import PredictionError
-from flywheel.evaluation.estimates import figure
+from flywheel.evaluation.estimates import value
 from flywheel.evaluation.predict import Wanted, write
 from flywheel.evaluation.predictions import CHAMPION, FILE, Predictions
 from flywheel.say import say
@@ -92,7 +92,7 @@ def scorer(
             except (DataError, PredictionError) as error:  # what is wrong with the span, its other checks say
                 say(f"the champion is not measured on {span}: {error.message}")
                 return None
-            quality = figure(Predictions.read(file), _QUALITY[task], CHAMPION).value
+            quality = value(Predictions.read(file), _QUALITY[task], CHAMPION)
             return quality if math.isfinite(quality) else None
 
     return score

@@ -11,7 +11,7 @@ from flywheel.artifacts import Check, Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.evaluation import gaps, metrics, mistakes, pictures, thresholds
 from flywheel.evaluation import worst as worse
-from flywheel.evaluation.estimates import difference, figure
+from flywheel.evaluation.estimates import difference, value
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
 from flywheel.reports import Card, Section, cards, charts, join, page, paragraph, table, verdict_table
@@ -117,7 +117,7 @@ def _models(found: Predictions) -> Markup:
     rows: list[dict[str, object]] = []
     for name in found.scores:
         gained = difference(found, metric, name) if name != CANDIDATE else None
-        row: dict[str, object] = {"model": name, metric: figure(found, metric, name).value}
+        row: dict[str, object] = {"model": name, metric: value(found, metric, name)}
         row |= {"gain of the candidate": gained.value if gained else 0.0}
         row |= {"90% interval": gained and gained.interval()}
         rows.append(row)

@@ -74,7 +74,7 @@ def _facts(found: Predictions) -> dict[str, Any]:
 
     metric = HEADLINE[found.task]
     facts: dict[str, Any] = {"rows": len(found), "metric": metric, "champion": None, "delta": None, "interval": None}
-    facts |= {name: estimates.figure(found, metric, name).value for name in found.models}
+    facts |= {name: estimates.value(found, metric, name) for name in found.models}
     own = estimates.figure(found, metric, CANDIDATE)
     facts |= {"error": own.error if own.sound else None, "spans": own.clusters}
     for other, suffix in ((CHAMPION, ""), (BASELINE, "_baseline")):
