@@ -40,7 +40,7 @@ def load(uri: str, ledger: str) -> Any:
 
 def _lost(uri: str, ledger: str, error: Exception) -> LedgerError:
     return LedgerError(
-        f"the champion {uri} does not load from {ledger}: {type(error).__name__}: {error}",
+        f"the model {uri} does not load from {ledger}: {type(error).__name__}: {error}",
         "check that the registry still has that version and its files; `flywheel status` shows the champion.",
     )
 
@@ -51,11 +51,12 @@ def fetch(uri: str, ledger: str, into: Path) -> Path:
     Raises:
         LedgerError: The registry does not have it, or its files are gone.
     """
-    import mlflow
+    from flywheel.ledger.store import Client
 
+    into.mkdir(parents=True, exist_ok=True)
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(into), tracking_uri=ledger))
-    except Exception as error:
+        return Client(ledger).download(uri, into)
+    except LedgerError as error:
         raise _lost(uri, ledger, error) from error
 
 

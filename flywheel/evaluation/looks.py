@@ -1,11 +1,12 @@
 """Judging one candidate more than once: of the 5% error, each look may spend only a part.
 
 A candidate that a look leaves undecided is looked at again on more spans. Looked at often enough at 5% each, a worse
-model passes in the end (Armitage, McPherson & Rowe 1969). So at each look a comparison spends of its 5% no more than the
-share of the information that it needs, less what it has spent: of a judge with three fifths of it, 3%. That is the
-linear spending function (Lan & DeMets 1983; Kim & DeMets 1987 with exponent 1), information being the inverse of the
-squared standard error (Mehta & Tsiatis 2001). The errors of all looks add up to 5% at most whatever binds the looks to
-each other (Bonferroni), so no boundary has to be integrated, and a judge that knew enough at once had all 5% as ever.
+model passes in the end (Armitage, McPherson & Rowe 1969). So at each look a comparison spends of its 5% no more than
+the share of the precision that it needs, less what it has spent: where the standard error is 1.25 times what decides,
+four fifths, 4%. That is a spending function (Lan & DeMets 1983) of the power family (Kim & DeMets 1987, exponent 1/2),
+whose clock is information, the inverse of the squared error (Mehta & Tsiatis 2001). The errors of all looks add up to
+5% at most whatever binds one look to the next (Bonferroni), so no boundary has to be integrated; and a judge that knew
+enough at once has all 5%, as if there were no further look.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ class Look:
         """Whether none may follow."""
         return self.number >= self.of
 
-    def level(self, check: str, information: float) -> float:
+    def level(self, check: str, precision: float) -> float:
         """Return the one-sided error that `check` may make at this look.
 
         Args:
             check: Its name.
-            information: The judge's, as a share of what decides; at the last look everything that is left is spent.
+            precision: The judge's, as a share of what decides; at the last look everything that is left is spent.
         """
-        share = 1.0 if self.last else min(1.0, information)
+        share = 1.0 if self.last else min(1.0, precision)
         return max(0.0, ALPHA * share - self.spent.get(check, 0.0))
 
     def after(self, checks: Iterable[Check], spans: int) -> dict[str, Any]:

@@ -55,11 +55,11 @@ def against_other(tried: Trial, look: Look) -> Check:
         return _too_few(tried)
     widest = found.widest_error(gate.margin)
     enough = found.error <= widest
-    level = look.level(tried.name, 1.0 if enough else (widest / found.error) ** 2)
+    level = look.level(tried.name, 1.0 if enough else widest / found.error)
     if tried.name in look.shown:
         return _again(tried)
     if not level or found.clusters < paired.minimum_clusters(level):
-        return _nothing_to_spend(tried)
+        return _too_little(tried, level)
     said = _difference_in_words(tried, level)
     if found.lower(level) > tried.bound:
         return tried.check("pass", said, level=level)
@@ -119,12 +119,14 @@ def _too_few(tried: Trial) -> Check:
     )
 
 
-def _nothing_to_spend(tried: Trial) -> Check:
+def _too_little(tried: Trial, level: float) -> Check:
+    """Return the check of a judge that knows so little more than earlier ones that nothing can be shown by it."""
     remedy, more = _more_data(tried)
+    ours = f"{tried.gate.metric} {tried.values[CANDIDATE]:.4g} against {tried.theirs}"
     return tried.check(
         "undecided",
-        f"not enough data: what these rows tell of {tried.gate.metric} is too little for a look at it, beside what "
-        "earlier looks have spent",
+        f"not enough data: {ours}; {count_of(tried.estimate.clusters, tried.unit)} cannot show anything at an error of "
+        f"{level:.2%}, which is what so imprecise a judge may spend of {ALPHA:.0%} beside earlier and later ones",
         remedy,
         more=more,
     )
