@@ -23,6 +23,7 @@ from flywheel.cli import (
     feedback,
     history,
     image,
+    init,
     lineage,
     monitor,
     run,
@@ -42,6 +43,7 @@ from flywheel.errors import FlywheelError
 
 _COMMANDS: Mapping[str, Mapping[str, Callable[..., None] | App]] = {
     "Train": {
+        "init": init.init,
         "run": run.run,
         "backfill": backfill.backfill,
         "backtest": backtest.backtest,
