@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,15 +20,20 @@ _SKIPPED = {"__pycache__", "node_modules", "venv"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def pack(project: Path, into: Path) -> Path:
+def pack(project: Path, into: Path, data: Collection[Path] = ()) -> Path:
     """Write the files of `project` to `into/<digest>.zip` and return it; equal files give the same archive.
 
     Hidden files and folders, caches, virtual environments and folders with a file `.flywheel-made` stay out.
 
+    Args:
+        project: Folder of the code.
+        into: Folder of archives.
+        data: Files and folders in `project` that are no code either.
+
     Raises:
         ConfigError: The files are larger than 64 MiB together: data does not belong beside the code.
     """
-    files = sorted(_files(project))
+    files = sorted(_files(project, data))
     size = sum(file.stat().st_size for file in files)
     if size > MAXIMUM_BYTES:
         largest = max(files, key=lambda file: file.stat().st_size)
@@ -64,10 +69,11 @@ def unpacked(archive: Path) -> Iterator[Path]:
             sys.path.remove(name)
 
 
-def _files(project: Path) -> Iterator[Path]:
+def _files(project: Path, data: Collection[Path]) -> Iterator[Path]:
     for folder, folders, names in os.walk(project):
         if MADE in names:
             folders.clear()
             continue
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in _SKIPPED]
-        yield from (Path(folder, name) for name in names if not name.startswith("."))
+        kept = {name for name in (*folders, *names) if not name.startswith(".") and Path(folder, name) not in data}
+        folders[:] = [name for name in folders if name in kept and name not in _SKIPPED]
+        yield from (Path(folder, name) for name in names if name in kept)

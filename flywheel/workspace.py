@@ -196,8 +196,21 @@ class Workspace:
         return tree
 
     def pack(self) -> str:
-        """Return the path of a content-addressed archive of the folder as it is now."""
-        return str(archive.pack(self.folder, self.state / "code"))
+        """Return the path of a content-addressed archive of the folder's code as it is now: its data is none of it."""
+        packed = archive.pack(self.folder, self.state / "code", self._data())
+        ignored = self.state / ".gitignore"
+        if not ignored.exists():
+            ignored.write_text("*\n")  # whoever commits the folder does not commit its state
+        return str(packed)
+
+    def _data(self) -> set[Path]:
+        """Return the files and folders that warehouses are of, as far as they stand in files of this machine."""
+        source = self.project.source
+        urls = [self._absolute(url) for url in (source.warehouse, source.serving_warehouse) if url]
+        named = [url.partition(":///")[::2] for url in urls]
+        files = {Path(path) for scheme, path in named if scheme == "duckdb"}
+        globs = [pattern for scheme, pattern in named if scheme in ("parquet", "csv")]
+        return files | {Path(path) for pattern in globs for path in glob.iglob(pattern, recursive=True)}
 
     def resolve(self, url: str) -> str:
         """Return a warehouse's URL with a relative path taken from the project's folder."""

@@ -39,6 +39,31 @@ def test_a_pattern_of_files_matches_below_a_folder_of_any_name(tmp_path):
     assert glob.glob(pattern.removeprefix("parquet:///")) == [str(folder / "data" / "flights.parquet")]
 
 
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("parquet:///data", "data/flights.parquet"),
+        ("parquet:///data/**/*.parquet", "data/day=1/flights.parquet"),
+        ("duckdb:///data/w.duckdb", "data/w.duckdb"),
+    ],
+)
+def test_data_in_the_folder_is_no_code(folder, url, file):
+    (folder / file).parent.mkdir(parents=True)
+    (folder / file).write_text("rows")
+    workspace = Workspace.open(folder, overrides=[f"source.warehouse={url}"])
+    before = workspace.pack()
+
+    (folder / file).write_text("more rows")
+
+    assert workspace.pack() == before
+
+
+def test_what_runs_leave_in_the_folder_is_not_committed(folder):
+    Workspace.open(folder).pack()
+
+    assert (folder / ".flywheel" / ".gitignore").read_text() == "*\n"
+
+
 def test_a_missing_query_is_answered_with_those_there_are(folder):
     with pytest.raises(ConfigError, match=r"SQL files there: flights\.sql"):
         Workspace.open(folder, overrides=["source.query=flight.sql"]).query()

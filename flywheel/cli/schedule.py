@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flywheel.cli.app import App
 from flywheel.cli.arguments import Overrides, Profile
 
 if TYPE_CHECKING:
     from flywheel.kubeflow.declared import Change
     from flywheel.kubeflow.schedules import Schedules
 
-app = typer.Typer(
-    no_args_is_help=True,
+app = App(
     help="""When flywheels run by themselves on a Kubeflow cluster, as `schedule` in flywheel.yaml declares it.
 
     schedule: {cron: "0 6 * * mon", time_zone: Europe/Berlin, catch_up: latest}

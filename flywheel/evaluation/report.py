@@ -77,7 +77,9 @@ def render(
             Section("Thresholds", told, "Chosen on validation rows; what they reach there and on fresh rows.")
         )
     if worst:
-        sections.append(Section("Slices found, most harmful first", table(worse.rows(worst)), _FOUND))
+        confirmed = sum(each.confirmed for each in worst)
+        title = f"Slices found: {confirmed or 'none'} of {len(worst)} confirmed"
+        sections.append(Section(title, table(worse.rows(worst)), _FOUND, collapsed=not confirmed))
     sections += pictures.sections(found)
     if wrong := mistakes.read(evaluation.path):
         sections.append(Section(f"The {len(wrong)} worst mistakes", table([_shortened(row) for row in wrong]), _WRONG))
@@ -118,7 +120,7 @@ def _models(found: Predictions) -> Markup:
     for name in found.scores:
         gained = difference(found, metric, name) if name != CANDIDATE else None
         row: dict[str, object] = {"model": name, metric: figure(found, metric, name).value}
-        row |= {"gain of the candidate": gained.value if gained else 0.0}
+        row |= {"gain of the candidate": gained and gained.value}
         row |= {"90% interval": gained and gained.interval()}
         rows.append(row)
     return table(rows)

@@ -52,7 +52,7 @@ def test_a_version_waits_for_approval_and_gets_it(command, project, trained):
     trained("2013-06-01", approval=True)
     assert "awaiting-approval v1" in command("status", project).out
 
-    done = command("approve", "--folder", project, "--reason", "looked at the slices")
+    done = command("approve", "--in", project, "--reason", "looked at the slices")
 
     assert done.code == 0, done.err
     assert "version 1 was approved by ada" in done.out
@@ -87,7 +87,7 @@ def test_a_frozen_flywheel_says_so_until_it_is_unfrozen(command, project, traine
 )
 def test_what_cannot_be_done_says_what_can(command, project, trained, arguments, remedy):
     trained("2013-06-01"), trained("2013-06-08")
-    at = ["--folder", project] if arguments[0] == "approve" else [project]
+    at = ["--in", project] if arguments[0] == "approve" else [project]
     where = 2 if arguments[0] == "promote" else 1
 
     done = command(*arguments[:where], *at, *arguments[where:])
