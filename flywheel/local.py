@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import ConfigError, DataError
-from flywheel.ledger import Outcome, Row
+from flywheel.ledger import Ledger, Outcome, Row
 from flywheel.spans import Span, Windows
 
 if TYPE_CHECKING:
@@ -58,6 +58,15 @@ class Flywheel:
                     f"{invariants.FILE}: {rule} names the column {lost[0]!r}, which the query does not give",
                     f"it gives {', '.join(given.names)}: add the column to the query, or take the invariant out.",
                 )
+
+    def check_server(self) -> None:
+        """Ask a ledger that is a server, before steps do: they wait minutes for one to come back, and say nothing.
+
+        Raises:
+            LedgerError: It does not answer.
+        """
+        if self.workspace.ledger.startswith(("http://", "https://")):
+            Ledger(self.workspace.ledger).champion(self.workspace.project.name)
 
     def run(self, span: str = "") -> Row:
         """Run for `span`, by default the last one that is complete, and return its row of the ledger.

@@ -92,7 +92,7 @@ def _explain(fault: Mapping[str, Any], values: dict[str, Any]) -> str:
         return f"{key}: unknown key; {hint}"
     if fault["type"] == "missing":
         return f"{key}: is missing; add it."
-    message = fault["msg"].removeprefix("Value error, ")
+    message = str(fault["msg"]).removeprefix("Value error, ")
     secret = key in ("ledger.tracking_uri", "train.tune.storage")
     return (
         (f"{key}: " if key else "")
