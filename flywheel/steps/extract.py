@@ -77,7 +77,7 @@ def extract(
     return Examples.open(path)
 
 
-def check(query: str, warehouse: str, columns: Sequence[str], source: Mapping[str, Any] | None = None) -> list[str]:
+def check(query: str, warehouse: str, columns: Sequence[str], source: Mapping[str, Any] | None = None) -> pa.Schema:
     """Return the columns that the query gives, if they are those that `columns`, `sample` and `split` need.
 
     No rows are read. The watermark is parsed and not asked.
@@ -99,7 +99,7 @@ def check(query: str, warehouse: str, columns: Sequence[str], source: Mapping[st
             raise SQLError(f"source.watermark: {error.message}", error.remedy) from None
     with warehouses.open(warehouse, warehouses.Options.of(source or {})) as rows_of:
         _asked(query, rows_of, columns, source or {})
-        return list(rows_of.schema(query).names)
+        return rows_of.schema(query)
 
 
 def _asked(query: str, rows_of: Warehouse, columns: Sequence[str], source: Mapping[str, Any]) -> str:
