@@ -222,6 +222,8 @@ def test_a_step_that_starts_a_train_job_has_its_secrets_and_those_of_all(tmp_pat
         ("resources={train: {memory: 16Gi}}", "resources: what training asks for is written as train.resources"),
         ("resources={all: {limits: {memory: 1Gi}}, plan: {memory: 2Gi}}",
          "resources.plan, over resources.all: limits.memory is '1Gi', below memory, '2Gi'"),
+        ("train.resources.priority=high", "train.resources, over resources.all: priority is 'high'.*set queue"),
+        ("resources.all.priority=low", "priority is 'low'.*PriorityClass of pods is set by who keeps the cluster"),
         ("resources={all: {gpu: 1}}", "would give every step GPUs"),
         ("resources={all: {image: team/cpu}, analyze: {gpu: 1}}", "name resources.analyze.image, one that has"),
     ],
@@ -229,6 +231,14 @@ def test_a_step_that_starts_a_train_job_has_its_secrets_and_those_of_all(tmp_pat
 def test_a_wrong_wish_is_refused_with_its_place(said, message):
     with pytest.raises(ConfigError, match=message):
         config.load(FLIGHTS, overrides=[said])
+
+
+def test_a_step_has_its_own_priority_in_the_queue_of_all(tmp_path):
+    _, platforms = executors(["resources.all.queue=team", "train.resources.priority=high"], tmp_path)
+
+    marks = {name: step["podMetadata"]["labels"] for name, step in platforms.items()}
+    assert marks["exec-train"]["kueue.x-k8s.io/priority-class"] == "high"
+    assert marks["exec-plan"] == {"kueue.x-k8s.io/queue-name": "team"}
 
 
 def test_a_profile_says_whose_cluster_it_is(tmp_path):
