@@ -225,6 +225,15 @@ class Project(Strict):
         return self
 
     @model_validator(mode="after")
+    def _spans_are_the_sources(self) -> Project:
+        said = "every" in self.deploy.model_fields_set and getattr(self.deploy, "every", "")
+        if said and said != self.source.every:
+            raise ValueError(
+                f"deploy.every is {said!r}, and a span is a {self.source.every}, as source.every says: leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _features_are_distinct(self) -> Project:
         names = [name for feature in self.features for name in feature.inputs]
         twice = sorted({name for name in names if names.count(name) > 1})

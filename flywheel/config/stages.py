@@ -28,6 +28,7 @@ class Stages(Strict):
     probe: Pod = Field(Pod(), description="The step that tries the packaged model.")
     promote: Pod = Field(Pod(), description="The step that makes it the champion.")
     deploy: Pod = Field(Pod(), description="The step that puts it in service.")
+    score: Pod = Field(Pod(), description="The step that scores each span's table, with deploy.score: each_span.")
     monitor: Pod = Field(Pod(), description="The step of the monitoring pipeline.")
     conclude: Pod = Field(Pod(), description="The step at the end of every run.")
 

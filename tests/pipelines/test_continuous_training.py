@@ -69,6 +69,21 @@ def test_each_gate_guards_what_comes_after_it(spec):
     assert sorted(next(gate for gate in gates if f"channel--{gate}" in text) for text in conditions) == sorted(gates)
 
 
+def test_a_table_is_scored_each_span_before_a_promoted_version_scores_it_anew(flights, tmp_path):
+    def of(spans):
+        table = config.Batch(target="batch", into="scores", query="SELECT 1", score=spans)
+        return flights[0].model_copy(update={"deploy": table}), "SELECT 1", tmp_path / f"{spans}.yaml"
+
+    tasks = list(dags(yaml.safe_load(compile_to(*of("each_span")).read_text())))
+
+    (guarded,) = [dag for dag in tasks if "plan" in dag]
+    assert guarded["score"]["dependentTasks"] == ["plan"]  # of nothing else: training keeps no predictions back
+    (branch,) = [name for name in guarded if name.startswith("condition")]
+    assert "score" in guarded[branch]["dependentTasks"]
+
+    assert "exec-score" not in compile_to(*of("promoted")).read_text()
+
+
 def test_without_a_serving_gate_nothing_is_probed(tmp_path):
     project = config.load(FLIGHTS, overrides=["gates.serving=null"])
 
