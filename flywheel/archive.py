@@ -16,6 +16,8 @@ from flywheel.errors import ConfigError
 MAXIMUM_BYTES = 64 * 2**20
 MADE = ".flywheel-made"
 """File by which a folder says that what is in it was made of the code, and is none of it."""
+UNPACKED = "flywheel-code-"
+"""How the name of a folder begins that an archive is unpacked to."""
 _SKIPPED = {"__pycache__", "node_modules", "venv"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -59,7 +61,7 @@ def pack(project: Path, into: Path, data: Collection[Path] = ()) -> Path:
 @contextmanager
 def unpacked(archive: Path) -> Iterator[Path]:
     """Give a folder with the archive's files that is importable while the block runs."""
-    with tempfile.TemporaryDirectory(prefix="flywheel-code-") as name:
+    with tempfile.TemporaryDirectory(prefix=UNPACKED) as name:
         with zipfile.ZipFile(archive) as source:
             source.extractall(name)
         sys.path.insert(0, name)

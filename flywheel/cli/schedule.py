@@ -117,8 +117,9 @@ def _open(folders: list[Path], profile: str | None, overrides: list[str] | tuple
 def _show(change: Change, words: dict[str, str], *, full: bool = False) -> None:
     """Print a change, and what it consists of."""
     sign, colour = _SIGNS.get(change.kind, ("~", "yellow"))
-    typer.secho(f"{sign} {change}: {words.get(change.kind, 'as declared')}", fg=colour)
-    for detail in change.details if full or change.kind == "replace" else ():
+    why_none = "".join(change.details) or "as declared"
+    typer.secho(f"{sign} {change}: {words.get(change.kind, why_none)}", fg=colour)
+    for detail in change.details if change.kind == "replace" or (full and change.kind != "none") else ():
         typer.echo(f"    {detail}")
 
 

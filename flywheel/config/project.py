@@ -70,7 +70,9 @@ class Train(Strict):
         {},
         description="Class (1 of a binary task): bar of its threshold, chosen on validation rows, held on fresh ones.",
     )
-    warm_start: bool = Field(False, description="Start from the champion's weights where they fit; see the step's log.")
+    warm_start: bool = Field(
+        False, description="Hand the champion to the trainer, to start from its weights where they fit."
+    )
     tune: Tune | None = Field(None, description="Search hyperparameters; off unless given.")
     checkpoint: Checkpoint = Field(Checkpoint(), description="What a retry goes on from.")
     time_budget: Duration | None = Field(

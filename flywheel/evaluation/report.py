@@ -31,7 +31,7 @@ _FOUND = (
     "Where the candidate loses to the champion though no gate asks: searched in all values and pairs of columns on "
     "every other span, and tested anew on the spans in between. Only what is confirmed is more than chance."
 )
-_WRONG = "The rows that the candidate has furthest from the truth, as it saw them; columns in `redact` are left out."
+_WRONG = "By the candidate's answers; each row as it saw it, columns in `redact` left out."
 _SHOWN_COLUMNS, _LONGEST = 24, 60
 
 
@@ -82,7 +82,8 @@ def render(
         sections.append(Section(title, table(worse.rows(worst)), _FOUND, collapsed=not confirmed))
     sections += pictures.sections(found)
     if wrong := mistakes.read(evaluation.path):
-        sections.append(Section(f"The {len(wrong)} worst mistakes", table([_shortened(row) for row in wrong]), _WRONG))
+        title = f"The {len(wrong)} rows furthest from the truth"
+        sections.append(Section(title, table([_shortened(row) for row in wrong]), _WRONG))
     sections += [
         Section("Figures", _figures(found), "By TFMA's definitions where it has them; see the stage's page."),
         Section("Spans", _spans(found), "The rows behind it, span by span."),

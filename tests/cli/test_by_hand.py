@@ -78,7 +78,7 @@ def test_a_frozen_flywheel_says_so_until_it_is_unfrozen(command, project, traine
     ("arguments", "remedy"),
     [
         (["rollback"], 'say why, for whoever asks later: --reason "…"'),
-        (["rollback", "--to", "9", "--reason", "x"], "was it removed there"),
+        (["rollback", "--to", "9", "--reason", "x"], "has no version '9'\n  those there are: 1, 2."),
         (["promote", "2", "--reason", "x"], "nothing to do"),
         (["promote", "1", "--reason", "x"], "flywheel rollback --to 1"),
         (["approve", "--reason", "x"], "waiting: none"),
