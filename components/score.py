@@ -18,6 +18,6 @@ def score(name: str, span: str, target: str, ledger: str, run: str, outcome: str
         outcome: As `plan` returned it: a span that is `not-ready` is left for later.
         report: What was scored, and what was left out and why.
     """
-    from flywheel.steps.batch import score
+    from flywheel.steps.score import score
 
     return score(name, span, target, ledger, report.path, run=run, outcome=outcome)

@@ -6,9 +6,9 @@ import yaml
 
 from flywheel.artifacts import Verdict
 from flywheel.serving.targets.batch import Target
-from flywheel.steps.batch import score
 from flywheel.steps.deploy import deploy
 from flywheel.steps.promote import promote
+from flywheel.steps.score import score
 from flywheel.workspace import Workspace
 from tests.cli.test_batch import NAME, champion, project  # noqa: F401 - fixtures
 from tests.serving.targets.conftest import forest, state  # noqa: F401 - fixtures
