@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,19 +16,26 @@ from flywheel.errors import ConfigError
 MAXIMUM_BYTES = 64 * 2**20
 MADE = ".flywheel-made"
 """File by which a folder says that what is in it was made of the code, and is none of it."""
+UNPACKED = "flywheel-code-"
+"""How the name of a folder begins that an archive is unpacked to."""
 _SKIPPED = {"__pycache__", "node_modules", "venv"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def pack(project: Path, into: Path) -> Path:
+def pack(project: Path, into: Path, data: Collection[Path] = ()) -> Path:
     """Write the files of `project` to `into/<digest>.zip` and return it; equal files give the same archive.
 
     Hidden files and folders, caches, virtual environments and folders with a file `.flywheel-made` stay out.
 
+    Args:
+        project: Folder of the code.
+        into: Folder of archives.
+        data: Files and folders in `project` that are no code either.
+
     Raises:
         ConfigError: The files are larger than 64 MiB together: data does not belong beside the code.
     """
-    files = sorted(_files(project))
+    files = sorted(_files(project, data))
     size = sum(file.stat().st_size for file in files)
     if size > MAXIMUM_BYTES:
         largest = max(files, key=lambda file: file.stat().st_size)
@@ -54,7 +61,7 @@ def pack(project: Path, into: Path) -> Path:
 @contextmanager
 def unpacked(archive: Path) -> Iterator[Path]:
     """Give a folder with the archive's files that is importable while the block runs."""
-    with tempfile.TemporaryDirectory(prefix="flywheel-code-") as name:
+    with tempfile.TemporaryDirectory(prefix=UNPACKED) as name:
         with zipfile.ZipFile(archive) as source:
             source.extractall(name)
         sys.path.insert(0, name)
@@ -64,10 +71,11 @@ def unpacked(archive: Path) -> Iterator[Path]:
             sys.path.remove(name)
 
 
-def _files(project: Path) -> Iterator[Path]:
+def _files(project: Path, data: Collection[Path]) -> Iterator[Path]:
     for folder, folders, names in os.walk(project):
         if MADE in names:
             folders.clear()
             continue
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in _SKIPPED]
-        yield from (Path(folder, name) for name in names if not name.startswith("."))
+        kept = {name for name in (*folders, *names) if not name.startswith(".") and Path(folder, name) not in data}
+        folders[:] = [name for name in folders if name in kept and name not in _SKIPPED]
+        yield from (Path(folder, name) for name in names if name in kept)

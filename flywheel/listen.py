@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from flywheel.errors import FlywheelError
+from flywheel.pushers import Refused
 from flywheel.trigger import Look
 
 _LARGEST = 2**20  # bytes of a message, which are not looked at
@@ -39,17 +40,24 @@ class Together:
             return found
 
 
-def server(look: Callable[[], Look], host: str, port: int, tell: Callable[[str], object]) -> ThreadingHTTPServer:
+def server(
+    look: Callable[[], Look],
+    host: str,
+    port: int,
+    tell: Callable[[str], object],
+    admit: Callable[[str], None] | None = None,
+) -> ThreadingHTTPServer:
     """Return a server that looks at each POST, and answers GET with whether it is there.
 
-    What is posted is not looked at: it says no more than that it is time to look. So whoever reaches the port can start
-    no more than the one run of a span that there is to be anyway.
+    What is posted is not looked at: it says no more than that it is time to look. So whoever is admitted can start no
+    more than the one run of a span that there is to be anyway.
 
     Args:
         look: Looks for new data.
         host: Address to listen at.
         port: And port.
-        tell: Called with a line for each look.
+        tell: Called with a line for each look, and for each who is refused one.
+        admit: Given the header `Authorization`, raises Refused for who may not; None admits all who reach the port.
 
     Raises:
         OSError: The port is taken.
@@ -72,7 +80,13 @@ def server(look: Callable[[], Look], host: str, port: int, tell: Callable[[str],
                 return
             self.rfile.read(int(length))
             try:
+                if admit:
+                    admit(self.headers.get("Authorization", ""))
                 found = together()
+            except Refused as refused:
+                tell(f"refused {self.client_address[0]}: {refused.why}")
+                self._answer(refused.status, {"error": refused.why})
+                return
             except FlywheelError as error:
                 tell(f"error: {error}")
                 self._answer(503, {"error": str(error)})
@@ -84,6 +98,8 @@ def server(look: Callable[[], Look], host: str, port: int, tell: Callable[[str],
             body = json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
+            if status == 401:
+                self.send_header("WWW-Authenticate", "Bearer")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import ConfigError
-from flywheel.ledger import Outcome, Row
+from flywheel.errors import ConfigError, DataError
+from flywheel.ledger import Ledger, Outcome, Row
 from flywheel.spans import Span, Windows
 
 if TYPE_CHECKING:
@@ -26,31 +26,49 @@ class Flywheel:
 
     def __init__(self, workspace: Workspace, launch: Callable[..., Result] | None = None) -> None:
         self.workspace, self._launch = workspace, launch
+        self.trained: tuple[str, ...] = ()
+        """Training runs in MLflow behind the models of the last run, whoever did them."""
 
     def check(self, spans: Iterable[str] = ()) -> None:
         """Look for what is wrong with the input before anything is started.
 
         Raises:
-            ConfigError: A span, the SQL file, the watermark, a column, the schema, an invariant or the trainer is
-                wrong; the message says which.
+            ConfigError: A span, the SQL file, the watermark, a column or its type, the schema, an invariant or the
+                trainer is wrong; the message says which.
         """
         from flywheel import invariants, schemas
         from flywheel.steps.extract import check
+        from flywheel.steps.transform import checked
 
-        source = self.workspace.project.source
+        project = self.workspace.project
+        source = project.source
         for span in spans:
             Windows.of(Span.parse(span, source.every), source.window, source.judge)
         self.workspace.check_trainer()
         schemas.load(self.workspace.folder)
         rules = invariants.load(self.workspace.folder)
         asked = source.for_steps()
-        given = check(self.workspace.query(), self.workspace.warehouse, self.workspace.project.columns, asked)
+        given = check(self.workspace.query(), self.workspace.warehouse, project.columns, asked)
+        features = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in project.features]
+        try:
+            checked(features, project.label, given, project.task)
+        except DataError as error:
+            raise ConfigError(error.message, error.remedy) from None
         for rule in rules:
-            if lost := [column for column in rule.columns if column not in given]:
+            if lost := [column for column in rule.columns if column not in given.names]:
                 raise ConfigError(
                     f"{invariants.FILE}: {rule} names the column {lost[0]!r}, which the query does not give",
-                    f"it gives {', '.join(given)}: add the column to the query, or take the invariant out.",
+                    f"it gives {', '.join(given.names)}: add the column to the query, or take the invariant out.",
                 )
+
+    def check_server(self) -> None:
+        """Ask a ledger that is a server, before steps do: they wait minutes for one to come back, and say nothing.
+
+        Raises:
+            LedgerError: It does not answer.
+        """
+        if self.workspace.ledger.startswith(("http://", "https://")):
+            Ledger(self.workspace.ledger).champion(self.workspace.project.name)
 
     def run(self, span: str = "") -> Row:
         """Run for `span`, by default the last one that is complete, and return its row of the ledger.
@@ -72,6 +90,8 @@ class Flywheel:
         }
         result = (self._launch or run)(pipeline, arguments, root=here.state, preload=here.trainer_imports())
         row = _row(result, span)
+        models = [task.artifacts["model"].metadata for task in result.tasks.values() if "model" in task.artifacts]
+        self.trained = tuple(told["training_run"] for told in models if "training_run" in told)
         self._keep_reports(result, row)
         self._keep_schema(result, row)
         return row

@@ -102,13 +102,18 @@ class Windows:
         return self.train + self.judge
 
 
-def last_complete(every: Every, now: datetime) -> Span:
-    """Return the last span that was over at `now`, a time with its zone."""
-    at = now.astimezone(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0)
+def containing(every: Every, at: datetime) -> Span:
+    """Return the span that a time (UTC, without zone) is in."""
+    at = at.replace(minute=0, second=0, microsecond=0)
     if every != "hour":
         at = at.replace(hour=0)
     if every == "week":
         at -= timedelta(days=at.weekday())
     if every == "month":
         at = at.replace(day=1)
-    return Span(at, every).shift(-1)
+    return Span(at, every)
+
+
+def last_complete(every: Every, now: datetime) -> Span:
+    """Return the last span that was over at `now`, a time with its zone."""
+    return containing(every, now.astimezone(UTC).replace(tzinfo=None)).shift(-1)

@@ -161,11 +161,11 @@ class Workspace:
         """
         self._trainers()
 
-    def trainer_imports(self) -> tuple[str, ...]:
-        """Return the modules that the trainers' files import from outside the folder, worth loading beforehand."""
+    def trainer_imports(self) -> dict[str, tuple[str, ...]]:
+        """Return the modules that the trainers' files import from outside the folder, for the step that calls them."""
         own = {path.stem for path in self.folder.iterdir()}
         names = dict.fromkeys(name for tree in self._trainers() for name in _imported(tree))
-        return tuple(name for name in names if name.split(".")[0] not in own)
+        return {"train": tuple(name for name in names if name.split(".")[0] not in own)}
 
     def _trainers(self) -> list[ast.Module]:
         baseline = self.project.train.for_baseline()
@@ -196,8 +196,21 @@ class Workspace:
         return tree
 
     def pack(self) -> str:
-        """Return the path of a content-addressed archive of the folder as it is now."""
-        return str(archive.pack(self.folder, self.state / "code"))
+        """Return the path of a content-addressed archive of the folder's code as it is now: its data is none of it."""
+        packed = archive.pack(self.folder, self.state / "code", self._data())
+        ignored = self.state / ".gitignore"
+        if not ignored.exists():
+            ignored.write_text("*\n")  # whoever commits the folder does not commit its state
+        return str(packed)
+
+    def _data(self) -> set[Path]:
+        """Return the files and folders that warehouses are of, as far as they stand in files of this machine."""
+        source = self.project.source
+        urls = [self._absolute(url) for url in (source.warehouse, source.serving_warehouse) if url]
+        named = [url.partition(":///")[::2] for url in urls]
+        files = {Path(path) for scheme, path in named if scheme == "duckdb"}
+        globs = [pattern for scheme, pattern in named if scheme in ("parquet", "csv")]
+        return files | {Path(path) for pattern in globs for path in glob.iglob(pattern, recursive=True)}
 
     def resolve(self, url: str) -> str:
         """Return a warehouse's URL with a relative path taken from the project's folder."""

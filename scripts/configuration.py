@@ -2,15 +2,18 @@
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from flywheel import config
 from flywheel.config import Project
 
 DOCS = Path(__file__).parent.parent / "docs"
+UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def schema() -> dict[str, Any]:
@@ -63,11 +66,21 @@ def reference(found: dict[str, Any]) -> str:
             inner = _references(field)
             below = f"{path}.{key}".lstrip(".")
             waiting += [(f"{below} ({each})" if len(inner) > 1 else below, each) for each in inner]
-            default = "required" if key in model.get("required", ()) else f"`{json.dumps(field.get('default'))}`"
+            default = "required" if key in model.get("required", ()) else f"`{_written(field)}`"
             if inner and default != "required":
                 default = ""
             text += f"| `{key}` | {_type(field)} | {default} | {field.get('description', '')} |\n"
     return text
+
+
+def _written(field: dict[str, Any]) -> str:
+    """Return a default as one would write it in flywheel.yaml."""
+    default = field.get("default")
+    if field.get("format") != "duration" or default is None:
+        return json.dumps(default)
+    seconds = int(TypeAdapter(timedelta).validate_python(default).total_seconds())
+    size, unit = next((size, unit) for size, unit in UNITS if seconds % size == 0)
+    return f"{seconds // size}{unit}"
 
 
 def _in_order(model: str, fields: dict[str, Any]) -> list[tuple[str, Any]]:

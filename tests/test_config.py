@@ -186,6 +186,16 @@ def test_the_baseline_is_trees_unless_it_is_said(project, baseline, trainer):
         assert (train.parameters, train.weight, train.resources.gpu, train.tune) == ({}, "w", 0, None)
 
 
+def test_a_trainer_that_is_the_baseline_is_not_trained_twice(project):
+    trees = {"trainer": "flywheel.trainers.boosting:train"}
+
+    assert config.load(project(train=trees)).train.for_baseline() is None
+    assert config.load(project(train=trees | {"parameters": {"max_iter": 9}})).train.for_baseline()
+    gates = {"model": [{"metric": "auc", "no_worse_than": "baseline", "margin": 0.01}]}
+    with pytest.raises(ConfigError, match=r"needs a baseline, and train\.baseline is the very trainer"):
+        config.load(project(train=trees, gates=gates))
+
+
 def test_the_column_of_weights_is_asked_of_the_query(project):
     assert "w" in config.load(project(train={"weight": "w"})).columns
 

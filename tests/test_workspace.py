@@ -39,6 +39,31 @@ def test_a_pattern_of_files_matches_below_a_folder_of_any_name(tmp_path):
     assert glob.glob(pattern.removeprefix("parquet:///")) == [str(folder / "data" / "flights.parquet")]
 
 
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("parquet:///data", "data/flights.parquet"),
+        ("parquet:///data/**/*.parquet", "data/day=1/flights.parquet"),
+        ("duckdb:///data/w.duckdb", "data/w.duckdb"),
+    ],
+)
+def test_data_in_the_folder_is_no_code(folder, url, file):
+    (folder / file).parent.mkdir(parents=True)
+    (folder / file).write_text("rows")
+    workspace = Workspace.open(folder, overrides=[f"source.warehouse={url}"])
+    before = workspace.pack()
+
+    (folder / file).write_text("more rows")
+
+    assert workspace.pack() == before
+
+
+def test_what_runs_leave_in_the_folder_is_not_committed(folder):
+    Workspace.open(folder).pack()
+
+    assert (folder / ".flywheel" / ".gitignore").read_text() == "*\n"
+
+
 def test_a_missing_query_is_answered_with_those_there_are(folder):
     with pytest.raises(ConfigError, match=r"SQL files there: flights\.sql"):
         Workspace.open(folder, overrides=["source.query=flight.sql"]).query()
@@ -76,7 +101,7 @@ def test_a_trainer_that_comes_along_needs_no_file_in_the_folder(folder):
     given = ["train.trainer=flywheel.trainers.boosting:train"]
     Workspace.open(folder, overrides=given).check_trainer()
 
-    assert "sklearn.ensemble" in Workspace.open(folder, overrides=given).trainer_imports()
+    assert "sklearn.ensemble" in Workspace.open(folder, overrides=given).trainer_imports()["train"]
     with pytest.raises(ConfigError, match=r"Python files there: (.|\n)*boosting\.py"):
         Workspace.open(folder, overrides=["train.trainer=flywheel.trainers.boost:train"]).check_trainer()
 
@@ -93,7 +118,7 @@ def test_what_the_trainer_imports_is_worth_loading_beforehand(folder):
     )
     alone = Workspace.open(folder, overrides=["train.baseline=false"])
 
-    assert alone.trainer_imports() == ("keras", "numpy.linalg")
+    assert alone.trainer_imports() == {"train": ("keras", "numpy.linalg")}
 
 
 def test_logged_requests_of_a_warehouse_of_their_own_are_compared_once_there_are_any(folder):

@@ -57,7 +57,7 @@ def approve(
     version: Annotated[
         str, typer.Argument(metavar="[VERSION]", help="Version that waits.", show_default="the newest")
     ] = "",
-    folder: Annotated[Path, typer.Option("--folder", help="Folder that holds flywheel.yaml.")] = Path(),
+    folder: Annotated[Path, typer.Option("--in", help="Folder that holds flywheel.yaml.")] = Path(),
     reason: Reason = "",
     profile: Profile = None,
 ) -> None:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from flywheel.cli.app import App
 from flywheel.errors import ConfigError
 
-app = typer.Typer(help="Results of earlier steps: list them, remove some, or keep to a size.", no_args_is_help=True)
+app = App(help="Results of earlier steps: list them, remove some, or keep to a size.")
 Folder = Annotated[Path, typer.Argument(help="Folder whose .flywheel holds the cache.", show_default="this folder")]
 
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flywheel.cli.app import App
 from flywheel.cli.arguments import Folder, Profile
 
 if TYPE_CHECKING:
     from flywheel.workspace import Workspace
 
-app = typer.Typer(
-    help="Images with a team's own dependencies, on top of those that the steps run in.", no_args_is_help=True
-)
+app = App(help="Images with a team's own dependencies, on top of those that the steps run in.")
 Requirements = Annotated[
     Path | None,
     typer.Option("--requirements", "-r", help="File as pip reads it.", show_default="requirements.txt of the project"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import typer
@@ -12,13 +12,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def interruptible(how: str) -> Iterator[None]:
+def interruptible(how: str | Callable[[], str]) -> Iterator[None]:
     """Exit with 130 when the block is interrupted, and say how to go on.
 
     Some libraries turn an interrupt that falls in their code into an error of their own: what came is remembered.
 
     Args:
-        how: What to do to go on.
+        how: What to do to go on; or what says that then.
     """
     came: list[int] = []
 
@@ -34,7 +34,7 @@ def interruptible(how: str) -> Iterator[None]:
     except BaseException as error:
         if not came and not isinstance(error, KeyboardInterrupt):
             raise
-        typer.secho(f"\ninterrupted: {how}", fg="yellow", err=True)
+        typer.secho(f"\ninterrupted: {how if isinstance(how, str) else how()}", fg="yellow", err=True)
         raise typer.Exit(130) from None
     finally:
         for number, handler in before.items():

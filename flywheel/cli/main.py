@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from flywheel.cli import (
     feedback,
     history,
     image,
+    init,
     lineage,
     monitor,
     run,
@@ -36,44 +38,61 @@ from flywheel.cli import (
     trigger,
     waive,
 )
+from flywheel.cli.app import App
 from flywheel.errors import FlywheelError
 
-app = typer.Typer(
-    name="flywheel",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-app.command("run")(run.run)
-app.command("backfill")(backfill.backfill)
-app.command("backtest")(backtest.backtest)
-app.command("doctor")(doctor.doctor)
-app.command("status")(status.status)
-app.command("batch")(batch.batch)
-app.command("serve")(serve.serve)
-app.command("feedback")(feedback.feedback)
-app.command("compare")(compare.compare)
-app.command("select")(select.select)
-app.command("monitor")(monitor.monitor)
-app.command("show")(show.show)
-app.command("history")(history.history)
-app.command("lineage")(lineage.lineage)
-app.command("dashboard")(dashboard.dashboard)
-app.command("export")(export.export)
-app.command("waive")(waive.waive)
-app.command("approve")(by_hand.approve)
-app.command("promote")(by_hand.promote)
-app.command("rollback")(by_hand.rollback)
-app.command("freeze")(by_hand.freeze)
-app.command("unfreeze")(by_hand.unfreeze)
-app.command("compile")(compile.compile)
-app.command("submit")(submit.submit)
-app.command("trigger")(trigger.trigger)
-app.add_typer(schedule.app, name="schedule")
-app.add_typer(schema.app, name="schema")
-app.add_typer(image.app, name="image")
-app.add_typer(transform.app, name="transform")
-app.add_typer(cache.app, name="cache")
+_COMMANDS: Mapping[str, Mapping[str, Callable[..., None] | App]] = {
+    "Train": {
+        "init": init.init,
+        "run": run.run,
+        "backfill": backfill.backfill,
+        "backtest": backtest.backtest,
+        "doctor": doctor.doctor,
+    },
+    "Look": {
+        "status": status.status,
+        "show": show.show,
+        "history": history.history,
+        "lineage": lineage.lineage,
+        "dashboard": dashboard.dashboard,
+        "export": export.export,
+    },
+    "Decide by hand": {
+        "waive": waive.waive,
+        "approve": by_hand.approve,
+        "promote": by_hand.promote,
+        "rollback": by_hand.rollback,
+        "freeze": by_hand.freeze,
+        "unfreeze": by_hand.unfreeze,
+    },
+    "Serve, and watch what is served": {
+        "serve": serve.serve,
+        "batch": batch.batch,
+        "monitor": monitor.monitor,
+        "compare": compare.compare,
+        "select": select.select,
+        "feedback": feedback.feedback,
+    },
+    "On a cluster": {
+        "compile": compile.compile,
+        "submit": submit.submit,
+        "trigger": trigger.trigger,
+        "schedule": schedule.app,
+        "image": image.app,
+    },
+    "Data, features and what is kept": {
+        "schema": schema.app,
+        "transform": transform.app,
+        "cache": cache.app,
+    },
+}
+app = App(name="flywheel", pretty_exceptions_enable=False, add_completion=False)
+for _panel, _commands in _COMMANDS.items():
+    for _name, _command in _commands.items():
+        if isinstance(_command, App):
+            app.add_typer(_command, name=_name, rich_help_panel=_panel)
+        else:
+            app.command(_name, rich_help_panel=_panel)(_command)
 
 
 def _print_version(asked: bool) -> None:

@@ -62,7 +62,7 @@ def run(
     from flywheel.cli.running import Options
 
     options = Options(jobs, cache, resume, start, only, debug, plain, as_json)
-    with interruptible("--resume latest goes on from here."):
+    with interruptible(options.goes_on):
         code = _run(target, spans, parameters, overrides, profile, options, fail_unless_promoted)
     if code:
         raise typer.Exit(code)

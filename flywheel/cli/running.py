@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ class Options:
         plain: Lines instead of a live tree.
         as_json: One event a line, on standard output.
         quiet: Nothing is drawn.
+        begun: Folders of the runs that were started.
     """
 
     jobs: int | None = None
@@ -45,6 +46,11 @@ class Options:
     plain: bool = False
     as_json: bool = False
     quiet: bool = False
+    begun: list[Path] = field(default_factory=list, init=False)
+
+    def goes_on(self) -> str:
+        """Return what to do after an interrupt."""
+        return "--resume latest goes on from here." if self.begun else "no run had begun."
 
     def check(self) -> None:
         """Refuse options that do not go together.
@@ -72,11 +78,17 @@ class Options:
         return choose(plain=self.plain or bool(self.debug), as_json=self.as_json)
 
     def launch(
-        self, pipeline: Path, arguments: Mapping[str, Any], *, root: Path, preload: Sequence[str] = ()
+        self,
+        pipeline: Path,
+        arguments: Mapping[str, Any],
+        *,
+        root: Path,
+        preload: Mapping[str, Sequence[str]] | None = None,
     ) -> Result:
         """Start a run, or go on with an earlier one, and return how it ended."""
         from flywheel import runner
 
+        self.begun.append(root)
         how: dict[str, Any] = {"root": root, "jobs": self.jobs, "preload": preload, "events": self.events}
         how |= {"debug": self.debug}
         if self.resume:
@@ -123,6 +135,7 @@ def run_flywheel(
     workspace = Workspace.open(folder, profile, overrides)
     flywheel = Flywheel(workspace, options.launch)
     flywheel.check(spans)
+    flywheel.check_server()
     if options.reruns:
         return int(not options.launch(Path(), {}, root=workspace.state, preload=workspace.trainer_imports()).ok)
     rows, inferred = [], not workspace.schema.exists()

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flywheel.cli.app import App
 from flywheel.cli.arguments import Overrides, Profile
 
 if TYPE_CHECKING:
     from flywheel.kubeflow.declared import Change
     from flywheel.kubeflow.schedules import Schedules
 
-app = typer.Typer(
-    no_args_is_help=True,
+app = App(
     help="""When flywheels run by themselves on a Kubeflow cluster, as `schedule` in flywheel.yaml declares it.
 
     schedule: {cron: "0 6 * * mon", time_zone: Europe/Berlin, catch_up: latest}
@@ -117,8 +117,9 @@ def _open(folders: list[Path], profile: str | None, overrides: list[str] | tuple
 def _show(change: Change, words: dict[str, str], *, full: bool = False) -> None:
     """Print a change, and what it consists of."""
     sign, colour = _SIGNS.get(change.kind, ("~", "yellow"))
-    typer.secho(f"{sign} {change}: {words.get(change.kind, 'as declared')}", fg=colour)
-    for detail in change.details if full or change.kind == "replace" else ():
+    why_none = "".join(change.details) or "as declared"
+    typer.secho(f"{sign} {change}: {words.get(change.kind, why_none)}", fg=colour)
+    for detail in change.details if change.kind == "replace" or (full and change.kind != "none") else ():
         typer.echo(f"    {detail}")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flywheel.cli.app import App
 from flywheel.cli.arguments import Folder, Profile
 
 if TYPE_CHECKING:
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
     from flywheel.schemas import Change
     from flywheel.workspace import Workspace
 
-app = typer.Typer(
-    help="What the data is expected to look like: schema.pbtxt and invariants.yaml, reviewed files of the project.",
-    no_args_is_help=True,
+app = App(
+    help="What the data is expected to look like: schema.pbtxt and invariants.yaml, reviewed files of the project."
 )
 _Span = Annotated[str, typer.Argument(metavar="SPAN", help="Newest span to look at, as 2013-06-01.")]
 _Back = Annotated[

@@ -95,7 +95,8 @@ def show(rows: Sequence[Row], serves: Mapping[str, str] | None = None, hourly: f
         return
     # A figure that is cut short says nothing: where there is no terminal, lines are as long as they have to be.
     console.width = max(console.width, needed)
-    console.print("\n", table, sep="")
+    console.print()
+    console.print(table)
     for row in rows:
         console.print(f"{row.span}: {row.unfinished or row.why}", markup=False, style="dim")
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flywheel.cli.app import App
 from flywheel.cli.arguments import Folder, Profile
 
 if TYPE_CHECKING:
     from flywheel.transform.state import State
     from flywheel.workspace import Workspace
 
-app = typer.Typer(help="What was learned of the features, and how it changes.", no_args_is_help=True)
+app = App(help="What was learned of the features, and how it changes.")
 _State = "a span, as 2013-06-01; or a state: state.json, its folder, or a model's."
 
 

@@ -32,6 +32,18 @@ def trigger(
         str | None,
         typer.Option("--listen", metavar="[HOST:]PORT", help="Look at each POST, as of Pub/Sub, until stopped."),
     ] = None,
+    audience: Annotated[
+        str | None,
+        typer.Option(help="With --listen: the audience of the push subscription, for which its tokens have to be."),
+    ] = None,
+    pushers: Annotated[
+        list[str],
+        typer.Option("--pusher", metavar="EMAIL", help="With --listen: a service account that may post; repeatable."),
+    ] = [],  # noqa: B006 - typer copies it
+    unverified: Annotated[
+        bool,
+        typer.Option("--unverified", help="With --listen: ask for no token, since a mesh or gateway before it does."),
+    ] = False,
     detailed: Annotated[
         bool, typer.Option("--detailed-exit-code", help="Exit with 3 instead of 0 where no run was started.")
     ] = False,
@@ -43,12 +55,16 @@ def trigger(
     run that failed is not started again: `flywheel submit --span` does. Whether the model is trained at all is decided
     in the run, by `plan`.
 
+    With --listen, a POST has to bear a token that Google signed for the account of the push subscription (--audience,
+    --pusher); others are answered 401 or 403, and told.
+
     Exit code 0 if a run was started or there was nothing to do, 1 or 2 if that could not be found out.
     """
     from flywheel.trigger import trigger as look
 
     if listen is not None:
-        _listen(listen, lambda: look(folder, profile=profile, overrides=overrides))
+        admit = _admission(audience, pushers, unverified)
+        _listen(listen, lambda: look(folder, profile=profile, overrides=overrides), admit)
         return
     found = look(folder, profile=profile, overrides=overrides)
     if as_json:
@@ -61,7 +77,25 @@ def trigger(
         raise typer.Exit(_NOTHING)
 
 
-def _listen(where: str, look: Callable[[], Look]) -> None:
+def _admission(audience: str | None, pushers: list[str], unverified: bool) -> Callable[[str], None] | None:
+    """Return what decides who may post; None for everybody."""
+    from flywheel.errors import ConfigError
+    from flywheel.pushers import Pushers
+
+    if unverified:
+        if audience or pushers:
+            raise ConfigError("--unverified asks for no token, --audience and --pusher say which", "give one or other.")
+        return None
+    if not audience or not pushers:
+        raise ConfigError(
+            "--listen does not know whose POST to look at",
+            "give --audience and --pusher, as the push subscription has them; or --unverified, where a mesh or gateway "
+            "lets nobody else through.",
+        )
+    return Pushers(audience, pushers)
+
+
+def _listen(where: str, look: Callable[[], Look], admit: Callable[[str], None] | None) -> None:
     """Answer until a signal ends it; a look that goes on is seen through."""
     from flywheel.errors import ConfigError
     from flywheel.listen import server
@@ -70,7 +104,7 @@ def _listen(where: str, look: Callable[[], Look]) -> None:
     if not port.isdigit() or int(port) > 65535:
         raise ConfigError(f"--listen is {where!r}", "write a port, as 8080, or an address too, as 0.0.0.0:8080.")
     try:
-        listening = server(look, host or "127.0.0.1", int(port), typer.echo)
+        listening = server(look, host or "127.0.0.1", int(port), typer.echo, admit)
     except OSError as error:
         raise ConfigError(f"cannot listen at {where}: {error.strerror or error}", "give another port.") from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)

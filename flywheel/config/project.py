@@ -70,7 +70,9 @@ class Train(Strict):
         {},
         description="Class (1 of a binary task): bar of its threshold, chosen on validation rows, held on fresh ones.",
     )
-    warm_start: bool = Field(False, description="Start from the champion's weights where they fit; see the step's log.")
+    warm_start: bool = Field(
+        False, description="Hand the champion to the trainer, to start from its weights where they fit."
+    )
     tune: Tune | None = Field(None, description="Search hyperparameters; off unless given.")
     checkpoint: Checkpoint = Field(Checkpoint(), description="What a retry goes on from.")
     time_budget: Duration | None = Field(
@@ -90,10 +92,15 @@ class Train(Strict):
         return self
 
     def for_baseline(self) -> Train | None:
-        """Return how the baseline is trained, in the form of any other model; None when there is to be none."""
+        """Return how the baseline is trained, in the form of any other model.
+
+        None when there is to be none, or it would be the same model once more.
+        """
         if self.baseline is False:
             return None
         trainer = _BASELINE if self.baseline is True else self.baseline
+        if trainer == self.trainer and not (self.parameters or self.tune or self.warm_start):
+            return None
         return Train(trainer=trainer, seed=self.seed, weight=self.weight, baseline=False)
 
 
@@ -252,8 +259,9 @@ class Project(Strict):
                 gate.fit(self.task, (*self.metrics, *(self.ranking.metrics if self.ranking else ())))
             except ValueError as error:
                 raise ValueError(f"gates.model.{number}: {error}") from None
-            if gate.no_worse_than == "baseline" and self.train.baseline is False:
-                raise ValueError(f"gates.model.{number}: needs a baseline, and train.baseline is false")
+            if gate.no_worse_than == "baseline" and self.train.for_baseline() is None:
+                why = "is false" if self.train.baseline is False else "is the very trainer"
+                raise ValueError(f"gates.model.{number}: needs a baseline, and train.baseline {why}")
             if not self.naive and (gate.no_worse_than == "naive" or gate.metric == "mase"):
                 raise ValueError(f"gates.model.{number}: needs `naive`, the column with a naive forecast")
         return self

@@ -92,9 +92,13 @@ def _explain(fault: Mapping[str, Any], values: dict[str, Any]) -> str:
         return f"{key}: unknown key; {hint}"
     if fault["type"] == "missing":
         return f"{key}: is missing; add it."
-    message = fault["msg"].removeprefix("Value error, ")
+    message = str(fault["msg"]).removeprefix("Value error, ")
     secret = key in ("ledger.tracking_uri", "train.tune.storage")
-    return f"{key or FILE}: {message}" + ("" if secret or isinstance(found, dict | list) else f"; found {found!r}")
+    return (
+        (f"{key}: " if key else "")
+        + message
+        + ("" if secret or isinstance(found, dict | list) else f"; found {found!r}")
+    )
 
 
 def _locate(loc: tuple[Any, ...], values: Any) -> tuple[list[Any], Any]:

@@ -90,7 +90,9 @@ def _rows(seen: Mapping[str, float], rows: int, most: float) -> Check:
         seen["share"],
         bound,
         rows=rows,
-        reason="" if ok else f"{reason}; {bound:.2%} are accepted: the judgement would be of what it knows by heart",
+        reason=reason
+        if ok
+        else f"{reason}; {bound:.2%} are accepted: the judgement would be of what it knows by heart",
         remedy="" if ok else "look why the query gives the same rows in two spans; gates.leak.rows_at_most is the bar.",
     )
 
@@ -107,16 +109,14 @@ def _jump(found: Predictions, most: float) -> Iterable[Check]:
         return
     gained = _level(ours, metric, found.task) - _level(theirs, metric, found.task)
     ok = gained <= most
+    reason = f"{metric} goes from the champion's {theirs:.4g} to {ours:.4g} in one step"
     yield Check(
         "plausible gain",
         "pass" if ok else "fail",
         gained,
         most,
         rows=len(found),
-        reason=""
-        if ok
-        else f"{metric} goes from the champion's {theirs:.4g} to {ours:.4g} in one step: more likely than so much "
-        "better a model is a column that tells the label",
+        reason=reason if ok else f"{reason}: more likely than so much better a model is a column that tells the label",
         remedy=""
         if ok
         else "look which feature is new, or is known only after the label; if the gain is real, raise gates.leak.jump.",

@@ -31,7 +31,7 @@ _FOUND = (
     "Where the candidate loses to the champion though no gate asks: searched in all values and pairs of columns on "
     "every other span, and tested anew on the spans in between. Only what is confirmed is more than chance."
 )
-_WRONG = "The rows that the candidate has furthest from the truth, as it saw them; columns in `redact` are left out."
+_WRONG = "By the candidate's answers; each row as it saw it, columns in `redact` left out."
 _SHOWN_COLUMNS, _LONGEST = 24, 60
 
 
@@ -77,10 +77,13 @@ def render(
             Section("Thresholds", told, "Chosen on validation rows; what they reach there and on fresh rows.")
         )
     if worst:
-        sections.append(Section("Slices found, most harmful first", table(worse.rows(worst)), _FOUND))
+        confirmed = sum(each.confirmed for each in worst)
+        title = f"Slices found: {confirmed or 'none'} of {len(worst)} confirmed"
+        sections.append(Section(title, table(worse.rows(worst)), _FOUND, collapsed=not confirmed))
     sections += pictures.sections(found)
     if wrong := mistakes.read(evaluation.path):
-        sections.append(Section(f"The {len(wrong)} worst mistakes", table([_shortened(row) for row in wrong]), _WRONG))
+        title = f"The {len(wrong)} rows furthest from the truth"
+        sections.append(Section(title, table([_shortened(row) for row in wrong]), _WRONG))
     sections += [
         Section("Figures", _figures(found), "By TFMA's definitions where it has them; see the stage's page."),
         Section("Spans", _spans(found), "The rows behind it, span by span."),
@@ -118,7 +121,7 @@ def _models(found: Predictions) -> Markup:
     for name in found.scores:
         gained = difference(found, metric, name) if name != CANDIDATE else None
         row: dict[str, object] = {"model": name, metric: figure(found, metric, name).value}
-        row |= {"gain of the candidate": gained.value if gained else 0.0}
+        row |= {"gain of the candidate": gained and gained.value}
         row |= {"90% interval": gained and gained.interval()}
         rows.append(row)
     return table(rows)

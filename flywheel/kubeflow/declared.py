@@ -17,6 +17,7 @@ from flywheel.workspace import Workspace
 
 _FORMAT = 1
 """Part of every digest: a newer one makes all schedules anew."""
+_NOTHING = "flywheel.yaml declares no `schedule`"
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def kept(
 def change_of(each: Declared, mine: list[Recurring], *, refresh: bool) -> Change:
     """Return what is to be done, in words."""
     if each.package is None:
-        return Change("delete" if mine else "none", *each.owner)
+        return Change("delete", *each.owner) if mine else Change("none", *each.owner, (_NOTHING,))
     about = each.about()
     if not mine:
         details = tuple(f"{key}: {value}" for key, value in about.items())

@@ -21,6 +21,12 @@ _RUN, _SPAN, _DIGEST, _OWNER = "flywheel.run", "flywheel.span", "flywheel.digest
 _AFTER, _ROLLED_BACK = "flywheel.after", "flywheel.rolled_back"
 
 
+class NoVersion(Missing):
+    """A version that is asked for is not in the registry: name one that is."""
+
+    exit_code = 2
+
+
 def champion_of(client: Client, name: str) -> Champion | None:
     """Return the version that the alias `champion` of `name` points to, if there is one."""
     return aliased(client, name, CHAMPION)
@@ -38,9 +44,14 @@ def version_of(client: Client, name: str, version: str) -> Champion:
     """Return what the registry says of one version.
 
     Raises:
-        LedgerError: There is no such version.
+        NoVersion: There is no such version.
     """
-    return _version(client.get_model_version(name, version))
+    try:
+        return _version(client.get_model_version(name, version))
+    except Missing:
+        versions = (each.version for each in client.search_model_versions(f"name = '{name}'"))
+        there = ", ".join(str(each) for each in sorted(map(int, versions))) or "none yet"
+        raise NoVersion(f"{name} has no version {version!r}", f"those there are: {there}.") from None
 
 
 def find_version(client: Client, name: str, run: str, digest: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from flywheel.errors import LedgerError
 
 _SQLITE = "sqlite:///"
 _ATTEMPTS = 3
+_CAUSE = re.compile(r"\(Caused by \w+\([\"'](?:[^\"']*\): )?(.*)[\"']\)\)$")
 _FULL = ("disk is full", *(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))
 
 
@@ -123,6 +125,8 @@ def reported(uri: str) -> Iterator[None]:
 
 def _translate(uri: str, code: str, text: str) -> LedgerError:
     first = text.strip().splitlines()[0] if text.strip() else code
+    if cause := _CAUSE.search(first):  # of what requests and urllib3 wrap in each other
+        first = cause[1]
     if code == "RESOURCE_DOES_NOT_EXIST" or ("alias" in first and "not found" in first):
         return Missing(first, f"look into the ledger at {uri}: was it removed there?")
     if code == "RESOURCE_ALREADY_EXISTS":

@@ -114,7 +114,9 @@ def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = 
         rows: One mapping a row; numbers are rounded for reading, markup of the helpers is kept.
         columns: Keys to show, in order; those of the first row by default.
     """
-    return _part("table", rows, list(columns or (rows[0] if rows else ())))
+    shown = list(columns or (rows[0] if rows else ()))
+    numbers = {column for column in shown if any(isinstance(row[column], int | float) for row in rows)}
+    return _part("table", rows, shown, numbers)
 
 
 def cards(boxes: Sequence[Card], *, wide: bool = False) -> Markup:

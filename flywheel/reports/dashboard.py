@@ -44,7 +44,7 @@ def dashboard_page(found: Sequence[Overview], now: datetime, where: str) -> str:
         "need mending": counts["fail"],
         "to look at": counts["warn"],
         "fine": counts["pass"],
-        "hours of runs in 30 days": round(sum(each.seconds for each in found) / 3600, 1),
+        "hours of runs in 30 days": round(sum(each.seconds for each in found) / 3600, 2),
         **({"cost of 30 days": round(sum(spent), 2)} if spent else {}),
     }
     subtitle = f"{where}, {now:%Y-%m-%d %H:%M} UTC. A line shows the last 30 runs; point at anything for its figures."

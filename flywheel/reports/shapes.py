@@ -39,20 +39,21 @@ class Shape:
         return any(self.bins.values()) or any(self.shares.values())
 
     def top(self, count: int, moved: bool = False) -> list[str]:
-        """Return the categories to show: the most frequent ones, half of them those that `moved` most if asked."""
+        """Return the categories to show: the most frequent ones, half of them those that `moved` most if asked.
+
+        Those that have an order of their own are given in it, all others by their shares.
+        """
         highest: dict[str, float] = {}
         for shares in self.shares.values():
             for category, share in shares.items():
                 highest[category] = max(highest.get(category, 0.0), share)
-        if self.sorted:
-            return list(highest)[:count]
-        chosen = sorted(highest, key=lambda category: -highest[category])
+        order = sorted(highest, key=lambda category: -highest[category])
+        chosen = order[:count]
         if moved and len(self.shares) == 2:
             left, right = self.shares.values()
             furthest = sorted(highest, key=lambda category: -abs(left.get(category, 0.0) - right.get(category, 0.0)))
-            kept = dict.fromkeys([*furthest[: count // 2], *chosen])
-            return sorted(list(kept)[:count], key=lambda category: -highest[category])
-        return chosen[:count]
+            chosen = list(dict.fromkeys([*furthest[: count // 2], *order]))[:count]
+        return [category for category in (highest if self.sorted else order) if category in chosen]
 
 
 class Looks:

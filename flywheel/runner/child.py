@@ -7,6 +7,8 @@ import ctypes
 import faulthandler
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,8 +101,16 @@ def describe(error: BaseException) -> dict[str, Any]:
         "type": type(error).__name__,
         "message": str(error)[:_MESSAGE],
         "user": isinstance(error, FlywheelError),
-        "errno": getattr(error, "errno", None) if isinstance(error, OSError) else None,
+        "errno": _errno(error),
     }
+
+
+def _errno(error: BaseException) -> int | None:
+    """Return the system's number of an error; shutil tells that of the files of a folder in words alone."""
+    if isinstance(error, shutil.Error):
+        told = re.search(r"\[Errno (\d+)\]", str(error))
+        return int(told[1]) if told else None
+    return error.errno if isinstance(error, OSError) else None
 
 
 def print_error(error: BaseException, program: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 
 from flywheel.runner.errors import DiskFull, StepDied
@@ -24,7 +25,8 @@ def error_of(ended: StepEnded, log: str) -> TaskError:
     """
     told = ended.error
     if told and told.get("errno") in (errno.ENOSPC, errno.EDQUOT):
-        text = f"no space left on the disk: {told['message']}\n  free some, then resume the run."
+        where = told["message"] if told["type"] == "OSError" else os.strerror(told["errno"])
+        text = f"no space left on the disk: {where}\n  free some, then resume the run."
         return TaskError(text, DiskFull.__name__, log, user=True)
     if told:
         return TaskError(told["message"] or told["type"], told["type"], log, user=told["user"], final=told["user"])

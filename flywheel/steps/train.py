@@ -98,6 +98,7 @@ def train(
         job = Job(transformed, state, code, settings, champion, ledger, tracker.run, time.time() + _budget(settings))
         with trainer(code, settings["trainer"]) as call:
             context = job.context(lambda: tracker)
+            say(f"training the {tags['flywheel.role']}, {settings['trainer']}, on {len(context.train):,} rows")
             _refuse_unknown(bars, context)
             tracker.parameters(_parameters(context, settings, champion))
             found = _searched(job, call, tracker) if settings.get("tune") else None

@@ -62,6 +62,8 @@ def name_of(model: object, trainer: str) -> str:
     Raises:
         TrainerError: It is no model of a known framework.
     """
+    if model is None:
+        raise TrainerError(f"{trainer} returned nothing", "end it with `return model`.")
     # A class is known by its top-level package and its name: where in keras.src it stands changes between versions.
     bases = {f"{base.__module__.split('.')[0]}.{base.__name__}" for base in type(model).__mro__}
     for name, entry in FRAMEWORKS.items():

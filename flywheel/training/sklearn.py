@@ -25,13 +25,7 @@ def seed(seed: int) -> None:
 
 
 def save(model: Any, folder: Path, example: dict[str, NDArray[Any]]) -> None:
-    """Write `model` to `folder`.
-
-    Raises:
-        TrainerError: It is a classifier that gives no probabilities.
-    """
-    if not hasattr(model, "predict_proba") and not is_regressor(model):
-        raise TrainerError(f"{type(model).__name__!r} gives no probabilities", "return one that has `predict_proba`.")
+    """Write `model` to `folder`."""
     joblib.dump(model, folder / FILE)
 
 
@@ -41,8 +35,19 @@ def load(folder: Path) -> Any:
 
 
 def predict(model: Any, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    """Return the probability of label 1; with more classes one column for each index; of a regressor its values."""
+    """Return the probability of label 1; with more classes one column for each index; of a regressor its values.
+
+    Raises:
+        TrainerError: It is a classifier that gives no probabilities, or was fitted on other columns.
+    """
+    if not hasattr(model, "predict_proba") and not is_regressor(model):
+        raise TrainerError(f"{type(model).__name__!r} gives no probabilities", "return one that has `predict_proba`.")
     features = matrix(inputs)
+    if (fitted := getattr(model, "n_features_in_", features.shape[1])) != features.shape[1]:
+        raise TrainerError(
+            f"the model was fitted on {fitted} columns, all features side by side are {features.shape[1]}",
+            "fit it on `flywheel.training.sklearn.matrix(columns)`, with the columns of `context.train.arrays()`.",
+        )
     if not len(features):
         return np.empty(0)
     if not hasattr(model, "predict_proba"):

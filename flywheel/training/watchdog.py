@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import signal
 import threading
 import time
@@ -10,12 +11,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from flywheel.archive import UNPACKED
 from flywheel.errors import TrainerError
 
 
 def grace_of(budget: float) -> float:
     """Return the seconds that a trainer has to end after its budget: a tenth of it, 10 s to 5 minutes."""
     return min(300.0, max(10.0, budget / 10))
+
+
+def place(frame: FrameType | None) -> str:
+    """Return where a frame is, as `trainer.py:12`: in the user's code if that called it, else wherever it is."""
+    at = frame
+    while at and UNPACKED not in at.f_code.co_filename:
+        at = at.f_back
+    if at:
+        return f"{at.f_code.co_filename.partition(UNPACKED)[2].partition(os.sep)[2]}:{at.f_lineno}"
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown line"
 
 
 @contextmanager
@@ -39,9 +51,9 @@ def watched(budget: float | None, trainer: str, grace: float | None = None) -> I
     grace = grace_of(budget) if grace is None else grace
 
     def stop(_number: int, frame: FrameType | None) -> None:
-        place = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown line"
         raise TrainerError(
-            f"trainer {trainer!r} was still running {grace:g} s after its time budget of {budget:g} s, at {place}",
+            f"trainer {trainer!r} was still running {grace:g} s after its time budget of {budget:g} s, "
+            f"at {place(frame)}",
             "end it when context.time_left() is small, or give train.time_budget more; does it wait for something?",
         )
 

@@ -147,6 +147,10 @@ class DuckDB:
             return None
         return explain.in_utc(first), explain.in_utc(last)
 
+    def tables(self) -> list[str]:
+        """Return the names of all tables."""
+        return self._names(None)
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         """Return a connection through which a query reads the warehouse and nothing else."""
         config = _SETTINGS | {"temp_directory": self._spill.path}

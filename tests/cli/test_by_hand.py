@@ -52,7 +52,7 @@ def test_a_version_waits_for_approval_and_gets_it(command, project, trained):
     trained("2013-06-01", approval=True)
     assert "awaiting-approval v1" in command("status", project).out
 
-    done = command("approve", "--folder", project, "--reason", "looked at the slices")
+    done = command("approve", "--in", project, "--reason", "looked at the slices")
 
     assert done.code == 0, done.err
     assert "version 1 was approved by ada" in done.out
@@ -78,7 +78,7 @@ def test_a_frozen_flywheel_says_so_until_it_is_unfrozen(command, project, traine
     ("arguments", "remedy"),
     [
         (["rollback"], 'say why, for whoever asks later: --reason "…"'),
-        (["rollback", "--to", "9", "--reason", "x"], "was it removed there"),
+        (["rollback", "--to", "9", "--reason", "x"], "has no version '9'\n  those there are: 1, 2."),
         (["promote", "2", "--reason", "x"], "nothing to do"),
         (["promote", "1", "--reason", "x"], "flywheel rollback --to 1"),
         (["approve", "--reason", "x"], "waiting: none"),
@@ -87,7 +87,7 @@ def test_a_frozen_flywheel_says_so_until_it_is_unfrozen(command, project, traine
 )
 def test_what_cannot_be_done_says_what_can(command, project, trained, arguments, remedy):
     trained("2013-06-01"), trained("2013-06-08")
-    at = ["--folder", project] if arguments[0] == "approve" else [project]
+    at = ["--in", project] if arguments[0] == "approve" else [project]
     where = 2 if arguments[0] == "promote" else 1
 
     done = command(*arguments[:where], *at, *arguments[where:])

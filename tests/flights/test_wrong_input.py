@@ -34,6 +34,8 @@ def edit(file, old, new):
         ("flywheel.yaml", "window: 28", "window: four", "source.window"),
         ("flywheel.yaml", "query: flights.sql", "query: flight.sql", "SQL files there: flights.sql"),
         ("flywheel.yaml", "column: distance", "column: distanse", "distance"),
+        ("flywheel.yaml", "label: late", "label: manufacturer", "label 'manufacturer' is 'string', not a number"),
+        ("flywheel.yaml", "column: distance, as: numeric", "column: manufacturer, as: numeric", "use `as: category`"),
         ("flywheel.yaml", "trainer: trainer:train", "trainer: trainer:fit", "define `def fit"),
         ("flights.sql", "LEFT JOIN planes", "LEFT JOYN planes", "line"),
         ("flights.sql", "FROM flights AS f", "FROM flight AS f", "flights"),

@@ -12,8 +12,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from typer.testing import CliRunner
 
-from flywheel.errors import ClusterError
+from flywheel.cli.main import app
+from flywheel.errors import ClusterError, ConfigError
 from flywheel.listen import Together, server
 from flywheel.trigger import Look
 
@@ -26,8 +28,8 @@ def listening():
     """Serve a look; ask it."""
     opened = []
 
-    def serve(look, told=None):
-        made = server(look, "127.0.0.1", 0, (told if told is not None else []).append)
+    def serve(look, told=None, admit=None):
+        made = server(look, "127.0.0.1", 0, (told if told is not None else []).append, admit)
         opened.append(made)
         threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True).start()
         return lambda method="POST", body=PUSHED, **headers: ask(made.server_address[1], method, body, headers)
@@ -107,7 +109,7 @@ def test_a_burst_shares_looks_and_each_is_answered_by_one_that_began_after_it():
 
 
 def test_the_command_listens_until_it_is_told_to_stop(flywheel):
-    command = [sys.executable, "-m", "flywheel", "trigger", str(flywheel()), "--listen", "0"]
+    command = [sys.executable, "-m", "flywheel", "trigger", str(flywheel()), "--listen", "0", "--unverified"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     ) as run:
@@ -125,9 +127,26 @@ def test_the_command_listens_until_it_is_told_to_stop(flywheel):
 @pytest.mark.parametrize("where", ["http", "70000", "localhost:"])
 def test_what_is_no_port_is_told(flywheel, where):
     said = subprocess.run(
-        [sys.executable, "-m", "flywheel", "trigger", str(flywheel()), "--listen", where],
+        [sys.executable, "-m", "flywheel", "trigger", str(flywheel()), "--listen", where, "--unverified"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
     assert said.returncode == 2
     assert "write a port, as 8080" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ([], "give --audience and --pusher"),
+        (["--audience", "https://f"], "give --audience and --pusher"),
+        (["--pusher", "p@x"], "give --audience and --pusher"),
+        (["--unverified", "--pusher", "p@x"], "give one or other"),
+        (["--audience", "https://f", "--pusher", "pusher"], "e-mail address"),
+    ],
+)
+def test_it_does_not_listen_without_knowing_whom_to(flywheel, given, remedy):
+    said = CliRunner().invoke(app, ["trigger", str(flywheel()), "--listen", "0", *given])
+
+    assert isinstance(said.exception, ConfigError)
+    assert remedy in said.exception.remedy

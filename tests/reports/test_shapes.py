@@ -36,6 +36,13 @@ def test_few_values_are_categories_in_their_order():
     assert shape.top(8) == ["0", "1", "10"]
 
 
+def test_of_more_values_than_are_shown_the_frequent_ones_stay():
+    shape = of_columns({"newest": number(*[10] * 90), "usual": number(2, 3, 5, 6, *[10] * 60, *[9] * 9)})
+
+    assert shape.top(2) == ["9", "10"]
+    assert "10" in shape.top(4)
+
+
 def test_whole_numbers_have_a_bin_each():
     shape = of_columns({"newest": number(*range(5, 24))})
 

@@ -146,6 +146,10 @@ def die(how: str):
     elif how == "full disk":
         with open("/dev/full", "w") as file:
             file.write("x" * 100_000)
+    elif how == "full disk of a folder":
+        import shutil
+
+        raise shutil.Error([("a", "b", "[Errno 28] No space left on device: 'a' -> 'b'")])
     elif how == "sys.exit":
         sys.exit("gone")
 
@@ -162,6 +166,7 @@ def dying(how: str):
         ("exit", "left by exit code 7"),
         ("sys.exit", "left by exit code 1"),
         ("full disk", "no space left on the disk"),
+        ("full disk of a folder", "no space left on the disk: No space left on device\n"),
     ],
 )
 def test_a_step_that_dies_fails_that_task_and_says_how(run, how, why):

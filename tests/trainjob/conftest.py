@@ -6,7 +6,7 @@ from flywheel.config import Resources
 from flywheel.trainjob.cluster import Cluster
 from flywheel.trainjob.follow import Followed
 from flywheel.trainjob.manifest import Plan
-from tests.stand_ins.kubernetes import StandIn
+from tests.stand_ins.kubernetes import SERVERS
 
 
 class Clock:
@@ -27,10 +27,10 @@ def clock():
     return Clock()
 
 
-@pytest.fixture
-def kubernetes():
-    with StandIn() as stand_in:
-        yield stand_in
+@pytest.fixture(params=SERVERS)
+def kubernetes(request):
+    with request.param() as server:
+        yield server
 
 
 @pytest.fixture

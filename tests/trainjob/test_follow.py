@@ -6,10 +6,15 @@ from flywheel.errors import ClusterError, TrainerError
 from flywheel.trainjob.cluster import Outage
 from flywheel.trainjob.follow import Followed
 from flywheel.trainjob.manifest import body
+from tests.stand_ins.kubernetes.server import PODS
 
 pytest.importorskip("jsonschema")  # the stand-in needs it
-OLD = {"apiVersion": "v1", "kind": "Pod", "name": "first-try", "uid": "u1"}
-NEW = {"apiVersion": "v1", "kind": "Pod", "name": "second-try", "uid": "u2"}
+
+
+def owner(kubernetes, name):
+    """Make a pod that can own a job: what has no owner that there is, the garbage collector takes away."""
+    pod = kubernetes.put(PODS, {"metadata": {"name": name, "uid": f"uid-{name}", "labels": {}}})
+    return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": pod["metadata"]["uid"]}
 
 
 def created(kubernetes):
@@ -42,7 +47,8 @@ def test_a_step_that_is_tried_again_finds_its_job(kubernetes, cluster, follow, p
 def test_a_job_that_is_found_goes_with_the_step_that_found_it_too(kubernetes, cluster, clock, plan):
     from dataclasses import replace
 
-    cluster.create(body(replace(plan(), owner=OLD), 0, 0, spot=False))
+    old, new = owner(kubernetes, "first-try"), owner(kubernetes, "second-try")
+    cluster.create(body(replace(plan(), owner=old), 0, 0, spot=False))
     seen = []
 
     def look():
@@ -50,9 +56,9 @@ def test_a_job_that_is_found_goes_with_the_step_that_found_it_too(kubernetes, cl
         kubernetes.trainer.finish()
 
     kubernetes.story = [look]
-    Followed(cluster, replace(plan(), owner=NEW), every=1.0, clock=clock, tell=lambda _: None).run()
+    Followed(cluster, replace(plan(), owner=new), every=1.0, clock=clock, tell=lambda _: None).run()
 
-    assert seen == [OLD, NEW]
+    assert seen == [old, new]
 
 
 def test_a_queue_is_waited_for(kubernetes, follow, plan):
@@ -89,6 +95,7 @@ def test_nodes_that_never_come_are_an_error_in_the_schedulers_words(kubernetes, 
 
 
 def test_a_trainer_that_fails_is_shown_with_the_log_of_the_node_that_failed_first(kubernetes, follow, plan):
+    kubernetes.plays("kubelet that keeps logs")
     play = kubernetes.trainer
 
     def fail():
@@ -280,6 +287,7 @@ def test_a_service_account_that_may_not_is_told_which_rights_it_needs(kubernetes
 
 
 def test_a_cluster_without_trainer_is_called_that(kubernetes, follow, plan):
+    kubernetes.plays("way to lose a kind")
     from tests.stand_ins.kubernetes import server
 
     known, server.KNOWN = server.KNOWN, server.KNOWN - {server.JOBS}
@@ -291,11 +299,13 @@ def test_a_cluster_without_trainer_is_called_that(kubernetes, follow, plan):
 
 
 def test_a_runtime_that_is_not_there_is_refused_in_trainers_words(kubernetes, follow, plan):
+    kubernetes.plays("webhooks of Trainer")
     with pytest.raises(ClusterError, match=r'"torch-distribute" not found(?s:.*)mend train.resources'):
         follow(plan(runtime="torch-distribute"))
 
 
 def test_a_trainer_that_does_not_know_what_it_is_asked_is_too_old(kubernetes, cluster, plan):
+    kubernetes.plays("strict validation before Kubernetes 1.25")
     job = body(plan(), 0, 0, spot=False)
     job["spec"]["podTemplateOverrides"] = []
 

@@ -6,6 +6,7 @@ import re
 
 from flywheel.errors import ConfigError
 from flywheel.warehouse import Options
+from flywheel.warehouse.bigquery import calls  # noqa: F401 - first: it quiets what Google's libraries say when imported
 from flywheel.warehouse.bigquery.warehouse import BigQuery
 
 _URL = re.compile(

@@ -9,7 +9,7 @@ from flywheel.serving.targets import Order
 from flywheel.serving.targets.inference_service import InferenceService, readable
 from flywheel.serving.targets.kserve import Target
 from flywheel.serving.targets.prometheus import Prometheus
-from tests.stand_ins.kubernetes import PrometheusStandIn, StandIn
+from tests.stand_ins.kubernetes import SERVERS, PrometheusStandIn
 
 BUCKET = "gs://models/flights"
 
@@ -97,9 +97,9 @@ class World:
         return count, round(count * errors), milliseconds
 
 
-@pytest.fixture
-def world():
-    with StandIn() as kubernetes, PrometheusStandIn() as prometheus:
+@pytest.fixture(params=SERVERS)
+def world(request):
+    with request.param() as kubernetes, PrometheusStandIn() as prometheus:
         yield World(kubernetes, prometheus)
 
 
@@ -123,7 +123,8 @@ def test_the_first_version_gets_all_traffic_once_it_is_ready(world):
         "digest": "sha256:1",
         "run": "run1",
     }
-    assert [entry["manager"] for entry in world.live["metadata"]["managedFields"]] == ["flywheel"]
+    managed = world.live["metadata"]["managedFields"]
+    assert [entry["manager"] for entry in managed if "f:spec" in entry["fieldsV1"]] == ["flywheel"]
 
 
 def test_what_it_needs_stands_in_the_inference_service(world):
@@ -520,6 +521,7 @@ def test_a_model_that_a_cluster_cannot_read_is_a_clear_error(world, uri):
 
 def test_what_is_applied_is_of_kserves_schema(world):
     """The stand-in refuses what is not: here is what it says."""
+    world.kubernetes.plays("strict validation before Kubernetes 1.25")
     settings = world.settings(limits={"memory": "1Gi"})
     service = InferenceService(settings, "flights", world.kubernetes.api())
     service._spec = lambda uri, percent: {"predictor": {"model": {"storageURI": uri}}}

@@ -40,14 +40,22 @@ class StandIn(Served):
         forbidden: What nobody may, as (verb, resource), for whoever asks by a SelfSubjectAccessReview.
     """
 
-    def __init__(self):
+    def __init__(self, handler=None):
         self.objects = {path: {} for path in KNOWN}
         self.logs, self.story, self.asked, self.runtimes = {}, [], [], {"torch-distributed"}
         self.namespaces, self.accounts, self.forbidden = {"team", "default"}, {"default"}, set()
         self._version, self._events, self._faults, self._refusals = 100, [], Counter(), []
         self.changed = threading.Condition(threading.RLock())
         self.trainer, self.kserve = Trainer(self), KServe(self)
-        self.serve(_Handler)
+        self.serve(handler or _Handler)
+
+    def plays(self, what):
+        """Say that what comes next is played here, and cannot be asked of a real API server."""
+
+    def inference_service(self, path):
+        """Return namespace and name of the InferenceService that a path is of, None for another."""
+        found = INFERENCE_SERVICE.fullmatch(path)
+        return found.groups() if found else None
 
     def __exit__(self, *_):
         self.trainer.close()
@@ -232,9 +240,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, verb, path, query, body):
         stand_in = self.server.stand_in
         stand_in.refused()
-        if found := INFERENCE_SERVICE.fullmatch(path):
-            kind = self.headers.get("Content-Type")
-            self._send(200, stand_in.kserve.handle(verb, found.groups(), query, body, kind))
+        if key := stand_in.inference_service(path):
+            self._send(200, stand_in.kserve.handle(verb, key, query, body, self.headers.get("Content-Type")))
             return
         if path in ("/version", "/version/"):
             told = {"major": "1", "minor": "31", "gitVersion": "v1.31.2", "gitCommit": "c", "gitTreeState": "clean"}
@@ -302,7 +309,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _watch(self, path, query):
         stand_in = self.server.stand_in
-        name = query["fieldSelector"].removeprefix("metadata.name=")
         if stand_in.story:
             stand_in.story.pop(0)()
         self.send_response(200)
@@ -316,9 +322,14 @@ class _Handler(BaseHTTPRequestHandler):
             told = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
             self._chunk({"type": "ERROR", "object": told})
         else:
-            for event in stand_in.events(path, name, int(query["resourceVersion"]), float(query["timeoutSeconds"])):
+            for event in self._events(path, query):
                 self._chunk(event)
         self.wfile.write(b"0\r\n\r\n")
+
+    def _events(self, path, query):
+        name = query["fieldSelector"].removeprefix("metadata.name=")
+        since, seconds = int(query["resourceVersion"]), float(query["timeoutSeconds"])
+        return self.server.stand_in.events(path, name, since, seconds)
 
     def _chunk(self, event):
         line = json.dumps(event).encode() + b"\n"
