@@ -19,7 +19,12 @@ def label_shuffled(connection, first, last, share):
     slip(flights(connection, first, last), ("arr_delay",), share, "md5(concat_ws('|', carrier, flight))", KNOWN)
 
 
-@fault("labels slipped by one row, from somewhere on", ("late", "delay"), PARTS, unit="share of rows, to the end of the load")
+@fault(
+    "labels slipped by one row, from somewhere on",
+    ("late", "delay"),
+    PARTS,
+    unit="share of rows, to the end of the load",
+)
 def label_slipped(connection, first, last, share):
     order = "hour, minute, carrier, flight, origin"
     slip(flights(connection, first, last), ("arr_delay",), share, order, KNOWN, tail=True)
