@@ -1,24 +1,28 @@
-"""What a backfill does ahead: rows of later spans, extracted and transformed into the runner's cache by a helper.
+"""What a backfill does ahead: rows and models of later spans, made by a helper into the runner's cache.
 
 None of it depends on the champion, so it need not wait for it; a run that then comes to these steps finds the results.
-The helper is a process of its own that reads names of spans from its standard input, one a line, and ends with it.
+The helper is a process of its own that reads from its standard input what to prepare, a JSON object a line, and ends
+with it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from flywheel.spans import Span, Windows
+from flywheel.training.tracking import AHEAD, ASKED_AHEAD
 
 if TYPE_CHECKING:
+    from flywheel.ledger import Ledger
     from flywheel.workspace import Workspace
 
 _FOLDER = "ahead"
@@ -67,21 +71,28 @@ class Ahead:
         for left in (self._workspace.state / _FOLDER / "runs").glob("*"):  # it was in the middle of one
             shutil.rmtree(left, ignore_errors=True)
 
-    def begun(self, span: str) -> None:
-        """Say that `span` is run now: those after it, up to `depth`, are prepared meanwhile."""
+    def begun(self, span: str, bad: Collection[str] = ()) -> None:
+        """Say that `span` is run now: those after it, up to `depth`, are prepared meanwhile.
+
+        Args:
+            span: Its name.
+            bad: Spans that the data gate has left out so far; a wrong guess costs what was prepared.
+        """
         if span not in self._left or self._process is None:
             return
         at = self._left.index(span) + 1
         wanted, self._left = self._left[at : at + self._depth], self._left[at:]
         with suppress(OSError):  # the helper is gone; the runs do its work
             for name in wanted:
-                self._process.stdin.write(f"{name}\n")  # type: ignore[union-attr]
+                told = json.dumps({"span": name, "bad": sorted(bad)})
+                self._process.stdin.write(f"{told}\n")  # type: ignore[union-attr]
             self._process.stdin.flush()  # type: ignore[union-attr]
 
 
-def prepare(workspace: Workspace, span: str, run: Callable[..., Any]) -> None:
-    """Extract and transform what a run for `span` is going to need, into the cache that it looks into."""
+def prepare(workspace: Workspace, span: str, bad: Collection[str], run: Callable[..., Any]) -> None:
+    """Do what a run for `span` is going to need, without the spans in `bad`, into the cache that it looks into."""
     from flywheel.kubeflow.compile import compiled_ahead
+    from flywheel.say import say
     from flywheel.steps.ready import Data
 
     project, query = workspace.compilable(), workspace.query()
@@ -96,12 +107,36 @@ def prepare(workspace: Workspace, span: str, run: Callable[..., Any]) -> None:
     arguments = {
         "code": workspace.pack(),
         "spans": [part.name for part in windows.all],
-        "window": [part.name for part in windows.train],
+        "window": [part.name for part in windows.train if part.name not in bad],
         "state": state,
         "warehouse": workspace.warehouse,
+        "ledger": workspace.ledger,
     }
-    result = run(compiled_ahead(project, query, workspace.state / "compiled"), arguments, root=root, jobs=1)
+    pipeline = compiled_ahead(project, query, workspace.state / "compiled")
+    result = run(pipeline, arguments, root=root, jobs=1, preload=workspace.trainer_imports())
+    took = ", ".join(f"{name} {task.cpu:.1f}" for name, task in result.tasks.items() if task.cpu)
+    say(f"{span}: {result.status.lower()} in {result.seconds:.1f} s; seconds of a processor: {took or 'none'}")
     shutil.rmtree(result.folder, ignore_errors=True)  # the cache has its own links to all of it
+
+
+def sort_out(ledger: Ledger, name: str, span: str, used: Collection[str]) -> None:
+    """Forget what was trained ahead for `span`, which is done, and of no use to it; the rest is like any training.
+
+    Args:
+        ledger: Where it was logged.
+        name: Of the flywheel.
+        span: Name of the span.
+        used: Training runs in MLflow behind the models that it was decided about.
+
+    Raises:
+        LedgerError: The ledger does not answer.
+    """
+    wanted = f"tags.`{AHEAD}` = 'yes' and tags.`flywheel.span` = '{span}'"
+    for found in ledger.client.search_runs([ledger.experiment(name)], wanted):
+        if found.info.run_id in used:
+            ledger.client.delete_tag(found.info.run_id, AHEAD)
+        else:
+            ledger.client.delete_run(found.info.run_id)
 
 
 def main() -> None:
@@ -113,15 +148,16 @@ def main() -> None:
 
     folder, profile, *overrides = sys.argv[1:]
     os.nice(5)  # the run that is waited for goes first
+    os.environ[ASKED_AHEAD] = "yes"
     seen: set[str] = set()
     workspace = Workspace.open(Path(folder), profile or None, overrides)
     for line in sys.stdin:
-        span = line.strip()
+        told = json.loads(line)
+        span = told["span"]
         if span in seen:
             continue
         seen.add(span)
         try:
-            prepare(workspace, span, run)
-            say(f"{span}: prepared")
+            prepare(workspace, span, told["bad"], run)
         except FlywheelError as error:
             say(f"{span}: {error}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flywheel.ahead import Ahead
+from flywheel.ahead import Ahead, sort_out
 from flywheel.errors import ConfigError, LedgerError
 from flywheel.ledger import Ledger, Row
 from flywheel.spans import Span
@@ -105,12 +105,16 @@ def backfill(
                 None,
                 f"{progress.skipped} of {len(spans)} spans are done already, or older than the champion's",
             )
+        bad = _left_out(ledger.rows(flywheel.workspace.project.name))
         for span in todo:
-            ahead.begun(span)
+            ahead.begun(span, bad)
             started = time.monotonic()
             row = flywheel.run(span)
             while row.failed and _waited(ledger, patience, sleep, lambda why: told(progress, None, why)):
                 row = flywheel.run(span)
+            if row.done:
+                sort_out(ledger, flywheel.workspace.project.name, span, flywheel.trained)
+            bad = _left_out([row]) if "data" in row.decisions else bad
             progress.rows.append(row)
             progress.seconds.append(time.monotonic() - started)
             told(progress, row, "")
@@ -127,6 +131,15 @@ def _todo(flywheel: Flywheel, ledger: Ledger, spans: Sequence[str]) -> list[str]
     done = {row.span for row in rows if row.done and row.outcome != "data-rejected"}
     since = champion.span if champion else ""
     return [span for span in spans if span not in done and span >= since]
+
+
+def _left_out(rows: Sequence[Row]) -> set[str]:
+    """Return the spans that the data gate has left out, as the last of `rows` that it judged tells."""
+    judged = [row for row in rows if "data" in row.decisions]
+    if not judged:
+        return set()
+    last = judged[-1]
+    return {*last.decisions["data"].facts.get("left_out", ()), *([last.span] * (last.outcome == "data-rejected"))}
 
 
 def _waited(ledger: Ledger, patience: float, sleep: Callable[[float], object], told: Callable[[str], None]) -> bool:

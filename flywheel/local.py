@@ -26,6 +26,8 @@ class Flywheel:
 
     def __init__(self, workspace: Workspace, launch: Callable[..., Result] | None = None) -> None:
         self.workspace, self._launch = workspace, launch
+        self.trained: tuple[str, ...] = ()
+        """Training runs in MLflow behind the models of the last run, whoever did them."""
 
     def check(self, spans: Iterable[str] = ()) -> None:
         """Look for what is wrong with the input before anything is started.
@@ -88,6 +90,8 @@ class Flywheel:
         }
         result = (self._launch or run)(pipeline, arguments, root=here.state, preload=here.trainer_imports())
         row = _row(result, span)
+        models = [task.artifacts["model"].metadata for task in result.tasks.values() if "model" in task.artifacts]
+        self.trained = tuple(told["training_run"] for told in models if "training_run" in told)
         self._keep_reports(result, row)
         self._keep_schema(result, row)
         return row

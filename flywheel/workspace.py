@@ -161,11 +161,11 @@ class Workspace:
         """
         self._trainers()
 
-    def trainer_imports(self) -> tuple[str, ...]:
-        """Return the modules that the trainers' files import from outside the folder, worth loading beforehand."""
+    def trainer_imports(self) -> dict[str, tuple[str, ...]]:
+        """Return the modules that the trainers' files import from outside the folder, for the step that calls them."""
         own = {path.stem for path in self.folder.iterdir()}
         names = dict.fromkeys(name for tree in self._trainers() for name in _imported(tree))
-        return tuple(name for name in names if name.split(".")[0] not in own)
+        return {"train": tuple(name for name in names if name.split(".")[0] not in own)}
 
     def _trainers(self) -> list[ast.Module]:
         baseline = self.project.train.for_baseline()

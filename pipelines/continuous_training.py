@@ -15,12 +15,13 @@ from flywheel.components import (
     plan,
     probe,
     promote,
+    score,
     train,
     transform,
     validate,
     weigh,
 )
-from flywheel.config import Analyze, Project, Resources, Train
+from flywheel.config import Analyze, Batch, Project, Resources, Train
 from flywheel.pipelines.asking import ask
 from flywheel.pipelines.closing import closing
 
@@ -59,10 +60,6 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     if project.gates.leak:
         judged |= {"leak": project.gates.leak.model_dump(mode="json")}
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
-    # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
-    asks = project.asked("train")
-    several = isinstance(asks, Resources) and asks.nodes
-    nodes = {"resources": asks.model_dump(mode="json", exclude_none=True)} if several else {}
 
     @dsl.pipeline(name=project.name, description=f"Continuous training of {project.name}")
     def pipeline(
@@ -88,6 +85,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 schedule=schedule,
             ).set_caching_options(False)
             to = ask(project, "plan", planned).outputs
+            kept = _each_span_scored(project, to, serving, ledger)
             with dsl.If(to["go"] == True):
                 data = extract(
                     query=query,
@@ -132,22 +130,15 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         examples=data.output, window=fit.outputs["window"], code=archive, **transformed_as(project)
                     )
                     ask(project, "transform", seen)
-                    window = {
-                        "examples": data.output,
-                        "transformed": seen.outputs["transformed"],
-                        "state": seen.outputs["state"],
-                        "code": archive,
-                        "ledger": ledger,
-                    }
-                    candidate = train(
-                        settings=settings_of(project, project.train) | nodes, champion=to["champion"], **window
+                    candidate, simple = _models(
+                        project,
+                        champion=to["champion"] if project.train.warm_start else "",
+                        examples=data.output,
+                        transformed=seen.outputs["transformed"],
+                        state=seen.outputs["state"],
+                        code=archive,
+                        ledger=ledger,
                     )
-                    ask(project, "train", candidate)
-                    simple = {}
-                    if plain := project.train.for_baseline():
-                        made = train(settings=settings_of(project, plain) | {"role": "baseline"}, champion="", **window)
-                        ask(project, "baseline", made)
-                        simple = {"baseline": made.set_display_name("baseline").outputs["model"]}
                     asked_with = {"code": archive} if project.metrics else {}
                     found = analyze(
                         examples=data.output,
@@ -191,7 +182,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                                 ledger=ledger,
                                 run=to["run"],
                             ).set_caching_options(False)
-                            ask(project, "deploy", served)
+                            ask(project, "deploy", served.after(*kept))
 
     return pipeline
 
@@ -199,7 +190,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
 def ahead(project: Project, query: str) -> BaseComponent:
     """Return the pipeline of what a run does before it needs the champion: a backfill fills the runner's cache by it.
 
-    Its steps are those of `continuous_training`, with the same parameters.
+    Its steps are those of `continuous_training`, with the same parameters. Models are among them where every span is
+    trained for, and none starts from the champion; with a GPU they wait for their turn, as it is not to be shared.
 
     Args:
         project: What flywheel.yaml declares.
@@ -207,15 +199,60 @@ def ahead(project: Project, query: str) -> BaseComponent:
     """
 
     @dsl.pipeline(name=f"{project.name}-ahead", description=f"Rows of later spans of {project.name}")
-    def pipeline(code: str, spans: list, window: list, state: str, warehouse: str = project.source.warehouse):
+    def pipeline(
+        code: str,
+        spans: list,
+        window: list,
+        state: str,
+        warehouse: str = project.source.warehouse,
+        ledger: str = project.ledger.tracking_uri,
+    ):
         archive = dsl.importer(artifact_uri=code, artifact_class=dsl.Artifact).output
         columns = list(project.columns)
         data = extract(
             query=query, warehouse=warehouse, spans=spans, columns=columns, source=asked_of(project), state=state
         )
-        transform(examples=data.output, window=window, code=archive, **transformed_as(project))
+        seen = transform(examples=data.output, window=window, code=archive, **transformed_as(project))
+        if is_trained_ahead(project):
+            _models(
+                project,
+                champion="",
+                examples=data.output,
+                transformed=seen.outputs["transformed"],
+                state=seen.outputs["state"],
+                code=archive,
+                ledger=ledger,
+            )
 
     return pipeline
+
+
+def is_trained_ahead(project: Project) -> bool:
+    """Return whether a backfill trains the models of later spans before these are judged."""
+    asked = project.asked("train")
+    elsewhere = isinstance(asked, Resources) and asked.nodes
+    return is_always_trained(project) and not (project.train.warm_start or asked.gpu or elsewhere)
+
+
+def is_always_trained(project: Project) -> bool:
+    """Return whether a run trains whatever has been gained by earlier trainings."""
+    return project.retrain.policy == "always" and project.retrain.budget is None
+
+
+def _models(project: Project, champion: Any, **window: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the task that trains the candidate, and the baseline's model by its name where there is to be one."""
+    # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
+    asks = project.asked("train")
+    several = isinstance(asks, Resources) and asks.nodes
+    nodes = {"resources": asks.model_dump(mode="json", exclude_none=True)} if several else {}
+    candidate = train(settings=settings_of(project, project.train) | nodes, champion=champion, **window)
+    ask(project, "train", candidate)
+    plain = project.train.for_baseline()
+    if plain is None:
+        return candidate, {}
+    made = train(settings=settings_of(project, plain) | {"role": "baseline"}, champion="", **window)
+    ask(project, "baseline", made)
+    return candidate, {"baseline": made.set_display_name("baseline").outputs["model"]}
 
 
 def asked_of(project: Project) -> dict[str, Any]:
@@ -239,10 +276,23 @@ def settings_of(project: Project, how: Train) -> dict[str, Any]:
     return {"name": project.name, **told}
 
 
+def _each_span_scored(project: Project, to: Any, serving: Any, ledger: Any) -> list[dsl.PipelineTask]:
+    """Score the run's span by who is champion before it, if the target asks for that, and return the task.
+
+    A training that fails, or takes hours, keeps no predictions back; a version that is promoted replaces them.
+    """
+    if not isinstance(project.deploy, Batch) or project.deploy.score == "promoted":
+        return []
+    scored = score(
+        name=project.name, span=to["span"], target=serving, ledger=ledger, run=to["run"], outcome=to["outcome"]
+    )
+    return [ask(project, "score", scored.set_caching_options(False))]
+
+
 @contextmanager
 def _if_it_is_worth_it(project: Project, **weighed: Any) -> Iterator[None]:
     """Do what stands within only if `retrain` finds a training to be worth it; where it always is, do it."""
-    if project.retrain.policy == "always" and project.retrain.budget is None:
+    if is_always_trained(project):
         yield
         return
     settings: dict[str, Any] = {

@@ -1,4 +1,8 @@
-"""Trials: models of many windows, each asked about spans that it never saw; what a backtest replays policies over."""
+"""Trials: models of many windows, each asked about spans that it never saw; what a backtest replays policies over.
+
+Each has the rows of its own window and its own judge, so that it does not depend on what else is asked: a longer range,
+or another policy, finds it in the cache.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,18 +29,16 @@ def trials(project: Project, query: str, models: Sequence[Mapping[str, Any]]) ->
         judged |= {"metrics": {name: each.model_dump(mode="json") for name, each in project.metrics.items()}}
 
     @dsl.pipeline(name=f"{project.name}-trials", description=f"Models of {project.name} for a backtest")
-    def pipeline(
-        code: str, spans: list, state: str, warehouse: str, ledger: str, truth: str = "", truth_state: str = ""
-    ):
+    def pipeline(code: str, state: str, warehouse: str, ledger: str, truth: str = "", truth_state: str = ""):
         archive = dsl.importer(artifact_uri=code, artifact_class=dsl.Artifact).output
-        asked = {"query": query, "spans": spans, "columns": list(project.columns), "source": asked_of(project)}
-        rows = extract(warehouse=warehouse, state=state, **asked).output
-        true = rows
-        if any(each["truth"] for each in models):
-            true = extract(warehouse=truth, state=truth_state, **asked).set_display_name("truth").output
+        # One that judges may have no rows on its last day; what a window lacks, training says.
+        asked = {"columns": list(project.columns), "source": asked_of(project) | {"may_be_empty": True}}
+        there, true = {"warehouse": warehouse, "state": state}, {"warehouse": truth, "state": truth_state}
         with_code = {"code": archive} if project.metrics else {}
         for number, each in enumerate(models):
-            seen = transform(examples=rows, window=list(each["window"]), code=archive, **transformed_as(project))
+            window = list(each["window"])
+            rows = extract(query=query, spans=window, **there, **asked).set_display_name(f"window {number}").output
+            seen = transform(examples=rows, window=window, code=archive, **transformed_as(project))
             made = train(
                 settings=settings_of(project, project.train),
                 champion="",
@@ -46,13 +48,17 @@ def trials(project: Project, query: str, models: Sequence[Mapping[str, Any]]) ->
                 code=archive,
                 ledger=ledger,
             ).set_display_name(f"train {number}")
-            for part, source in (("judge", rows), ("truth", true)):
+            for part, source in (("judge", there), ("truth", true)):
                 if each[part]:
+                    spans = list(each[part])
+                    met = extract(query=query, spans=spans, **source, **asked).set_display_name(
+                        f"rows of {part} {number}"
+                    )
                     analyze(
-                        examples=source,
+                        examples=met.output,
                         model=made.outputs["model"],
                         champion="",
-                        judge=list(each[part]),
+                        judge=spans,
                         settings=judged,
                         ledger=ledger,
                         **with_code,

@@ -101,7 +101,7 @@ def test_a_trainer_that_comes_along_needs_no_file_in_the_folder(folder):
     given = ["train.trainer=flywheel.trainers.boosting:train"]
     Workspace.open(folder, overrides=given).check_trainer()
 
-    assert "sklearn.ensemble" in Workspace.open(folder, overrides=given).trainer_imports()
+    assert "sklearn.ensemble" in Workspace.open(folder, overrides=given).trainer_imports()["train"]
     with pytest.raises(ConfigError, match=r"Python files there: (.|\n)*boosting\.py"):
         Workspace.open(folder, overrides=["train.trainer=flywheel.trainers.boost:train"]).check_trainer()
 
@@ -118,7 +118,7 @@ def test_what_the_trainer_imports_is_worth_loading_beforehand(folder):
     )
     alone = Workspace.open(folder, overrides=["train.baseline=false"])
 
-    assert alone.trainer_imports() == ("keras", "numpy.linalg")
+    assert alone.trainer_imports() == {"train": ("keras", "numpy.linalg")}
 
 
 def test_logged_requests_of_a_warehouse_of_their_own_are_compared_once_there_are_any(folder):

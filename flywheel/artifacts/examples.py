@@ -189,7 +189,7 @@ class ExamplesWriter:
 
     def write(self, span: str, batches: Iterable[pa.RecordBatch], part: int = 0) -> int:
         """Write `batches` as one shard of `span` and return how many rows they had; no rows, no file."""
-        file = self._draft.path / f"span={span}" / f"part-{part:05d}.parquet"
+        file = self.folder(span) / f"part-{part:05d}.parquet"
 
         def opened() -> str:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -201,9 +201,17 @@ class ExamplesWriter:
         self._rows[span, part] = shard.rows
         return shard.rows
 
+    def folder(self, span: str) -> Path:
+        """Return where the shards of `span` stand."""
+        return self._draft.path / f"span={span}"
+
+    def count(self, span: str, rows: int) -> None:
+        """Note that the folder of `span` has got shards with so many rows that were written before."""
+        self._rows[span, 0] = rows
+
     def drop(self, span: str) -> None:
         """Take back what was written of `span`."""
-        shutil.rmtree(self._draft.path / f"span={span}", ignore_errors=True)
+        shutil.rmtree(self.folder(span), ignore_errors=True)
         for key in [key for key in list(self._rows) if key[0] == span]:
             del self._rows[key]
 

@@ -136,7 +136,6 @@ class Bench:
             ensure_sqlite(store)
             self._arguments = {
                 "code": here.pack(),
-                "spans": self.spans,
                 "state": state_of(here, here.warehouse),
                 "warehouse": here.warehouse,
                 "ledger": f"sqlite:///{store}",

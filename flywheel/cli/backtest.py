@@ -80,6 +80,11 @@ def backtest(
         raise ConfigError("a backtest needs --from and --to", "flywheel backtest --from 2013-03-01 --to 2013-12-31")
     workspace = Workspace.open(folder, profile, overrides)
     project = workspace.project
+    if project.train.warm_start:
+        raise ConfigError(
+            "a backtest starts every model cold, since policies share them; flywheel.yaml has `train.warm_start: true`",
+            "replay cold models: --set train.warm_start=false",
+        )
     every, metric = project.source.every, HEADLINE[project.task]
     lines = _lines(policies, ungated, windows or [project.source.window], project.retrain)
     start, end = Span.parse(first, every), Span.parse(last, every)

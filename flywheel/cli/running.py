@@ -78,7 +78,12 @@ class Options:
         return choose(plain=self.plain or bool(self.debug), as_json=self.as_json)
 
     def launch(
-        self, pipeline: Path, arguments: Mapping[str, Any], *, root: Path, preload: Sequence[str] = ()
+        self,
+        pipeline: Path,
+        arguments: Mapping[str, Any],
+        *,
+        root: Path,
+        preload: Mapping[str, Sequence[str]] | None = None,
     ) -> Result:
         """Start a run, or go on with an earlier one, and return how it ended."""
         from flywheel import runner

@@ -55,7 +55,13 @@ def _show_run(run: str, folder: Path, task: str, as_json: bool) -> None:
     steps = {name: found for name, found in result.tasks.items() if not is_branch(name)}
     if as_json:
         told = [
-            {"task": shown(name), "state": step.state, "seconds": step.seconds, "error": str(step.error or "") or None}
+            {
+                "task": shown(name),
+                "state": step.state,
+                "seconds": step.seconds,
+                "cpu": step.cpu,
+                "error": str(step.error or "") or None,
+            }
             for name, step in steps.items()
         ]
         typer.echo(json.dumps({"run": result.id, "status": result.status, "seconds": result.seconds, "tasks": told}))

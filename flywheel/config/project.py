@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from flywheel.config.deploy import Deploy, Local
+from flywheel.config.deploy import Deploy, Local, OfRows
 from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Analyze, Gates, OwnMetric, Statistics
 from flywheel.config.metrics import BETTER, OF_A_CLASS, OF_A_RANKING, check
@@ -69,7 +69,9 @@ class Train(Strict):
         {},
         description="Class (1 of a binary task): bar of its threshold, chosen on validation rows, held on fresh ones.",
     )
-    warm_start: bool = Field(False, description="Start from the champion's weights where they fit; see the step's log.")
+    warm_start: bool = Field(
+        False, description="Hand the champion to the trainer, to start from its weights where they fit."
+    )
     tune: Tune | None = Field(None, description="Search hyperparameters; off unless given.")
     checkpoint: Checkpoint = Field(Checkpoint(), description="What a retry goes on from.")
     time_budget: Duration | None = Field(
@@ -221,6 +223,16 @@ class Project(Strict):
     def _resources_fit_together(self) -> Project:
         for stage in STAGES:
             self.asked(stage)
+        return self
+
+    @model_validator(mode="after")
+    def _spans_are_the_sources(self) -> Project:
+        if not isinstance(self.deploy, OfRows) or "every" not in self.deploy.model_fields_set:
+            return self
+        if (said := self.deploy.every) != self.source.every:
+            raise ValueError(
+                f"deploy.every is {said!r}, and a span is a {self.source.every}, as source.every says: leave it out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -33,6 +33,7 @@ with warnings.catch_warnings():
 
 PRELOAD = (
     "flywheel.ledger.migrate",
+    "flywheel.ledger.schema",
     "mlflow.store.tracking.sqlalchemy_workspace_store",
     "mlflow.store.model_registry.sqlalchemy_workspace_store",
     "sqlalchemy.dialects.sqlite",

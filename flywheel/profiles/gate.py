@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
 from flywheel.invariants import Invariant, Known, Unique, Violation
+from flywheel.kept import Kept
 from flywheel.profiles.alarms import Finding, examine
 from flywheel.profiles.bars import column_of
 from flywheel.profiles.compare import Measure
@@ -72,6 +73,7 @@ class SpanGate:
         invariants: What is to be true of the rows.
         score: Gives the quality of the champion's predictions for a span by its name, higher is better; None where it
             cannot be told.
+        kept: Keeps what was learnt of past spans for later runs.
     """
 
     def __init__(
@@ -81,8 +83,9 @@ class SpanGate:
         schema: Any = None,
         invariants: Sequence[Invariant] = (),
         score: Callable[[str], float | None] | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        self.history = history
+        self.history, self._kept = history, kept or Kept()
         self._settings, self._schema, self._score = settings, schema, score
         self._known = Known.of(invariants)
         self._unlearnt: list[Iterable[pa.RecordBatch]] = []
@@ -158,13 +161,24 @@ class SpanGate:
         return self._relations(span).measures(rows, self._rows[before]() if before in self._rows else None)
 
     def _relations(self, span: str) -> Relations:
-        """Return what the last spans say of each other, learnt anew each week."""
-        week = Span.parse(span, self._settings.every).start.toordinal() // 7
+        """Return what the spans before this week say of each other; of all, where those are few."""
+        week = self._week(span)
         if self._learnt is None or self._learnt[0] != week:
-            chosen = sorted(self._rows)[-_WINDOW:]
-            self._rows = {each: self._rows[each] for each in chosen}
-            self._learnt = week, Relations([self._rows[each]() for each in chosen], self._settings.rated)
+            known = sorted(self._rows)
+            before = [each for each in known if self._week(each) < week]
+            chosen = (before if len(before) >= _LEAST_SPANS else known)[-_WINDOW:]
+            self._rows = {each: self._rows[each] for each in known if each >= chosen[0]}
+            rated, left = self._settings.rated, sorted(self._settings.leave_out)
+            marks = [[each, self.history[each].digest] for each in chosen]
+            kept = self._kept if all(digest for _, digest in marks) else Kept()
+            learnt = kept.value(
+                lambda: Relations([self._rows[each]() for each in chosen], rated), "relations", marks, rated, left
+            )
+            self._learnt = week, learnt
         return self._learnt[1]
+
+    def _week(self, span: str) -> int:
+        return Span.parse(span, self._settings.every).start.toordinal() // 7
 
     def _schema_checks(self, span: str, batches: Iterable[pa.RecordBatch], counted: Any) -> list[Check]:
         from flywheel import statistics

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from flywheel.runner.inputs import check_arguments
 from flywheel.runner.launch import Launcher
 from flywheel.runner.machine import find_machine
 from flywheel.runner.parse import load, parse
-from flywheel.runner.plan import check_runnable, needs_of, steps_of
+from flywheel.runner.plan import Preload, check_runnable, needs_of, steps_of
 from flywheel.runner.record import end_of, result_of, task_result
 from flywheel.runner.result import CANCELLED, Outputs, Result, Tasks
 from flywheel.runner.reuse import Earlier, find_task, sweep
@@ -35,7 +35,7 @@ class Settings:
     """How to run, whatever is run."""
 
     jobs: int | None = None
-    preload: Sequence[str] = ()
+    preload: Preload = field(default_factory=dict)
     events: ev.Events = ev.ignore
     cache: Cache | None = None
     cache_limit: int = LIMIT
@@ -51,7 +51,7 @@ def run(
     jobs: int | None = None,
     cache: bool = True,
     cache_limit: int = LIMIT,
-    preload: Sequence[str] = (),
+    preload: Preload | None = None,
     events: ev.Events | None = None,
     name: str | None = None,
     debug: str = "",
@@ -65,7 +65,7 @@ def run(
         jobs: How many cores steps may take at the same time; all of them when not given.
         cache: Whether to take the result of an earlier, equal step where the pipeline allows it.
         cache_limit: Bytes that the cache may take; what was used least recently goes first.
-        preload: Modules to load before steps are forked, besides those that the steps import.
+        preload: Modules to load before steps are forked, besides those that they import, by a component's function.
         events: Called with what happens; see `progress` for ready-made ones.
         name: What the run is called in `{{$.pipeline_job_name}}`; its id when not given.
         debug: A task to run in this process, with pdb when it fails.
@@ -85,7 +85,7 @@ def run(
     check_runnable(spec, debug)
     folder = RunFolder.create(Path(root), spec.name)
     settings = Settings(
-        jobs, preload, events or ev.ignore, Cache(Path(root)) if cache else None, cache_limit, debug=debug
+        jobs, preload or {}, events or ev.ignore, Cache(Path(root)) if cache else None, cache_limit, debug=debug
     )
     return _execute(spec, inputs, folder, _describe(spec, inputs, folder, name, cache), settings)
 
@@ -96,7 +96,7 @@ def resume(
     root: Path | str = ROOT,
     jobs: int | None = None,
     cache: bool = True,
-    preload: Sequence[str] = (),
+    preload: Preload | None = None,
     events: ev.Events | None = None,
     debug: str = "",
 ) -> Result:
@@ -118,7 +118,8 @@ def resume(
     spec, inputs, info = _open(folder)
     check_runnable(spec, debug)
     earlier = Earlier(folder, folder.records())
-    settings = Settings(jobs, preload, events or ev.ignore, Cache(Path(root)) if cache else None, LIMIT, earlier, debug)
+    known = Cache(Path(root)) if cache else None
+    settings = Settings(jobs, preload or {}, events or ev.ignore, known, LIMIT, earlier, debug)
     return _execute(spec, inputs, folder, info, settings)
 
 
@@ -129,7 +130,7 @@ def rerun(
     only: str = "",
     root: Path | str = ROOT,
     jobs: int | None = None,
-    preload: Sequence[str] = (),
+    preload: Preload | None = None,
     events: ev.Events | None = None,
     debug: str = "",
 ) -> Result:
@@ -156,7 +157,7 @@ def rerun(
     earlier = Earlier(source, records, find_task(records, only or start), only=bool(only))
     folder = RunFolder.create(Path(root), spec.name)
     info = _describe(spec, inputs, folder, None, cache=False)
-    settings = Settings(jobs, preload, events or ev.ignore, None, LIMIT, earlier, debug)
+    settings = Settings(jobs, preload or {}, events or ev.ignore, None, LIMIT, earlier, debug)
     return _execute(spec, inputs, folder, info, settings)
 
 
@@ -198,9 +199,11 @@ def _execute(spec: Pipeline, inputs: Outputs, folder: RunFolder, info: dict[str,
         folder.write_info({**info, "status": "RUNNING"})
         events(ev.RunStarted(folder.id, spec.name, str(folder.path)))
         graph = Graph(spec, inputs, _job(info, folder), lambda node: end_of(node, folder, events))
-        warm.prepare([*needs_of(spec), tuple(settings.preload)])
+        warm.prepare(needs_of(spec, settings.preload))
         machine = find_machine(settings.jobs, gpus_asked=any(container.gpus for _, container in steps_of(spec)))
-        launcher = Launcher(folder, warm, machine, graph.job, events, settings.cache, settings.earlier, settings.debug)
+        launcher = Launcher(
+            folder, warm, machine, graph.job, events, settings.cache, settings.earlier, settings.debug, settings.preload
+        )
         scheduler = Scheduler(graph, launcher)
         scheduler.run()
         sweep(folder, graph.nodes)

@@ -2,10 +2,12 @@
 
     cache/entries/<key>/entry.json   outputs, sizes; its time of change is when the entry was last used
                         files/       what the step left in its folder, as hard links: no copy is made
+    cache/making/<key>               held by the process that is making a result just now
     cache/digests/                   digests of artifacts, by path
     cache/size                       bytes of all entries, and when it was last pruned
 
-An entry comes into being by a rename, and goes by one: processes share the cache without locks.
+An entry comes into being by a rename, and goes by one: processes share the cache without locks. A step that two of them
+need at the same time is run by the first; the other waits for the result, or for the first to fail or die.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from flywheel.runner.code import Code
 from flywheel.runner.digest import Digests, signature_of
@@ -68,6 +70,23 @@ class Entry:
     path: Path
 
 
+class Claim:
+    """The right to make a result; it ends with the process at the latest.
+
+    Args:
+        path: The file that is held.
+        file: It, open and locked.
+    """
+
+    def __init__(self, path: Path, file: IO[str]) -> None:
+        self._path, self._file = path, file
+
+    def release(self) -> None:
+        """Let others make it."""
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+
 class Cache:
     """The cache under a root."""
 
@@ -76,6 +95,11 @@ class Cache:
         self.entries = self.folder / "entries"
         self.digests = Digests(self.folder / "digests")
         self._code, self._added = Code(), 0
+
+    def code(self, source: str) -> str:
+        """Return what stands for the code that a source leads to."""
+        text = json.dumps(self._code.fingerprint(source))
+        return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
     def key(self, node: Node) -> str:
         """Return the key of a step that is about to run: everything that its result may depend on."""
@@ -103,6 +127,23 @@ class Cache:
     def __contains__(self, key: str) -> bool:
         """Whether there is a result under a key, as far as can be said without looking at its files."""
         return (self.entries / key / "entry.json").exists()
+
+    def claim(self, key: str) -> Claim | None:
+        """Return the right to make the result under a key; None while another run makes it."""
+        path = self.folder / "making" / key
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                    return Claim(path, file)
+            except BlockingIOError:
+                file.close()
+                return None
+            except FileNotFoundError:
+                pass  # it was let go between our opening and our locking
+            file.close()
 
     def get(self, key: str, folder: Path) -> Outputs | None:
         """Return the outputs under a key, their files in `folder`; None if there are none, or they were changed.

@@ -12,7 +12,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -23,14 +23,17 @@ _MOST = 2_000
 """Modules that are followed; beyond that something is odd, and what was found has to do."""
 _LARGEST = 2**20
 """Bytes of a file that may be code, or belong to it."""
+_KNOWN = 20_000
+"""Files whose digests and imports a process remembers from run to run."""
 
 
 class Code:
     """Fingerprints of sources, each module looked at once: make a new one for each run."""
 
     def __init__(self) -> None:
-        self._imports: dict[Path, tuple[str, ...]] = {}
-        self._digests: dict[Path, str] = {}
+        self._modules: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {}
+        self._places: dict[str, Path | None] = {}
+        self._packages: dict[Path, str] = {}
 
     def fingerprint(self, source: str) -> dict[str, str]:
         """Return version or digest of each package and module that a source leads to."""
@@ -42,41 +45,73 @@ class Code:
             if name in seen:
                 continue
             seen.add(name)
-            top = name.split(".")[0]
-            place = _place(top)
-            if place is None:
-                continue
-            if _is_installed(place):
-                found[top] = _version(top, place)
-                continue
-            if (place / "__init__.py").is_file():
-                found[f"{top}/"] = self._digest_of_package(place)
-            for path in _files(name, place):
-                found[os.path.relpath(path, place.parent)] = self._digest(path)
-                waiting += self._imports_of(path)
+            if name not in self._modules:
+                self._modules[name] = self._look_at(name)
+            marks, imported = self._modules[name]
+            found |= marks
+            waiting += imported
         return dict(sorted(found.items()))
 
-    def _digest(self, path: Path) -> str:
-        if path not in self._digests:
-            self._digests[path] = digest_of(path)
-        return self._digests[path]
+    def _look_at(self, name: str) -> tuple[dict[str, str], tuple[str, ...]]:
+        """Return what a module adds to a fingerprint, and what it imports where it is no installed package."""
+        top = name.split(".")[0]
+        if top not in self._places:
+            self._places[top] = _place(top)
+        place = self._places[top]
+        if place is None:
+            return {}, ()
+        if _is_installed(place):
+            return {top: _version(top, place)}, ()
+        found: dict[str, str] = {}
+        imported: tuple[str, ...] = ()
+        if (place / "__init__.py").is_file():
+            found[f"{top}/"] = self._digest_of_package(place)
+        for path in _files(name, place):
+            found[os.path.relpath(path, place.parent)] = _digest(path)
+            imported += _imports(path)
+        return found, imported
 
     def _digest_of_package(self, place: Path) -> str:
         """Return a digest of all that a package brings: modules may be loaded by name, and read files beside them."""
-        if place not in self._digests:
+        if place not in self._packages:
             whole = hashlib.blake2b(digest_size=20)
             for path in _small_files(place):
-                whole.update(f"{os.path.relpath(path, place)} {digest_of(path)}\n".encode(errors="surrogateescape"))
-            self._digests[place] = whole.hexdigest()
-        return self._digests[place]
+                whole.update(f"{os.path.relpath(path, place)} {_digest(path)}\n".encode(errors="surrogateescape"))
+            self._packages[place] = whole.hexdigest()
+        return self._packages[place]
 
-    def _imports_of(self, path: Path) -> tuple[str, ...]:
-        if path not in self._imports:
-            try:
-                self._imports[path] = imported_names(path.read_text(encoding="utf-8"))
-            except (OSError, UnicodeDecodeError):
-                self._imports[path] = ()
-        return self._imports[path]
+
+_Signature = tuple[int, int, int]
+"""Size, time of change in nanoseconds, and inode: what a process knows of a file holds as long as they stay."""
+
+
+def _digest(path: Path) -> str:
+    return _digest_known(path, _signature(path))
+
+
+def _imports(path: Path) -> tuple[str, ...]:
+    return _imports_known(path, _signature(path))
+
+
+def _signature(path: Path) -> _Signature:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+@lru_cache(_KNOWN)
+def _digest_known(path: Path, signature: _Signature) -> str:
+    return digest_of(path)
+
+
+@lru_cache(_KNOWN)
+def _imports_known(path: Path, signature: _Signature) -> tuple[str, ...]:
+    try:
+        return imported_names(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return ()
 
 
 def _small_files(folder: Path) -> Iterator[Path]:

@@ -34,6 +34,14 @@ class TaskStarted(Event):
 
 
 @dataclass(frozen=True)
+class TaskWaits(Event):
+    """A step waits for something outside the run before it begins."""
+
+    task: str
+    why: str
+
+
+@dataclass(frozen=True)
 class LogLine(Event):
     """A step has written a line."""
 

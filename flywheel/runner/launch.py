@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flywheel.kept import KEPT
 from flywheel.runner import events as ev
 from flywheel.runner.cache import Cache
 from flywheel.runner.containers import container_job
@@ -17,12 +18,17 @@ from flywheel.runner.environments import venv_of
 from flywheel.runner.folder import RunFolder
 from flywheel.runner.machine import Cost, Machine
 from flywheel.runner.nodes import Node
-from flywheel.runner.program import imports_of, program_of
+from flywheel.runner.plan import Preload, needed
+from flywheel.runner.program import program_of
 from flywheel.runner.result import CACHED, SUCCEEDED, Outputs
 from flywheel.runner.reuse import Earlier
 from flywheel.runner.spec import Container
 from flywheel.runner.steps import executor_input, make_job, read_outputs
 from flywheel.runner.warm import StepEnded, Warm
+
+
+class MadeElsewhere(Exception):
+    """Another run is making the result that a step would make: it is worth waiting for."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +56,34 @@ class Launcher:
     cache: Cache | None = None
     earlier: Earlier | None = None
     debug: str = ""
+    preload: Preload = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def earlier_result(self, node: Node) -> tuple[str, Outputs] | None:
-        """Return state and outputs of a step that need not run, or None."""
+        """Return state and outputs of a step that need not run, or None.
+
+        Raises:
+            MadeElsewhere: Another run is making just this.
+        """
         if self.earlier:
             outputs = self.earlier.take(node, self.folder)
             if outputs is not None:
                 return SUCCEEDED, outputs
         if self.cache and node.task.cache and not node.task.is_exit and not self._is_debugged(node):
             node.cache_key = node.cache_key or self.cache.key(node)
-            if node.cache_key in self.cache:
-                outputs = self.cache.get(node.cache_key, self.folder.prepare(node.path))
-                return (CACHED, outputs) if outputs else None
+            if found := self._cached(node, self.cache):
+                return CACHED, found
+            node.claim = node.claim or self.cache.claim(node.cache_key)
+            if node.claim is None:
+                raise MadeElsewhere
+            if found := self._cached(node, self.cache):  # it came just before the claim
+                return CACHED, found
         return None
+
+    def _cached(self, node: Node, cache: Cache) -> Outputs | None:
+        if node.cache_key not in cache:
+            return None
+        return cache.get(node.cache_key, self.folder.prepare(node.path))
 
     def launch(self, node: Node, container: Container, cost: Cost, share: int) -> Launched:
         """Hand a step to a process.
@@ -88,6 +108,8 @@ class Launcher:
             job = container_job(node.path, container, given, names, self.folder, environment, cost)
             self.warm.submit({**job, "id": name}, ())
             return Launched(name, given)
+        if self.cache:
+            environment[KEPT] = f"{self.cache.code(program.source)}:{self.cache.folder.parent}"
         job = make_job(node.path, container, program, given, self.folder, environment, share, digests)
         job["id"] = name
         if self._is_debugged(node):
@@ -95,7 +117,7 @@ class Launcher:
         venv = venv_of(program, Path(self.folder.path.parent.parent))
         if venv:
             job["venv"] = venv
-        self.warm.submit(job, () if venv else imports_of(program.source))
+        self.warm.submit(job, () if venv else needed(program, self.preload))
         return Launched(name, given)
 
     def outputs(self, node: Node, launched: Launched) -> Outputs:

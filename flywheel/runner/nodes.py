@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flywheel.runner.result import CANCELLED, DONE, FAILED, PENDING, SUCCEEDED, Artifact, Outputs, TaskError
 from flywheel.runner.spec import Component, Dag, FinalStatus, Selector, Task
+
+if TYPE_CHECKING:
+    from flywheel.runner.cache import Claim
 
 _GUARDED = "comp-exit-handler-"
 """How kfp names the component that an ExitHandler makes of its body."""
@@ -33,7 +36,12 @@ class Node:
     seconds: float = 0.0
     started: float = 0.0
     memory: int = 0
+    cpu: float = 0.0
     cache_key: str = ""
+    claim: Claim | None = None
+    """Held while it makes what other runs may be waiting for."""
+    waited: bool = False
+    """Whether it has waited for another run that makes the same."""
     items: list[Any] = field(default_factory=list)
     """Of a loop; so are those below."""
     opened: int = 0

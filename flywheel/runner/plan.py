@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 
 from flywheel.runner.containers import find_engine
 from flywheel.runner.errors import ArgumentError, EngineError
-from flywheel.runner.program import imports_of, program_of
+from flywheel.runner.program import Program, imports_of, program_of
 from flywheel.runner.spec import Component, Container, Dag, Pipeline
 from flywheel.runner.suggest import nearest
 
@@ -30,10 +30,19 @@ def steps_of(pipeline: Pipeline) -> Iterator[tuple[Component, Container]]:
     yield from walk(pipeline.dag)
 
 
-def needs_of(pipeline: Pipeline) -> list[tuple[str, ...]]:
+Preload = Mapping[str, Sequence[str]]
+"""Modules that steps load late, by the name of a component's function."""
+
+
+def needs_of(pipeline: Pipeline, preload: Preload) -> list[tuple[str, ...]]:
     """Return the modules that each step imports, in the order in which the pipeline needs them."""
     programs = [program_of(container) for _, container in steps_of(pipeline)]
-    return [imports_of(program.source) for program in programs if program]
+    return [needed(program, preload) for program in programs if program]
+
+
+def needed(program: Program, preload: Preload) -> tuple[str, ...]:
+    """Return the modules that a step imports, in order."""
+    return (*imports_of(program.source), *preload.get(program.function, ()))
 
 
 def check_runnable(pipeline: Pipeline, debug: str = "") -> None:

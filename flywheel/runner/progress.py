@@ -87,6 +87,8 @@ def describe(event: ev.Event, *, logs: bool = True) -> Iterable[str]:
     if isinstance(event, ev.TaskStarted):
         again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
         return [f"{shown(event.task)}: started{again}"]
+    if isinstance(event, ev.TaskWaits):
+        return [f"{shown(event.task)}: waits: {event.why}"]
     if isinstance(event, ev.LogLine):
         return [f"{shown(event.task)} | {event.line}"] if logs else []
     if isinstance(event, ev.TaskRetried):
@@ -149,6 +151,8 @@ class Live:
         elif isinstance(event, ev.TaskStarted):
             note = f"attempt {event.attempt}" if event.attempt > 1 else ""
             self.tasks[event.task] = _Line(RUNNING, now, note=note)
+        elif isinstance(event, ev.TaskWaits):
+            self.tasks[event.task] = _Line(RUNNING, now, note=f"waits: {event.why}")
         elif isinstance(event, ev.LogLine) and event.task in self.tasks:
             self.tasks[event.task].last = event.line
         elif isinstance(event, ev.TaskRetried) and event.task in self.tasks:

@@ -12,7 +12,10 @@ from flywheel.runner.result import FAILED, SUCCEEDED, Outputs, Result, TaskError
 
 
 def end_of(node: Node, folder: RunFolder, events: ev.Events) -> None:
-    """Write down, and tell, that a task has reached its last state."""
+    """Write down, and tell, that a task has reached its last state; let go what it has claimed."""
+    if node.claim:
+        node.claim.release()
+        node.claim = None
     if node.started:
         node.seconds = time.monotonic() - node.started
     folder.record(
@@ -23,6 +26,7 @@ def end_of(node: Node, folder: RunFolder, events: ev.Events) -> None:
             "seconds": round(node.seconds, 4),
             "attempts": node.attempts,
             "memory": node.memory,
+            "cpu": round(node.cpu, 3),
             "error": vars(node.error) if node.error else None,
             "outputs": node.outputs.to_dict(),
         }
@@ -35,7 +39,7 @@ def task_result(node: Node, folder: RunFolder) -> TaskResult:
     """Return what became of a task."""
     return _task(
         node.path, folder, node.outputs, state=node.state, seconds=node.seconds, attempts=node.attempts,
-        error=node.error, memory=node.memory, is_group=node.is_group,
+        error=node.error, memory=node.memory, cpu=node.cpu, is_group=node.is_group,
     )  # fmt: skip
 
 
@@ -52,7 +56,7 @@ def result_of(folder: RunFolder) -> Result:
         path: _task(
             path, folder, Outputs.from_dict(record["outputs"]), state=record["state"], seconds=record["seconds"],
             attempts=record["attempts"], error=TaskError(**record["error"]) if record["error"] else None,
-            memory=record["memory"], is_group=record["group"],
+            memory=record["memory"], cpu=record.get("cpu", 0.0), is_group=record["group"],
         )
         for path, record in folder.records().items()
     }  # fmt: skip

@@ -97,6 +97,8 @@ class TaskResult:
     error: TaskError | None = None
     memory: int = 0
     """Bytes of resident memory at the peak, shared libraries of the warm server included; 0 when not known."""
+    cpu: float = 0.0
+    """Seconds of processor time of all attempts, of what they started and waited for included."""
     is_group: bool = False
     """A condition, loop, exit handler or nested pipeline, rather than a step."""
 

@@ -20,7 +20,7 @@ from flywheel.runner import events as ev
 from flywheel.runner.errors import StepTimeout
 from flywheel.runner.graph import Graph
 from flywheel.runner.importing import import_artifact
-from flywheel.runner.launch import Launched, Launcher
+from flywheel.runner.launch import Launched, Launcher, MadeElsewhere
 from flywheel.runner.machine import Cost
 from flywheel.runner.nodes import Node
 from flywheel.runner.outcome import error_of
@@ -88,6 +88,8 @@ class Scheduler:
         for name, running in self.running.items():
             self.warm.kill(name, signal.SIGKILL)
             self.folder.discard(running.node.path)
+            if running.node.claim:
+                running.node.claim.release()
 
     def interrupt(self) -> None:
         """Stop: the first time with exit tasks and a grace, the second time at once."""
@@ -135,17 +137,28 @@ class Scheduler:
         return self.graph.why_not(node)
 
     def _take_over(self, node: Node) -> bool:
-        """End a step that need not run; false if it has to."""
+        """End a step that need not run, or put it off while another run does it; false if it has to run."""
         if node.attempts:
             return False
-        result, node.started = None, time.monotonic()
-        with contextlib.suppress(OSError):  # then it is made anew
+        result, node.started = None, node.started or time.monotonic()
+        try:
             result = self.launcher.earlier_result(node)
+        except MadeElsewhere:
+            self._put_off(node)
+            return True
+        except OSError:
+            pass  # then it is made anew
         if result is None:
             node.started = 0.0
             return False
         self.graph.end(node, *result)
         return True
+
+    def _put_off(self, node: Node) -> None:
+        if not node.waited:
+            node.waited = True
+            self.events(ev.TaskWaits(node.path, "another run is doing just this"))
+        heapq.heappush(self._later, _Later(time.monotonic() + _TICK, node.path, node))
 
     def _guard(self, node: Node, action: Callable[[], None]) -> None:
         """Do something for a task; the task fails if it cannot be done."""
@@ -215,7 +228,7 @@ class Scheduler:
         node = running.node
         self.machine.give_back(running.cost)
         self._tails.read(node.path)
-        node.memory = max(node.memory, message.memory)
+        node.memory, node.cpu = max(node.memory, message.memory), node.cpu + message.cpu
         error = self._error(running, message)
         if error is None:
             try:

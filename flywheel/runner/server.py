@@ -129,7 +129,7 @@ class Server:
                 subprocess.run(step.cleanup, capture_output=True, check=False)
             self.send(
                 event="ended", id=step.id, status=os.waitstatus_to_exitcode(status),
-                memory=usage.ru_maxrss * 1024, error=_read_report(step.report),
+                memory=usage.ru_maxrss * 1024, cpu=usage.ru_utime + usage.ru_stime, error=_read_report(step.report),
             )  # fmt: skip
 
     def kill(self, name: str, number: int) -> None:

@@ -32,6 +32,7 @@ class StepEnded:
     status: int | None
     """Exit code, or minus the signal; None when it was lost with the server."""
     memory: int = 0
+    cpu: float = 0.0
     error: dict[str, Any] | None = None
 
 
@@ -134,7 +135,7 @@ class Warm:
             yield StepStarted(message["id"], message["pid"])
         elif event == "ended":
             generation.running.discard(message["id"])
-            yield StepEnded(message["id"], message["status"], message["memory"], message["error"])
+            yield StepEnded(message["id"], message["status"], message["memory"], message["cpu"], message["error"])
 
     def _lose(self, generation: _Generation) -> Iterator[StepEnded]:
         """Go on without a generation, those grown from it, and the module that it died of."""

@@ -45,7 +45,7 @@ class Job:
     batches: tuple[int, ...] = (1, 32)
     repeats: int = 5
     calls: int = 200
-    seconds: float = 0.25
+    seconds: float = 0.1
 
     def to_json(self) -> str:
         """Return it as text."""

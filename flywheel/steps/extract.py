@@ -15,6 +15,7 @@ from flywheel import warehouse as warehouses
 from flywheel.artifacts import Examples
 from flywheel.artifacts.examples import ROW_GROUP
 from flywheel.errors import ConfigError, DataError, SQLError, meant
+from flywheel.kept import Kept
 from flywheel.say import say
 from flywheel.spans import Span
 from flywheel.warehouse import ReadAgain, Warehouse, sql
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from flywheel.artifacts import ExamplesWriter
 
-PRELOAD = ("pyarrow.parquet", "flywheel.warehouse.duckdb")
+PRELOAD = ("pyarrow.parquet", "flywheel.warehouse.duckdb", "flywheel.runner.cache")
 _SAID_EVERY = 5.0
 _AT_ONCE = 4
 SHARD = 16 * 2**20
@@ -61,12 +62,13 @@ def extract(
         DataError: There are no rows at all, or none in the newest span.
     """
     wanted = [Span.parse(name, source["every"]) for name in spans]
-    started = time.monotonic()
+    started, kept = time.monotonic(), Kept.here()
     with warehouses.open(warehouse, warehouses.Options.of(source)) as rows_of:
         asked = _asked(query, rows_of, columns, source)
         say(f"extracting {len(wanted)} spans, {wanted[0]} to {wanted[-1]}, from {warehouse}")
         with Examples.writer(path, rows_of.schema(asked), producer="extract") as writer:
-            rows = _Copy(rows_of, asked, state, writer).all(wanted)
+            keys = _keys(kept, wanted, warehouse, asked, source, state)
+            rows = _Copy(rows_of, asked, state, writer, kept, keys).all(wanted)
             if not source.get("may_be_empty"):
                 _refuse_empty(rows, wanted, query, rows_of)
     seconds = time.monotonic() - started
@@ -107,6 +109,16 @@ def _asked(query: str, rows_of: Warehouse, columns: Sequence[str], source: Mappi
     return narrowed(query, schema, source)
 
 
+def _keys(
+    kept: Kept, spans: Sequence[Span], warehouse: str, query: str, source: Mapping[str, Any], state: str
+) -> dict[str, str]:
+    """Return under which key the rows of each span are kept; none where nobody knows whether they have changed."""
+    if not state:
+        return {}
+    told = [warehouse, state, query, dict(source)]
+    return {span.name: kept.key("rows", span.name, *told) for span in spans}
+
+
 class _Copy:
     """Writes spans, several at a time.
 
@@ -118,10 +130,21 @@ class _Copy:
         query: SQL that gives them.
         state: Rows as they were then.
         writer: Writes a shard.
+        kept: What earlier runs have extracted.
+        keys: Under which of its keys a span is; none of a span that is not kept.
     """
 
-    def __init__(self, source: Warehouse, query: str, state: str, writer: ExamplesWriter) -> None:
+    def __init__(
+        self,
+        source: Warehouse,
+        query: str,
+        state: str,
+        writer: ExamplesWriter,
+        kept: Kept,
+        keys: Mapping[str, str],
+    ) -> None:
         self._source, self._query, self._state, self._writer = source, query, state, writer
+        self._kept, self._keys = kept, keys
         self._cores = int(os.environ.get("OMP_NUM_THREADS", 2))
         self._room = threading.Semaphore(self._cores)  # for the shards that are written at this moment
         self._stopped = threading.Event()  # another span has failed
@@ -143,14 +166,24 @@ class _Copy:
                 raise
 
     def _span(self, span: Span) -> int:
+        key, folder = self._keys.get(span.name), self._writer.folder(span.name)
+        if key and (found := self._kept.take(key, folder)) is not None:
+            rows = int(found["rows"])
+            self._writer.count(span.name, rows)
+        else:
+            rows = self._read(span)
+            if key and rows:
+                self._kept.keep(key, f"rows of {span}", folder, rows=rows)
+        self._progress.finish()
+        return rows
+
+    def _read(self, span: Span) -> int:
         try:
-            rows = self._rows(span)
+            return self._rows(span)
         except ReadAgain as error:
             say(f"  {span}: {error.message}")
             self._writer.drop(span.name)
-            rows = self._rows(span)
-        self._progress.finish()
-        return rows
+            return self._rows(span)
 
     def _rows(self, span: Span) -> int:
         batches = self._progress.count(self._source.batches(self._query, span, self._state))

@@ -14,6 +14,7 @@ from flywheel.artifacts import ADDED, HISTORY, Examples, Statistics, Verdict
 from flywheel.errors import ConfigError, DataError, meant
 from flywheel.evaluation.champion import scorer
 from flywheel.invariants import Invariant, Unique
+from flywheel.kept import Kept
 from flywheel.ledger import Ledger
 from flywheel.profiles import History, Settings
 from flywheel.profiles.aging import drift_since_training
@@ -38,6 +39,7 @@ PRELOAD = (
     "scipy.stats",
     "scipy.linalg",
     "vl_convert",
+    "flywheel.runner.cache",
     "flywheel.statistics.histograms",
     "flywheel.statistics.units",
     "flywheel.statistics.workers",
@@ -262,7 +264,7 @@ def look(
     counted = stats.gather(examples, spans, options, late=True)
     expected = stats.infer_schema(counted.of(spans), told.label) if given is None else given
     rules = _rules(code, gate)
-    judge = SpanGate(told, past, expected, rules, score)
+    judge = SpanGate(told, past, expected, rules, score, Kept.here())
     walked = walk(judge, examples, waivers, lambda span: counted.of([span]), _progress)
     return Looked(told, options, counted, expected, rules, walked, given is None)
 

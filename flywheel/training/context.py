@@ -76,6 +76,8 @@ class TrainContext:
     def champion(self) -> Any:
         """The model in service, as its trainer returned it, to start from; None when there is none.
 
+        It is also None without `train.warm_start`: a training that asks for it says so by that.
+
         It is loaded when it is first asked for. Its inputs are those of *its* training window: vocabularies may differ.
         """
         return self.load_champion()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import threading
 import time
@@ -15,6 +16,10 @@ from flywheel.ledger import Ledger
 from flywheel.ledger.store import Client
 from flywheel.say import say
 
+AHEAD = "flywheel.ahead"
+"""Tag of a training that no run has asked for yet."""
+ASKED_AHEAD = "FLYWHEEL_AHEAD"
+"""Environment variable that says so."""
 _EVERY = 1.0  # seconds from one writing of metrics to the next
 _POINTS = 1000  # the most that MLflow takes at once; so many are written without waiting
 _PARAMETERS = 100  # likewise
@@ -125,7 +130,8 @@ def training_run(
     """
     book = Ledger(ledger)
     client, experiment = book.client, book.experiment(name)
-    with _run(client, experiment, "training", tags, clock) as tracker:
+    unasked = {AHEAD: "yes"} if os.environ.get(ASKED_AHEAD) else {}
+    with _run(client, experiment, "training", {**tags, **unasked}, clock) as tracker:
         tracker.parameters({f"environment.{key}": value for key, value in environment().items()})
         with _watched(client, tracker.run) if watch else nullcontext():
             yield tracker

@@ -4,17 +4,19 @@ import json
 
 import pytest
 
+from flywheel.ledger import Ledger
+
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 RANGE = ["--from", "2013-03-01", "--to", "2013-03-04"]
 SMALL = ["--window", "7", "--set", "source.judge=7", "--set", "train.trainer=flywheel.trainers.boosting:train"]
 
 
-def test_policies_are_replayed_with_real_models_and_a_second_time_from_what_is_kept(make_project, tmp_path):
+def test_policies_are_replayed_with_real_models_and_a_longer_range_trains_what_is_new_alone(make_project, tmp_path):
     project, out = make_project(), tmp_path / "backtest.html"
-    asked = ["backtest", *RANGE, *SMALL, "--policy", "every=2d", "--ungated", "never", "--json", "--out", out]
+    asked = ["backtest", *SMALL, "--policy", "every=2d", "--ungated", "never", "--json", "--out", out]
 
-    first = project(*asked)
-    second = project(*asked)
+    first = project(*asked, *RANGE)
+    longer = project(*asked, "--from", "2013-03-01", "--to", "2013-03-06")
 
     assert first.returncode == 0, first.stderr
     weekly, never = json.loads(first.stdout)
@@ -22,8 +24,9 @@ def test_policies_are_replayed_with_real_models_and_a_second_time_from_what_is_k
     assert (weekly["trainings"], never["trainings"]) == (2, 1)
     assert 0.5 < weekly["mean"] < 0.9
     assert "every span" in out.read_text()
-    again = json.loads(second.stdout)
-    assert [row["mean"] for row in again] == [row["mean"] for row in (weekly, never)]
+    assert [row["trainings"] for row in json.loads(longer.stdout)] == [3, 1]
+    ledger = Ledger(f"sqlite:///{project.folder}/.flywheel/backtest/mlflow.db")
+    assert len(ledger.client.search_runs([ledger.experiment("flight-delays")])) == 3
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,7 @@ def test_policies_are_replayed_with_real_models_and_a_second_time_from_what_is_k
         ([], "a backtest needs --from and --to"),
         ([*RANGE, *SMALL, "--policy", "sometimes"], "--policy 'sometimes': Input should be 'always'"),
         ([*RANGE, "--window", "0"], "--window 0 is no window"),
+        ([*RANGE, "--set", "train.warm_start=true"], "a backtest starts every model cold"),
     ],
 )
 def test_wrong_input_is_refused_before_anything_is_read(make_project, arguments, why):

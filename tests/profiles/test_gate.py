@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from flywheel.invariants import Determines, Unique
+from flywheel.kept import Kept
 from flywheel.profiles import History, Settings
 from flywheel.profiles.gate import SpanGate
+from flywheel.runner import Cache
 from tests.profiles.worlds import day, failed, gate_after, name_of
 
 DAYS = 50
@@ -198,3 +200,21 @@ def test_of_known_spans_only_those_are_read_that_a_rule_needs(rules, needed):
     gate.judge(name_of(5), day(5))
 
     assert read == needed
+
+
+def test_what_the_spans_before_a_week_say_of_each_other_is_learnt_once_for_all_runs_of_that_week(tmp_path):
+    made, learnt = gate_after(0), []
+    for index in range(35):
+        gate = SpanGate(SETTINGS, made.history, kept=Kept(tmp_path / "root"))
+        for known in range(index):
+            gate.look_again(name_of(known), day(known))
+        found = gate.judge(name_of(index), day(index))
+        alone = SpanGate(SETTINGS, deepcopy(made.history))
+        for known in range(index):
+            alone.look_again(name_of(known), day(known))
+        if index in (28, 34):
+            assert alone.judge(name_of(index), day(index)).finding == found.finding
+        gate.take(found, day(index), digest=str(index))
+        learnt.append(len(Cache(tmp_path / "root").find()))
+
+    assert [each - learnt[20] for each in learnt[20:]] == [0] * 7 + [1] * 7 + [2]  # weeks begin on Sundays here

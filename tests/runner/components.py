@@ -51,3 +51,18 @@ def nap(seconds: float, before: int = 0) -> float:
 def report(status: PipelineTaskFinalStatus, path: str):
     with open(path, "a") as file:
         file.write(f"{status.state} {status.pipeline_task_name} {status.error_message}\n")
+
+
+@dsl.component(**SMALL)
+def once(path: str, fails: bool) -> int:
+    """Take a second, and fail the first time if asked to."""
+    import time
+
+    with open(path, "a") as file:
+        file.write("began\n")
+    with open(path) as file:
+        times = len(file.readlines())
+    time.sleep(1.0)
+    if fails and times == 1:
+        raise ValueError("no luck")
+    return times

@@ -2,13 +2,15 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kfp import dsl
 
 from flywheel.runner import Cache, list_runs, remove_runs
+from flywheel.runner.events import TaskWaits
 
-from .components import SMALL, add, fail, read, report, say, write
+from .components import SMALL, add, fail, once, read, report, say, write
 
 
 @dsl.pipeline
@@ -257,3 +259,22 @@ def test_a_lookup_of_a_large_input_reads_no_more_than_its_size_and_time(run, tmp
 
     assert again == digest
     assert time.perf_counter() - started < 0.02
+
+
+@pytest.mark.parametrize(("fails", "left"), [(False, 1), (True, 2)])
+def test_a_step_that_two_runs_need_at_once_is_run_by_one_of_them(run, tmp_path, fails, left):
+    """The other waits for the result; if there comes none, it does the work itself."""
+
+    @dsl.pipeline
+    def slow(path: str, fails: bool):
+        once(path=path, fails=fails)
+
+    told, arguments = [], {"path": str(tmp_path / "began"), "fails": fails}
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(run, slow, arguments, events=told.append) for _ in range(2)]
+        found = sorted(each.result().tasks["once"].state for each in both)
+
+    assert found == (["FAILED", "SUCCEEDED"] if fails else ["CACHED", "SUCCEEDED"])
+    assert len((tmp_path / "began").read_text().splitlines()) == left
+    assert [event.task for event in told if isinstance(event, TaskWaits)] == ["once"]
+    assert not list((tmp_path / "root" / "cache" / "making").iterdir())

@@ -9,6 +9,7 @@ import pytest
 from flywheel import warehouse as warehouses
 from flywheel.artifacts import VALIDATION, Examples
 from flywheel.errors import ConfigError, DataError, SQLError
+from flywheel.kept import KEPT, Kept
 from flywheel.spans import Span
 from flywheel.statistics.units import units
 from flywheel.steps import extract as step
@@ -216,7 +217,7 @@ def test_what_is_being_read_is_given_up_when_another_span_fails(tmp_path, monkey
         pytest.raises(SQLError, match="the query fails"),
         Examples.writer(tmp_path / "x", pa.schema([("id", pa.int64())]), producer="extract") as writer,
     ):
-        step._Copy(source, "", "", writer).all(spans)
+        step._Copy(source, "", "", writer, Kept(), {}).all(spans)
 
     assert time.monotonic() - begun < 30
     assert not (tmp_path / "x").exists()
@@ -250,3 +251,22 @@ def test_statistics_do_not_count_which_rows_are_held_back(warehouse, tmp_path):
 
     with open(unit.path, "rb") as file:
         assert next(unit.read(file)).schema.names == ["id", "device", "clicked"]
+
+
+def test_rows_that_were_extracted_before_are_taken_again_while_the_warehouse_says_they_are_the_same(
+    warehouse, tmp_path, monkeypatch
+):
+    fresh = run(warehouse, tmp_path / "fresh", DAYS[1:])
+    monkeypatch.setenv(KEPT, f"code:{tmp_path / 'root'}")
+
+    def at(state, name, spans):
+        return extract(QUERY, warehouse, spans, ["clicked"], {"every": "day"}, state, tmp_path / name)
+
+    at("monday", "first", DAYS[:-1])
+    with duckdb.connect(warehouse.removeprefix("duckdb:///")) as connection:
+        connection.execute("DELETE FROM visits WHERE day < DATE '2024-03-10'")
+    same, other = at("monday", "same", DAYS[1:]), at("tuesday", "other", DAYS[1:])
+    unknown = run(warehouse, tmp_path / "unknown", DAYS[1:])
+
+    assert (same.rows, same.digest) == (fresh.rows, fresh.digest)
+    assert other.rows == unknown.rows == 10
