@@ -12,6 +12,7 @@ from flywheel.components.plan import plan
 from flywheel.components.probe import probe
 from flywheel.components.promote import promote
 from flywheel.components.rejudge import rejudge
+from flywheel.components.score import score
 from flywheel.components.train import train
 from flywheel.components.transform import transform
 from flywheel.components.validate import validate
@@ -30,6 +31,7 @@ __all__ = [
     "probe",
     "promote",
     "rejudge",
+    "score",
     "train",
     "transform",
     "validate",

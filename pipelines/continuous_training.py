@@ -5,8 +5,8 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from flywheel.components import analyze, decide, extract, plan, train, transform, validate, weigh
-from flywheel.config import Analyze, Project, Resources, Train
+from flywheel.components import analyze, decide, extract, plan, score, train, transform, validate, weigh
+from flywheel.config import Analyze, Batch, Project, Resources, Train
 from flywheel.pipelines.asking import ask
 from flywheel.pipelines.closing import closing
 from flywheel.pipelines.judging import Judging, if_yes
@@ -74,6 +74,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
             to = ask(project, "plan", planned).outputs
             known = {"ledger": ledger, "run": to["run"]}
             own = {"code": archive} if project.metrics else {}
+            kept = _each_span_scored(project, to, serving, ledger)
             with dsl.If(to["go"] == True):
                 data = extract(
                     query=query,
@@ -110,7 +111,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     **spans,
                     **own,
                 }
-                judging = Judging(project, to, ledger, serving)
+                judging = Judging(project, to, ledger, serving, tuple(kept))
                 with dsl.If(fit.outputs["ok"] == True):
                     worth = _weighed(project, examples=data.output, code=archive, **spans, **known)
                     with if_yes(worth):
@@ -244,6 +245,19 @@ def settings_of(project: Project, how: Train) -> dict[str, Any]:
     unsaid = {"resources", "baseline"} | (set() if how.thresholds else {"thresholds"})
     told = how.model_dump(mode="json", exclude=unsaid, exclude_none=True)
     return {"name": project.name, **told}
+
+
+def _each_span_scored(project: Project, to: Any, serving: Any, ledger: Any) -> list[dsl.PipelineTask]:
+    """Score the run's span by who is champion before it, if the target asks for that, and return the task.
+
+    A training that fails, or takes hours, keeps no predictions back; a version that is promoted replaces them.
+    """
+    if not isinstance(project.deploy, Batch) or project.deploy.score == "promoted":
+        return []
+    scored = score(
+        name=project.name, span=to["span"], target=serving, ledger=ledger, run=to["run"], outcome=to["outcome"]
+    )
+    return [ask(project, "score", scored.set_caching_options(False))]
 
 
 def _weighed(project: Project, **weighed: Any) -> dsl.PipelineTask | None:

@@ -21,12 +21,14 @@ class Judging:
         to: The outputs of `plan`.
         ledger: MLflow tracking URI.
         serving: Where the champion is served.
+        before: What is done before a deployment.
     """
 
     project: Project
     to: Mapping[str, Any]
     ledger: Any
     serving: Any
+    before: tuple[dsl.PipelineTask, ...] = ()
 
     def probed(self, **tried: Any) -> dsl.PipelineTask | None:
         """Return the task that tries the packaged model; None without `gates.serving`."""
@@ -44,7 +46,7 @@ class Judging:
         self._ask("promote", made)
         with dsl.If(made.outputs["champion"] == True):
             served = deploy(name=self.project.name, version=made.outputs["version"], target=self.serving, **self._row)
-            self._ask("deploy", served)
+            self._ask("deploy", served.after(*self.before))
 
     def challenged(self, model: Any) -> None:
         """Keep an undecided model as challenger; while one is judged again, none is."""

@@ -68,6 +68,7 @@ def test_data_in_the_folder_is_named_from_there(sales, tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        (["--label", "price", "--name", "2024"], "a letter first"),
         (["--label", "prise"], "did you mean 'price'"),
         ([], "give --label NAME; there: sold, id, price"),
         (["--label", "price", "--time", "id"], "there: sold."),
