@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flywheel.ahead import Ahead, sort_out
+from flywheel.alone import alone
 from flywheel.errors import ConfigError, LedgerError
 from flywheel.ledger import Ledger, Row
 from flywheel.spans import Span
@@ -112,7 +111,7 @@ def backfill(
             row = flywheel.run(span)
             while row.failed and _waited(ledger, patience, sleep, lambda why: told(progress, None, why)):
                 row = flywheel.run(span)
-            if row.done:
+            if row.done and row.run:
                 sort_out(ledger, flywheel.workspace.project.name, span, flywheel.trained)
             bad = _left_out([row]) if "data" in row.decisions else bad
             progress.rows.append(row)
@@ -163,25 +162,15 @@ def _waited(ledger: Ledger, patience: float, sleep: Callable[[float], object], t
         waited, pause = waited + pause, min(pause * 2, 30.0)
 
 
-@contextmanager
-def _alone(flywheel: Flywheel) -> Iterator[None]:
+def _alone(flywheel: Flywheel) -> AbstractContextManager[None]:
     """Hold the folder's backfill for this process.
 
     Raises:
         ConfigError: Another process has it.
     """
-    state = flywheel.workspace.state
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "backfill.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            who = lock.read().strip() or "another process"
-            raise ConfigError(
-                f"a backfill of {flywheel.workspace.folder} is under way ({who})", "wait for it, or stop it."
-            ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}")
-        lock.flush()
-        yield
+
+    def refuse(who: str) -> None:
+        folder = flywheel.workspace.folder
+        raise ConfigError(f"a backfill of {folder} is under way ({who})", "wait for it, or stop it.")
+
+    return alone(flywheel.workspace.state / "backfill.lock", refuse)
