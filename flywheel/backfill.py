@@ -104,7 +104,7 @@ def backfill(
                 None,
                 f"{progress.skipped} of {len(spans)} spans are done already, or older than the champion's",
             )
-        bad = _left_out(ledger.rows(flywheel.workspace.project.name))
+        bad = _left_out(ledger, ledger.rows(flywheel.workspace.project.name))
         for span in todo:
             ahead.begun(span, bad)
             started = time.monotonic()
@@ -113,7 +113,7 @@ def backfill(
                 row = flywheel.run(span)
             if row.done and row.run:
                 sort_out(ledger, flywheel.workspace.project.name, span, flywheel.trained)
-            bad = _left_out([row]) if "data" in row.decisions else bad
+            bad = _left_out(ledger, [row]) if "data" in row.decisions else bad
             progress.rows.append(row)
             progress.seconds.append(time.monotonic() - started)
             told(progress, row, "")
@@ -132,13 +132,16 @@ def _todo(flywheel: Flywheel, ledger: Ledger, spans: Sequence[str]) -> list[str]
     return [span for span in spans if span not in done and span >= since]
 
 
-def _left_out(rows: Sequence[Row]) -> set[str]:
+def _left_out(ledger: Ledger, rows: Sequence[Row]) -> set[str]:
     """Return the spans that the data gate has left out, as the last of `rows` that it judged tells."""
     judged = [row for row in rows if "data" in row.decisions]
     if not judged:
         return set()
     last = judged[-1]
-    return {*last.decisions["data"].facts.get("left_out", ()), *([last.span] * (last.outcome == "data-rejected"))}
+    facts = last.decisions["data"].facts
+    if "left_out" not in facts:  # many of them do not fit in a tag
+        facts = ledger.verdict(last.run, "data").facts
+    return {*facts["left_out"], *([last.span] * (last.outcome == "data-rejected"))}
 
 
 def _waited(ledger: Ledger, patience: float, sleep: Callable[[float], object], told: Callable[[str], None]) -> bool:
