@@ -10,6 +10,7 @@ from flywheel.components.monitor import monitor
 from flywheel.components.plan import plan
 from flywheel.components.probe import probe
 from flywheel.components.promote import promote
+from flywheel.components.score import score
 from flywheel.components.train import train
 from flywheel.components.transform import transform
 from flywheel.components.validate import validate
@@ -26,6 +27,7 @@ __all__ = [
     "plan",
     "probe",
     "promote",
+    "score",
     "train",
     "transform",
     "validate",

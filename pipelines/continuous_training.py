@@ -15,12 +15,13 @@ from flywheel.components import (
     plan,
     probe,
     promote,
+    score,
     train,
     transform,
     validate,
     weigh,
 )
-from flywheel.config import Analyze, Project, Resources, Train
+from flywheel.config import Analyze, Batch, Project, Resources, Train
 from flywheel.pipelines.asking import ask
 from flywheel.pipelines.closing import closing
 
@@ -84,6 +85,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 schedule=schedule,
             ).set_caching_options(False)
             to = ask(project, "plan", planned).outputs
+            kept = _each_span_scored(project, to, serving, ledger)
             with dsl.If(to["go"] == True):
                 data = extract(
                     query=query,
@@ -180,7 +182,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                                 ledger=ledger,
                                 run=to["run"],
                             ).set_caching_options(False)
-                            ask(project, "deploy", served)
+                            ask(project, "deploy", served.after(*kept))
 
     return pipeline
 
@@ -272,6 +274,19 @@ def settings_of(project: Project, how: Train) -> dict[str, Any]:
     unsaid = {"resources", "baseline"} | (set() if how.thresholds else {"thresholds"})
     told = how.model_dump(mode="json", exclude=unsaid, exclude_none=True)
     return {"name": project.name, **told}
+
+
+def _each_span_scored(project: Project, to: Any, serving: Any, ledger: Any) -> list[dsl.PipelineTask]:
+    """Score the run's span by who is champion before it, if the target asks for that, and return the task.
+
+    A training that fails, or takes hours, keeps no predictions back; a version that is promoted replaces them.
+    """
+    if not isinstance(project.deploy, Batch) or project.deploy.score == "promoted":
+        return []
+    scored = score(
+        name=project.name, span=to["span"], target=serving, ledger=ledger, run=to["run"], outcome=to["outcome"]
+    )
+    return [ask(project, "score", scored.set_caching_options(False))]
 
 
 @contextmanager

@@ -59,6 +59,8 @@ def test_a_relative_folder_is_of_the_projects_folder(folder):
         ("{target: kserve, metrics: 'http://p', canary: {hold: 1h}}", "patience is shorter than hold"),
         ("{target: tfserving}", "deploy.folder: is missing"),
         ("{target: ondevice, folder: f, quantise: int4}", "int8"),
+        ("{target: batch, into: scores, every: hour}", "deploy.every is 'hour', and a span is a day(.*)leave it out"),
+        ("{target: batch, into: scores, score: always}", "'promoted' or 'each_span'"),
     ],
 )
 def test_what_is_wrong_with_a_target_is_said(folder, deploy, said):

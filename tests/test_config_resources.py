@@ -68,7 +68,6 @@ def test_an_unknown_kind_is_answered_with_those_known():
         ({"gpu": 3}, "0, 1, 2, 4, 8 or 16"),
         ({"nodes": 2}, "volume: {claim"),
         ({"nodes": 0, "volume": {"claim": "c"}}, "greater than or equal to 1"),
-        ({"priority": "high"}, "set queue"),
         ({"cpu": 4, "limits": {"cpu": "3500m"}}, "limits.cpu is '3500m', below cpu, '4'"),
         ({"memory": "16Gi", "limits": {"memory": "16G"}}, "limits.memory is '16G', below memory, '16Gi'"),
         ({"ephemeral_storage": "200GB"}, "written as 16Gi"),

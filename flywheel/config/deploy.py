@@ -13,7 +13,7 @@ from pydantic import ByteSize, Field, TypeAdapter, field_validator, model_valida
 
 from flywheel.config.serving import RequestLog
 from flywheel.config.source import Source
-from flywheel.config.strict import Duration, Strict
+from flywheel.config.strict import WORD, Duration, Strict
 from flywheel.spans import Every
 
 SERVING = ".flywheel/serving"
@@ -138,7 +138,7 @@ class Triton(_Target):
 class _OfRows(_Target):
     query: str = Field("", description="SQL file that gives the rows, with @start and @end; source.query.")
     warehouse: str = Field("", description="Where its tables are; source.warehouse.")
-    every: Every = Field("day", description="Always source.every, how long a span is.")
+    every: Every = Field("day", description="How long a span is: as source.every, which it takes by itself.")
     maximum_bytes_billed: ByteSize | None = Field(
         None, description="A query that would read more is refused; source.maximum_bytes_billed."
     )
@@ -195,8 +195,12 @@ class Batch(_OfRows):
     columns: tuple[str, ...] = Field(
         (), description="Columns of it that are kept beside the predictions, as an id; all of them by default."
     )
+    score: Literal["promoted", "each_span"] = Field(
+        "promoted",
+        description="Which spans a run scores: one that a version is promoted for, or each, by who is champion.",
+    )
     into: str = Field(description="duckdb:///file, bigquery://project/dataset, or a folder for Parquet files.")
-    table: str = Field("predictions", pattern=r"^[A-Za-z_]\w*$", description="Table in it, or folder.")
+    table: str = Field("predictions", pattern=WORD, description="Table in it, or folder.")
     bad_rows_at_most: float = Field(
         0.01, ge=0, le=1, description="Largest share of rows that cannot be scored: they go to <table>_dead_letters."
     )

@@ -256,6 +256,18 @@ class Pod(Strict):
         told = {"kueue.x-k8s.io/queue-name": self.queue, "kueue.x-k8s.io/priority-class": self.priority}
         return {name: value for name, value in told.items() if value}
 
+    def need_a_queue(self) -> None:
+        """Return if no priority is set, or a queue too; to be asked of what a step asks for in all.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.priority and not self.queue:
+            raise ValueError(
+                f"priority is {self.priority!r}, and counts in a queue of Kueue: set queue, here or for all; a "
+                "PriorityClass of pods is set by who keeps the cluster (docs/kubeflow.md)"
+            )
+
     @property
     def files(self) -> list[tuple[str, dict[str, Any]]]:
         """Folders of files that secrets and config maps give, and the sources of their volumes."""
@@ -287,8 +299,6 @@ class Pod(Strict):
             yield f"limits.cpu is {self.limits.cpu!r}, below cpu, {self.cpu!r}: raise it, or ask for less"
         if self.memory and self.limits.memory and size(self.limits.memory) < size(self.memory):
             yield f"limits.memory is {self.limits.memory!r}, below memory, {self.memory!r}: raise it, or ask for less"
-        if self.priority and not self.queue:
-            yield f"priority is {self.priority!r}, and counts in a queue of Kueue: set queue"
         yield from self._twice()
 
     def _twice(self) -> Iterator[str]:

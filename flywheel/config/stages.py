@@ -28,6 +28,7 @@ class Stages(Strict):
     probe: Pod = Field(Pod(), description="The step that tries the packaged model.")
     promote: Pod = Field(Pod(), description="The step that makes it the champion.")
     deploy: Pod = Field(Pod(), description="The step that puts it in service.")
+    score: Pod = Field(Pod(), description="The step that scores each span's table, with deploy.score: each_span.")
     monitor: Pod = Field(Pod(), description="The step of the monitoring pipeline.")
     conclude: Pod = Field(Pod(), description="The step at the end of every run.")
 
@@ -64,10 +65,12 @@ class Stages(Strict):
                 f"{where}.image, one that has what a GPU needs"
             )
         try:
-            return laid_over(self.all, own)
-        except ValidationError as error:
-            told = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise ValueError(f"{where}, over resources.all: {told}") from None
+            asked = laid_over(self.all, own)
+            asked.need_a_queue()
+        except ValueError as error:
+            told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            raise ValueError(f"{where}, over resources.all: {told.removeprefix('Value error, ')}") from None
+        return asked
 
 
 STAGES = ("train", *(field.alias or name for name, field in Stages.model_fields.items() if name != "all"))

@@ -38,6 +38,10 @@ def resources(task: PipelineTask, asked: Pod | None = None, **keys: Any) -> Pipe
         raise ConfigError(
             f"a task is one pod, and nodes is {wanted.nodes!r}", "leave it out; `train` starts a TrainJob by itself."
         )
+    try:
+        wanted.need_a_queue()
+    except ValueError as fault:
+        raise ConfigError("resources are wrong", str(fault)) from None
     _image(task, wanted)
     _container(task, wanted)
     _placement(task, wanted)

@@ -12,6 +12,7 @@ from flywheel.spans import Span
 
 if TYPE_CHECKING:
     from flywheel.serving.targets import Placed
+    from flywheel.serving.targets.batch import Target
 
 PRELOAD = ("apache_beam", "flywheel.ledger.engine", "pyarrow.parquet")
 
@@ -40,22 +41,37 @@ def batch(
         ServingError: The target is another one; too many rows cannot be scored, and the table is as it was.
         NotArrived: The span has no rows.
     """
-    from flywheel.serving.targets.batch import Target
-    from flywheel.serving.targets.report import render
-
     book = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
     champion = book.champion(name)
     if champion is None:
         raise LedgerError(f"{name} has no champion to score with", "`flywheel run` makes one.")
-    where = open_target(target, name)
-    if not isinstance(where, Target):
-        raise ServingError("this target scores no tables", "give `deploy: {target: batch, into: …}`.")
+    where = table_of(target, name)
     order = Order.of(champion, book)
     placed = where.score(order, Span.parse(span, where.every), again=again)
-    # What was judged when a span was scored is not written over by a word that it was scored before.
-    if report is not None and (placed.checks or not Path(report).exists()):
-        Path(report).parent.mkdir(parents=True, exist_ok=True)
-        Path(report).write_text(render(order.deployment, placed))
+    write_report(report, order, placed)
     if not placed.verdict.ok:
         raise ServingError(f"{placed.verdict.why}; the table is as it was", placed.checks[0].remedy)
     return placed
+
+
+def table_of(target: str, name: str) -> Target:
+    """Return the table that is scored into.
+
+    Raises:
+        ServingError: The target is another one.
+    """
+    from flywheel.serving.targets.batch import Target
+
+    where = open_target(target, name)
+    if not isinstance(where, Target):
+        raise ServingError("this target scores no tables", "give `deploy: {target: batch, into: …}`.")
+    return where
+
+
+def write_report(file: str | Path | None, order: Order, placed: Placed) -> None:
+    """Write the report; what was judged is not written over by a word that it was scored before."""
+    from flywheel.serving.targets.report import render
+
+    if file is not None and (placed.checks or not Path(file).exists()):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(render(order.deployment, placed))

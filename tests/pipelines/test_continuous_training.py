@@ -69,6 +69,21 @@ def test_each_gate_guards_what_comes_after_it(spec):
     assert sorted(next(gate for gate in gates if f"channel--{gate}" in text) for text in conditions) == sorted(gates)
 
 
+def test_a_table_is_scored_each_span_before_a_promoted_version_scores_it_anew(flights, tmp_path):
+    def of(spans):
+        table = config.Batch(target="batch", into="scores", query="SELECT 1", score=spans)
+        return flights[0].model_copy(update={"deploy": table}), "SELECT 1", tmp_path / f"{spans}.yaml"
+
+    tasks = list(dags(yaml.safe_load(compile_to(*of("each_span")).read_text())))
+
+    (guarded,) = [dag for dag in tasks if "plan" in dag]
+    assert guarded["score"]["dependentTasks"] == ["plan"]  # of nothing else: training keeps no predictions back
+    (branch,) = [name for name in guarded if name.startswith("condition")]
+    assert "score" in guarded[branch]["dependentTasks"]
+
+    assert "exec-score" not in compile_to(*of("promoted")).read_text()
+
+
 def test_without_a_serving_gate_nothing_is_probed(tmp_path):
     project = config.load(FLIGHTS, overrides=["gates.serving=null"])
 
@@ -222,6 +237,8 @@ def test_a_step_that_starts_a_train_job_has_its_secrets_and_those_of_all(tmp_pat
         ("resources={train: {memory: 16Gi}}", "resources: what training asks for is written as train.resources"),
         ("resources={all: {limits: {memory: 1Gi}}, plan: {memory: 2Gi}}",
          "resources.plan, over resources.all: limits.memory is '1Gi', below memory, '2Gi'"),
+        ("train.resources.priority=high", "train.resources, over resources.all: priority is 'high'.*set queue"),
+        ("resources.all.priority=low", "priority is 'low'.*PriorityClass of pods is set by who keeps the cluster"),
         ("resources={all: {gpu: 1}}", "would give every step GPUs"),
         ("resources={all: {image: team/cpu}, analyze: {gpu: 1}}", "name resources.analyze.image, one that has"),
     ],
@@ -229,6 +246,14 @@ def test_a_step_that_starts_a_train_job_has_its_secrets_and_those_of_all(tmp_pat
 def test_a_wrong_wish_is_refused_with_its_place(said, message):
     with pytest.raises(ConfigError, match=message):
         config.load(FLIGHTS, overrides=[said])
+
+
+def test_a_step_has_its_own_priority_in_the_queue_of_all(tmp_path):
+    _, platforms = executors(["resources.all.queue=team", "train.resources.priority=high"], tmp_path)
+
+    marks = {name: step["podMetadata"]["labels"] for name, step in platforms.items()}
+    assert marks["exec-train"]["kueue.x-k8s.io/priority-class"] == "high"
+    assert marks["exec-plan"] == {"kueue.x-k8s.io/queue-name": "team"}
 
 
 def test_a_profile_says_whose_cluster_it_is(tmp_path):

@@ -38,6 +38,15 @@ class Target:
         """How long its spans are."""
         return self._settings.every
 
+    @property
+    def endpoint(self) -> str:
+        """Where the table is."""
+        return self._table.where
+
+    def versions(self, span: Span) -> dict[str, int]:
+        """Return by which versions the table has a span, and how many rows of each."""
+        return self._table.versions(span)
+
     def current(self) -> Deployment | None:
         """Return the version that scored the newest span; of it the table says no more."""
         version = self._table.newest()
