@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from flywheel.config.strict import NAME, PATTERNS
 from flywheel.errors import ConfigError, meant
 from flywheel.spans import Every, Span, containing
 
@@ -93,8 +94,11 @@ def draft(
         every: How long a span is.
 
     Raises:
-        ConfigError: Table, label or time is not there or could be several, or there are too few spans.
+        ConfigError: The name will not do; table, label or time is not there or could be several; there are too few
+            spans.
     """
+    if not re.match(NAME, name):
+        raise ConfigError(f"no flywheel can be named {name!r}", f"give --name: {PATTERNS[NAME]}.")
     table = _chosen("table", table, warehouse.tables(), "--table")
     source = f"`{table}`" if re.search(r"\W", table) else table
     schema = warehouse.schema(f"SELECT * FROM {source} WHERE @start < @end")

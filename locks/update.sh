@@ -3,6 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 uv=.venv/uv/bin/uv
+export MACOSX_DEPLOYMENT_TARGET=14.0 # what the wheels of PyTorch and Faiss are for; uv takes an older one by itself
 
 resolve() { # LOCK PYTHON PLATFORM
     echo "locks/$1"
@@ -20,7 +21,7 @@ resolve darwin-arm64-py3.12.txt 3.12 aarch64-apple-darwin # resolved, never trie
 torch() { # LOCK PYTHON PLATFORM
     echo "locks/torch-$1"
     grep -E '^[a-z].*==' "locks/$1" | sed 's/ .*//' >locks/.constraints
-    echo "torch==2.13.0" | MACOSX_DEPLOYMENT_TARGET=14.0 "$uv" pip compile - --constraints locks/.constraints \
+    echo "torch==2.13.0" | "$uv" pip compile - --constraints locks/.constraints \
         --generate-hashes --no-header --no-annotate --quiet --python-version "$2" --python-platform "$3" |
         awk 'FNR == NR { known[$1]; next } /^[a-z]/ { new = !($1 in known) } new' locks/.constraints - >"locks/torch-$1"
     rm locks/.constraints

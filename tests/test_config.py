@@ -86,7 +86,7 @@ def test_a_profile_is_laid_over_and_an_override_over_both(project):
             {"train": {"tune": {"parameters": {"C": [1, 2]}}, "resources": {"nodes": 2, "volume": {"claim": "c"}}}},
             "tune and resources.nodes do not go together",
         ),
-        ({"name": "Flight Delays"}, "name: .*pattern.* found 'Flight Delays'"),
+        ({"name": "Flight Delays"}, "name: it takes 2 to 63 small letters.* found 'Flight Delays'"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_its_cure(project, changes, message):

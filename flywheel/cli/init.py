@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
+
+if TYPE_CHECKING:
+    from flywheel.warehouse.duckdb import DuckDB
 
 
 def init(
@@ -33,20 +36,19 @@ def init(
     from flywheel.local import Flywheel
     from flywheel.spans import Every
     from flywheel.starter import draft, url_of
-    from flywheel.warehouse.duckdb import DuckDB
     from flywheel.workspace import Workspace
 
     if every not in get_args(Every):
         raise ConfigError(f"--every is {every!r}", f"use one of {', '.join(get_args(Every))}.")
     url = url_of(data, folder)
+    if url.startswith("bigquery:"):
+        raise ConfigError(
+            f"init does not look into {url!r}, where each look is paid for",
+            "begin with a sample in a Parquet file, then set source.warehouse to the URL.",
+        )
+    named = name or re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
     with warehouse.open(config.absolute(url, folder.absolute())) as opened:
-        if not isinstance(opened, DuckDB):
-            raise ConfigError(
-                f"init does not look into {url!r}, where each look is paid for",
-                "begin with a sample in a Parquet file, then set source.warehouse to the URL.",
-            )
-        named = name or re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
-        made = draft(opened, url, named, label, table, time, cast(Every, every))
+        made = draft(cast("DuckDB", opened), url, named, label, table, time, cast(Every, every))
     there = [file for file in made.files if (folder / file).exists()]
     if there:
         raise ConfigError(f"{folder} has {' and '.join(there)} already", "give another folder, or remove them first.")

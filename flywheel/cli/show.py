@@ -78,12 +78,16 @@ def _show_run(run: str, folder: Path, task: str, as_json: bool) -> None:
 
 
 def _print_log(result: Result, task: str) -> None:
-    from flywheel.errors import ConfigError
+    from flywheel.errors import ConfigError, meant
+    from flywheel.runner.progress import is_branch, shown
 
     try:
         log = result.tasks[task].log
-    except KeyError as error:
-        raise ConfigError(f"run {result.id} has no task {task!r}", str(error.args[0])) from None
+    except KeyError:
+        found = [shown(name) for name in result.tasks if not is_branch(name)]
+        raise ConfigError(
+            f"run {result.id} has no one task {task!r}", f"{meant(task, found)}there are {', '.join(found)}."
+        ) from None
     typer.echo(log.read_text(errors="replace") if log else "", nl=False)
 
 

@@ -13,7 +13,7 @@ from pydantic import ByteSize, Field, TypeAdapter, field_validator, model_valida
 
 from flywheel.config.serving import RequestLog
 from flywheel.config.source import Source
-from flywheel.config.strict import Duration, Strict
+from flywheel.config.strict import WORD, Duration, Strict
 from flywheel.spans import Every
 
 SERVING = ".flywheel/serving"
@@ -200,7 +200,7 @@ class Batch(_OfRows):
         description="Which spans a run scores: one that a version is promoted for, or each, by who is champion.",
     )
     into: str = Field(description="duckdb:///file, bigquery://project/dataset, or a folder for Parquet files.")
-    table: str = Field("predictions", pattern=r"^[A-Za-z_]\w*$", description="Table in it, or folder.")
+    table: str = Field("predictions", pattern=WORD, description="Table in it, or folder.")
     bad_rows_at_most: float = Field(
         0.01, ge=0, le=1, description="Largest share of rows that cannot be scored: they go to <table>_dead_letters."
     )

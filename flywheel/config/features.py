@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from flywheel.config.strict import Strict
+from flywheel.config.strict import FUNCTION, Strict
 
 _TOP = Field(1000, ge=1, description="Keep this many of the most frequent values.")
 _MINIMUM = Field(1, ge=1, description="Keep only values that occur this often in the window.")
@@ -24,7 +24,7 @@ class FeatureOf(Strict):
     columns: tuple[str, ...] = Field((), description="Columns that the query gives, for `function` or `as: cross`.")
     function: str | None = Field(
         None,
-        pattern=r"^[\w.]+:\w+$",
+        pattern=FUNCTION,
         description="module:function in this folder that makes one Arrow array of a record batch of these columns.",
     )
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from flywheel.config import metrics
 from flywheel.config.serving import ServingGate
-from flywheel.config.strict import Duration, Strict
+from flywheel.config.strict import FUNCTION, Duration, Strict
 
 
 class Statistics(Strict):
@@ -85,7 +85,7 @@ class OwnMetric(Strict):
     """A metric of one's own: what a prediction is worth, row by row, and in the mean."""
 
     function: str = Field(
-        pattern=r"^[\w.]+:\w+$",
+        pattern=FUNCTION,
         description="`module:function`: takes a record batch of label, prediction and `columns`; gives a number a row.",
     )
     better: Literal["higher", "lower"] = Field(

@@ -19,10 +19,9 @@ from flywheel.config.retrain import Retrain
 from flywheel.config.schedule import Kubeflow, Schedule, Trigger
 from flywheel.config.source import Source
 from flywheel.config.stages import STAGES, Stages
-from flywheel.config.strict import Duration, Strict
+from flywheel.config.strict import FUNCTION, NAME, Duration, Strict
 from flywheel.config.tune import Tune
 
-_FUNCTION = r"^[\w.]+:\w+$"
 _BASELINE = "flywheel.trainers.boosting:train"
 
 
@@ -55,12 +54,12 @@ class Train(Strict):
 
     trainer: str = Field(
         "trainer:train",
-        pattern=_FUNCTION,
+        pattern=FUNCTION,
         description="module:function in this folder, or one that comes along, as flywheel.trainers.boosting:train.",
     )
     parameters: dict[str, Any] = Field({}, description="Hyperparameters, handed to the trainer.")
     seed: int = Field(0, ge=0, description="Seed of everything that is random.")
-    baseline: bool | Annotated[str, Field(pattern=_FUNCTION)] = Field(
+    baseline: bool | Annotated[str, Field(pattern=FUNCTION)] = Field(
         True,
         description="What every model is compared with: true, and it is flywheel.trainers.boosting:train; or "
         "module:function; false leaves it out.",
@@ -136,7 +135,7 @@ class Ledger(Strict):
 class Project(Strict):
     """A flywheel: one folder, one model."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,61}[a-z0-9]$", description="Names the model and all its runs.")
+    name: str = Field(pattern=NAME, description="Names the model and all its runs.")
     source: Source = Field(description="Where the data comes from.")
     label: str = Field(description="Column to predict.")
     task: Literal["binary", "multiclass", "regression"] = Field(

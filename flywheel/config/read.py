@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from flywheel.config.project import Project
+from flywheel.config.strict import PATTERNS
 from flywheel.errors import ConfigError, meant
 
 FILE = "flywheel.yaml"
@@ -92,7 +93,8 @@ def _explain(fault: Mapping[str, Any], values: dict[str, Any]) -> str:
         return f"{key}: unknown key; {hint}"
     if fault["type"] == "missing":
         return f"{key}: is missing; add it."
-    message = str(fault["msg"]).removeprefix("Value error, ")
+    told = PATTERNS.get(fault["ctx"]["pattern"]) if fault["type"] == "string_pattern_mismatch" else None
+    message = told or str(fault["msg"]).removeprefix("Value error, ")
     secret = key in ("ledger.tracking_uri", "train.tune.storage")
     return (
         (f"{key}: " if key else "")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from flywheel.config.strict import Duration, Strict
+from flywheel.config.strict import FUNCTION, Duration, Strict
 
 Policy = Literal["always", "never", "every", "on_drift", "on_decay", "cost_aware", "function"]
 _MAIN = {"every": "every", "on_decay": "tolerated", "cost_aware": "training_cost", "function": "function"}
@@ -39,7 +39,7 @@ class Retrain(Strict):
         "`training_cost`.",
     )
     function: str | None = Field(
-        None, pattern=r"^[\w.]+:\w+$", description="For `function`: module:function; it takes the evidence."
+        None, pattern=FUNCTION, description="For `function`: module:function; it takes the evidence."
     )
     cooldown: Duration = Field(
         timedelta(0), description="Time after a training in which `on_drift` and `on_decay` do not ask for another."

@@ -12,6 +12,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Va
 
 from flywheel.errors import ConfigError
 
+FUNCTION = r"^[\w.]+:\w+$"
+NAME = r"^[a-z][a-z0-9-]{0,61}[a-z0-9]$"
+WORD = r"^[A-Za-z_]\w*$"
+PATTERNS = {
+    FUNCTION: "write it as module:function",
+    NAME: "it takes 2 to 63 small letters, digits and hyphens, a letter first",
+    WORD: "it takes letters, digits and _, no digit first",
+}
+"""What to write where a text does not match, by the pattern."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 

@@ -8,7 +8,7 @@ often than it says: read for four weeks at 5%, it calls more than 15% of A/A exp
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 SRM_ALPHA = 0.001
@@ -109,8 +109,3 @@ def sample_ratio(counts: Mapping[str, int], shares: Mapping[str, float]) -> floa
         return math.nan
     found = [counts.get(name, 0) for name in names]
     return float(chisquare(found, [shares[name] * total for name in names]).pvalue)
-
-
-def first_look_that_decides(looks: Sequence[Effect | None]) -> int | None:
-    """Return the place of the first look whose interval excludes no difference; None when none does."""
-    return next((at for at, look in enumerate(looks) if look and (look.low > 0 or look.high < 0)), None)

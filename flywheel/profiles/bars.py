@@ -229,9 +229,10 @@ def _bar_of_largest(largest: Floats, false_alarms: float, measures: int) -> floa
     young = 1 + _CARE * max(0.0, 1 / max(len(largest), 1) - 1 / _GROWN)
     if len(largest) < ENOUGH:
         return float(np.log10(max(measures, 1) / false_alarms))
-    middle = float(np.median(largest))
-    beyond = largest[largest > middle] - middle
+    threshold = float(np.quantile(largest, _QUARTILE))
+    beyond = largest[largest > threshold] - threshold
     spread = max(float(beyond.mean()), float(np.median(beyond) / np.log(2))) if len(beyond) else exact
     weight = len(beyond) / (len(beyond) + 10)
     scale = weight * max(spread, 0.75 * exact) + (1 - weight) * _PRIOR_SPREAD * exact
-    return float(young * (middle + scale * np.log(0.5 / false_alarms)))
+    share = max(len(beyond), 1) / len(largest)
+    return float(young * (threshold + scale * np.log(max(share / false_alarms, 1.0))))

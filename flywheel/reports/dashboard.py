@@ -66,14 +66,17 @@ def _board(found: Sequence[Overview], now: datetime) -> Markup:
         "spend",
         "",
     )
-    head = Markup("").join(Markup("<th>{}</th>").format(title) for title in titles)
-    lines = Markup("").join(_line(each, now) for each in found)
+    head = Markup("").join(
+        Markup('<th class="{}">{}</th>').format("n" if title == "spend" else "", title) for title in titles
+    )
+    names = Counter(each.name for each in found)
+    lines = Markup("").join(_line(each, now, names[each.name] > 1) for each in found)
     table = Markup('<div class="scroll"><table class="board"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>')
     style = (Path(__file__).parent / "dashboard.css").read_text()
     return Markup("<style>" + style + "</style>") + table.format(head, lines)
 
 
-def _line(each: Overview, now: datetime) -> Markup:
+def _line(each: Overview, now: datetime, shares_name: bool) -> Markup:
     from markupsafe import Markup
 
     age = long(now - each.since) if each.since else ""
@@ -90,7 +93,8 @@ def _line(each: Overview, now: datetime) -> Markup:
         Markup('<td class="n slim">{}</td>').format(spend),
         Markup('<td class="why" title="{}">{}</td>').format(each.why, each.why),
     ]
-    name = Markup('<th scope="row" title="{}"><i></i>{}</th>').format(each.folder, each.name)
+    where = Markup(" <small>{}</small>").format(each.folder) if shares_name else ""
+    name = Markup('<th scope="row" title="{}"><i></i>{}{}</th>').format(each.folder, each.name, where)
     return Markup('<tr class="{}">{}{}</tr>').format(each.health, name, Markup("").join(cells))
 
 

@@ -82,7 +82,7 @@ def run(
     """
     spec = load(pipeline)
     inputs = check_arguments(spec, arguments or {})
-    check_runnable(spec)
+    check_runnable(spec, debug)
     folder = RunFolder.create(Path(root), spec.name)
     settings = Settings(
         jobs, preload or {}, events or ev.ignore, Cache(Path(root)) if cache else None, cache_limit, debug=debug
@@ -116,7 +116,7 @@ def resume(
     """
     folder = RunFolder.find(Path(root), run)
     spec, inputs, info = _open(folder)
-    check_runnable(spec)
+    check_runnable(spec, debug)
     earlier = Earlier(folder, folder.records())
     known = Cache(Path(root)) if cache else None
     settings = Settings(jobs, preload or {}, events or ev.ignore, known, LIMIT, earlier, debug)
@@ -152,7 +152,7 @@ def rerun(
     """
     source = RunFolder.find(Path(root), run)
     spec, inputs, _ = _open(source)
-    check_runnable(spec)
+    check_runnable(spec, debug)
     records = source.records()
     earlier = Earlier(source, records, find_task(records, only or start), only=bool(only))
     folder = RunFolder.create(Path(root), spec.name)

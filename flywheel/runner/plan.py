@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 
 from flywheel.runner.containers import find_engine
-from flywheel.runner.errors import EngineError
+from flywheel.runner.errors import ArgumentError, EngineError
 from flywheel.runner.program import Program, imports_of, program_of
 from flywheel.runner.spec import Component, Container, Dag, Pipeline
+from flywheel.runner.suggest import nearest
 
 
 def steps_of(pipeline: Pipeline) -> Iterator[tuple[Component, Container]]:
@@ -44,12 +45,22 @@ def needed(program: Program, preload: Preload) -> tuple[str, ...]:
     return (*imports_of(program.source), *preload.get(program.function, ()))
 
 
-def check_runnable(pipeline: Pipeline) -> None:
+def check_runnable(pipeline: Pipeline, debug: str = "") -> None:
     """Raise an error, before anything runs, if a step cannot be run on this machine.
+
+    Args:
+        pipeline: Whose steps.
+        debug: The task that is to be debugged; empty for none, `*` for all.
 
     Raises:
         EngineError: A component needs a container, and there is no engine.
+        ArgumentError: There is no such task.
     """
+    bodies = [component.body for component in (pipeline.root, *pipeline.components.values())]
+    tasks = {name for body in bodies if isinstance(body, Dag) for name in body.tasks}
+    if debug not in ("", "*") and debug.rpartition("/")[2] not in tasks:
+        there = ", ".join(sorted(tasks))
+        raise ArgumentError(f"there is no task {debug!r} to debug{nearest(debug, tasks)}", f"there are {there}.")
     for component, container in steps_of(pipeline):
         if program_of(container) is None and not find_engine():
             raise EngineError(

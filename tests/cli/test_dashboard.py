@@ -50,6 +50,17 @@ def test_every_flywheel_is_a_line_and_what_needs_a_person_comes_first(command, f
     assert not re.search(r"<script|src=|https?://(?!www\.w3\.org)", page)
 
 
+def test_flywheels_of_one_name_are_told_apart_by_their_folders(command, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "flywheel.yaml").write_text(yaml.safe_dump(FLIGHTS))
+
+    command("dashboard", tmp_path, "--out", tmp_path / "board.html")
+
+    page = (tmp_path / "board.html").read_text()
+    assert re.findall(r"</i>flight-delays <small>(\w+)</small>", page) == ["one", "two"]
+
+
 def test_looking_makes_no_ledger(command, fleet):
     command("dashboard", fleet, "--out", fleet / "board.html")
 

@@ -9,28 +9,33 @@ KNOWN = "arr_delay IS NOT NULL"
 LATE = "arr_delay > 15"
 
 
-@fault("the label is inverted", ("late",))
+@fault("the label is inverted", ("late", "delay"))
 def label_inverted(connection, first, last, share):
     flights(connection, first, last).update("arr_delay = 31 - arr_delay", share, KNOWN)
 
 
-@fault("labels changed places", ("late",), PARTS)
+@fault("labels changed places", ("late", "delay"), PARTS)
 def label_shuffled(connection, first, last, share):
     slip(flights(connection, first, last), ("arr_delay",), share, "md5(concat_ws('|', carrier, flight))", KNOWN)
 
 
-@fault("labels slipped by one row, from somewhere on", ("late",), PARTS, unit="share of rows, to the end of the load")
+@fault(
+    "labels slipped by one row, from somewhere on",
+    ("late", "delay"),
+    PARTS,
+    unit="share of rows, to the end of the load",
+)
 def label_slipped(connection, first, last, share):
     order = "hour, minute, carrier, flight, origin"
     slip(flights(connection, first, last), ("arr_delay",), share, order, KNOWN, tail=True)
 
 
-@fault("arrivals that are not known yet count as on time", ("late",), PARTS)
+@fault("arrivals that are not known yet count as on time", ("late", "delay"), PARTS)
 def label_on_time(connection, first, last, share):
     flights(connection, first, last).update("arr_delay = 0", share, KNOWN)
 
 
-@fault("arrivals that are not known yet count as late", ("late",))
+@fault("arrivals that are not known yet count as late", ("late", "delay"))
 def label_late(connection, first, last, share):
     flights(connection, first, last).update("arr_delay = 999", share, KNOWN)
 
@@ -47,22 +52,22 @@ def late_flights_missing(connection, first, last, share):
     flights(connection, first, last).update("arr_delay = NULL", share, LATE)
 
 
-@fault("delays are in seconds", ("late",), PARTS)
+@fault("delays are in seconds", ("late", "delay"), PARTS)
 def delay_in_seconds(connection, first, last, share):
     flights(connection, first, last).update("arr_delay = arr_delay * 60", share, KNOWN)
 
 
-@fault("delays are in hours", ("late",), PARTS)
+@fault("delays are in hours", ("late", "delay"), PARTS)
 def delay_in_hours(connection, first, last, share):
     flights(connection, first, last).update("arr_delay = arr_delay // 60", share, KNOWN)
 
 
-@fault("delays are counted from another time, so many minutes earlier", ("late",), three(2, 10, 60), "minutes")
+@fault("delays are counted from another time, so many minutes earlier", ("late", "delay"), three(2, 10, 60), "minutes")
 def delay_from_another_time(connection, first, last, minutes):
     flights(connection, first, last).update(f"arr_delay = arr_delay + {minutes}", where=KNOWN)
 
 
-@fault("the delay is that of departure", ("late",), PARTS)
+@fault("the delay is that of departure", ("late", "delay"), PARTS)
 def delay_of_departure(connection, first, last, share):
     flights(connection, first, last).update("arr_delay = dep_delay", share, KNOWN)
 

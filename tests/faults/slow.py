@@ -70,13 +70,13 @@ def slow_rows_duplicated(connection, first, last, share):
     days.repeat(share=f"{share} * {days.ramp}")
 
 
-@fault("ever more labels are inverted", ("late",), three(0.02, 0.2, 0.5), days=DAYS)
+@fault("ever more labels are inverted", ("late", "delay"), three(0.02, 0.2, 0.5), days=DAYS)
 def slow_label_inverted(connection, first, last, share):
     days = flights(connection, first, last)
     days.update("arr_delay = 31 - arr_delay", f"{share} * {days.ramp}", "arr_delay IS NOT NULL")
 
 
-@fault("delays grow by minutes that nobody waited", ("late",), three(2, 10, 60), "minutes", DAYS)
+@fault("delays grow by minutes that nobody waited", ("late", "delay"), three(2, 10, 60), "minutes", DAYS)
 def slow_delay(connection, first, last, minutes):
     days = flights(connection, first, last)
     days.update(f"arr_delay = arr_delay + CAST(ceil({minutes} * {days.ramp}) AS BIGINT)", where="arr_delay IS NOT NULL")

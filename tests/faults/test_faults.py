@@ -16,6 +16,8 @@ BROKEN = [
     "destination_hashed",
     "distance_in_kilometres",
     "label_late",
+    "label_shuffled",
+    "label_slipped",
     "load_truncated",
     "nulls_in_a_number",
     "origin_missing",

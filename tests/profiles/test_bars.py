@@ -56,6 +56,14 @@ def test_what_never_changed_may_change_by_next_to_nothing_only():
     assert bars.range("nulls of c0")[1] < 0.15
 
 
+def test_a_family_with_nothing_on_most_days_is_not_blind_for_the_few_on_which_it_has():
+    chance = np.random.default_rng(5)
+    names = [f"between of c{i}" for i in range(8)]
+    past = [{name: 0.15 * (chance.random() < 0.04) for name in names} for _ in range(150)]
+
+    assert unusual(Bars(past, 0.01 / 12), dict.fromkeys(names, 0.0) | {"between of c3": 0.8})
+
+
 def test_a_column_may_have_any_name():
     bars = Bars([{"nulls of cost of goods": i % 5 / 50, "rows": float(i % 3)} for i in range(60)], 0.01)
 

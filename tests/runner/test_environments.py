@@ -10,6 +10,7 @@ from kfp import dsl
 from flywheel.runner import containers, plan, program
 from flywheel.runner.debug import debug_job
 from flywheel.runner.environments import is_satisfied
+from flywheel.runner.errors import ArgumentError
 from flywheel.runner.machine import Cost, Machine
 from flywheel.runner.spec import Container
 
@@ -207,6 +208,8 @@ def test_a_step_under_the_debugger_runs_in_this_process(run, capsys):
         return where().output
 
     assert run(looking, debug="where").outputs == {"Output": os.getpid()}
+    with pytest.raises(ArgumentError, match=r"no task 'were' to debug; did you mean 'where'\?"):
+        run(looking, debug="were")
 
 
 def test_the_debugger_opens_where_a_step_fails(tmp_path):
