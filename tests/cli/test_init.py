@@ -16,6 +16,7 @@ SELECT
   'EUR' AS currency,
   i % 2 = 0 AS returned,
   i % 5 AS stars,
+  i % 4 AS "group",
   [i, i] AS lots,
   i * 1.5::DECIMAL(9, 2) AS "paid (EUR)"
 FROM range(1990) AS rows (i)
