@@ -54,6 +54,7 @@ def test_a_column_is_what_it_looks_like_or_is_said_to_be_left_out(sales, tmp_pat
         "shop": "category",
         "remark": "text",
         "stars": "numeric",
+        "group": "numeric",
         "paid_EUR": "numeric",
     }
     for name in ("id", "code", "currency", "lots"):
