@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flywheel.ahead import Ahead, sort_out
+from flywheel.alone import alone
 from flywheel.errors import ConfigError, LedgerError
 from flywheel.ledger import Ledger, Row
 from flywheel.spans import Span
@@ -105,16 +104,16 @@ def backfill(
                 None,
                 f"{progress.skipped} of {len(spans)} spans are done already, or older than the champion's",
             )
-        bad = _left_out(ledger.rows(flywheel.workspace.project.name))
+        bad = _left_out(ledger, ledger.rows(flywheel.workspace.project.name))
         for span in todo:
             ahead.begun(span, bad)
             started = time.monotonic()
             row = flywheel.run(span)
             while row.failed and _waited(ledger, patience, sleep, lambda why: told(progress, None, why)):
                 row = flywheel.run(span)
-            if row.done:
+            if row.done and row.run:
                 sort_out(ledger, flywheel.workspace.project.name, span, flywheel.trained)
-            bad = _left_out([row]) if "data" in row.decisions else bad
+            bad = _left_out(ledger, [row]) if "data" in row.decisions else bad
             progress.rows.append(row)
             progress.seconds.append(time.monotonic() - started)
             told(progress, row, "")
@@ -133,13 +132,16 @@ def _todo(flywheel: Flywheel, ledger: Ledger, spans: Sequence[str]) -> list[str]
     return [span for span in spans if span not in done and span >= since]
 
 
-def _left_out(rows: Sequence[Row]) -> set[str]:
+def _left_out(ledger: Ledger, rows: Sequence[Row]) -> set[str]:
     """Return the spans that the data gate has left out, as the last of `rows` that it judged tells."""
     judged = [row for row in rows if "data" in row.decisions]
     if not judged:
         return set()
     last = judged[-1]
-    return {*last.decisions["data"].facts.get("left_out", ()), *([last.span] * (last.outcome == "data-rejected"))}
+    facts = last.decisions["data"].facts
+    if "left_out" not in facts:  # many of them do not fit in a tag
+        facts = ledger.verdict(last.run, "data").facts
+    return {*facts["left_out"], *([last.span] * (last.outcome == "data-rejected"))}
 
 
 def _waited(ledger: Ledger, patience: float, sleep: Callable[[float], object], told: Callable[[str], None]) -> bool:
@@ -163,25 +165,15 @@ def _waited(ledger: Ledger, patience: float, sleep: Callable[[float], object], t
         waited, pause = waited + pause, min(pause * 2, 30.0)
 
 
-@contextmanager
-def _alone(flywheel: Flywheel) -> Iterator[None]:
+def _alone(flywheel: Flywheel) -> AbstractContextManager[None]:
     """Hold the folder's backfill for this process.
 
     Raises:
         ConfigError: Another process has it.
     """
-    state = flywheel.workspace.state
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "backfill.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            who = lock.read().strip() or "another process"
-            raise ConfigError(
-                f"a backfill of {flywheel.workspace.folder} is under way ({who})", "wait for it, or stop it."
-            ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}")
-        lock.flush()
-        yield
+
+    def refuse(who: str) -> None:
+        folder = flywheel.workspace.folder
+        raise ConfigError(f"a backfill of {folder} is under way ({who})", "wait for it, or stop it.")
+
+    return alone(flywheel.workspace.state / "backfill.lock", refuse)

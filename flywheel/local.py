@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel.alone import alone
 from flywheel.errors import ConfigError, DataError
 from flywheel.ledger import Ledger, Outcome, Row
 from flywheel.spans import Span, Windows
@@ -22,10 +25,16 @@ class Flywheel:
     Args:
         workspace: What to run.
         launch: Runs a compiled pipeline; `flywheel.runner.run` by default.
+        told: Called with a sentence when it has to wait; by default it stands on standard error.
     """
 
-    def __init__(self, workspace: Workspace, launch: Callable[..., Result] | None = None) -> None:
-        self.workspace, self._launch = workspace, launch
+    def __init__(
+        self,
+        workspace: Workspace,
+        launch: Callable[..., Result] | None = None,
+        told: Callable[[str], object] = lambda text: sys.stderr.write(f"{text}\n"),
+    ) -> None:
+        self.workspace, self._launch, self._told = workspace, launch, told
         self.trained: tuple[str, ...] = ()
         """Training runs in MLflow behind the models of the last run, whoever did them."""
 
@@ -74,8 +83,20 @@ class Flywheel:
         """Run for `span`, by default the last one that is complete, and return its row of the ledger.
 
         A step that fails gives a row with the outcome `failed`; a span that is done gives `not-needed`, one whose data
-        has not arrived `not-ready`.
+        has not arrived `not-ready`. While another process runs a span of this folder, it is waited for.
         """
+        with self.alone():
+            return self._run(span)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the folder for a run: of two at a time, one would judge by a champion that the other replaces."""
+
+        def wait(who: str) -> None:
+            self._told(f"another run of {self.workspace.project.name} is under way ({who}): waiting until it ends")
+
+        return alone(self.workspace.state / "run.lock", wait)
+
+    def _run(self, span: str) -> Row:
         from flywheel.kubeflow.compile import compiled
         from flywheel.runner import run
 

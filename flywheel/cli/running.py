@@ -137,7 +137,8 @@ def run_flywheel(
     flywheel.check(spans)
     flywheel.check_server()
     if options.reruns:
-        return int(not options.launch(Path(), {}, root=workspace.state, preload=workspace.trainer_imports()).ok)
+        with flywheel.alone():
+            return int(not options.launch(Path(), {}, root=workspace.state, preload=workspace.trainer_imports()).ok)
     rows, inferred = [], not workspace.schema.exists()
     for span in spans or [""]:
         rows.append(flywheel.run(span))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flywheel.ledger.lineage import Lineage
 
 _BOX, _GAP, _LINE, _PAD, _CHARACTERS = 158, 26, 17, 10, 22
-_PARENTS = 6
+_PARENTS, _LINES = 6, 7
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class _Box:
 
     @property
     def wrapped(self) -> list[str]:
-        return [part for line in self.lines if line for part in textwrap.wrap(line, _CHARACTERS)][:7]
+        parts = [part for line in self.lines if line for part in textwrap.wrap(line, _CHARACTERS)]
+        return parts if len(parts) <= _LINES else [*parts[: _LINES - 1], f"{parts[_LINES - 1][: _CHARACTERS - 2]} …"]
 
     @property
     def height(self) -> int:
@@ -57,6 +58,11 @@ def picture(found: Lineage) -> Markup:
     from markupsafe import Markup
 
     rows = found.data.get("rows")
+    gates = {
+        said["gate"]: _Box(f"gate: {said['gate']}", [said["why"]], "pass" if said["ok"] else "fail")
+        for said in found.decisions
+    }
+    before = [gates.pop("data")] if "data" in gates else []  # it stands before the training, the others after
     made = [
         _Box(
             "SQL and rows",
@@ -66,9 +72,10 @@ def picture(found: Lineage) -> Markup:
                 _short(found.data.get("transformed rows", "")),
             ],
         ),
+        *before,
         _Box("code", [found.code[:16], str(found.training.get("trainer", ""))]),
         _Box("training", [str(found.training.get("framework", "")), str(found.training.get("warm_start", ""))]),
-        *(_Box(f"gate: {said['gate']}", [said["why"]], "pass" if said["ok"] else "fail") for said in found.decisions),
+        *gates.values(),
         _Box(
             f"version {found.version}",
             [found.span, _short(found.digest), *([] if not found.by_hand else ["by hand"])],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flywheel.drawing import CHARTS, place_of
 from flywheel.kept import KEPT
 from flywheel.runner import events as ev
 from flywheel.runner.cache import Cache
@@ -108,6 +109,8 @@ class Launcher:
             job = container_job(node.path, container, given, names, self.folder, environment, cost)
             self.warm.submit({**job, "id": name}, ())
             return Launched(name, given)
+        if place := place_of(os.getpid()):
+            environment[CHARTS] = place
         if self.cache:
             environment[KEPT] = f"{self.cache.code(program.source)}:{self.cache.folder.parent}"
         job = make_job(node.path, container, program, given, self.folder, environment, share, digests)
