@@ -10,7 +10,7 @@ _SEASON = "in four weeks of spring or autumn the weather itself moves as far, an
 
 REASONS: Mapping[str, str] = {
     "late_flights_missing": _RATE,
-    "leak_in_planes": "on most days it is one flight in twenty whose plane is not found besides the usual one in seven",
+    "leak_in_planes": "on calm days it is one flight in twenty whose plane is not found, besides the usual one in seven",
     "minutes_cut_off": "one flight in six is half an hour off, and none leaves its hour",
     "other_season": "the schedule of half a year away has the same carriers, routes, hours and, often, flight numbers",
     "pressure_of_yesterday": _YESTERDAY,
@@ -18,8 +18,8 @@ REASONS: Mapping[str, str] = {
     "slow_label_inverted": "blocked on its first day, but by the name of the delay that is right",
     "slow_planes_not_found": "seven flights in a thousand more each day, and what is compared with moves along",
     "slow_pressure": _SEASON,
-    "slow_rows_missing": "a hundredth to three less each day, and what is compared with moves along; when most are missing,"
-    " what first stands out is which hours are left",
+    "slow_rows_missing": "one to three in a hundred less each day, and what is compared with moves along; when many"
+    " are missing, what first stands out is which hours are left",
     "sensors_frozen": "on one January day a thermometer stood still for two thirds of the time",
     "slow_temperature": _SEASON,
     "temperature_clipped": "the hottest and the coldest hours of a day differ by less than days of one week do",
