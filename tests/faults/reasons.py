@@ -10,7 +10,7 @@ _SEASON = "in four weeks of spring or autumn the weather itself moves as far, an
 
 REASONS: Mapping[str, str] = {
     "late_flights_missing": _RATE,
-    "leak_in_planes": "on calm days it is one flight in twenty whose plane is not found, besides the usual one in seven",
+    "leak_in_planes": "on calm days it is one flight in twenty without a plane, besides the usual one in seven",
     "minutes_cut_off": "one flight in six is half an hour off, and none leaves its hour",
     "other_season": "the schedule of half a year away has the same carriers, routes, hours and, often, flight numbers",
     "pressure_of_yesterday": _YESTERDAY,
