@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from flywheel import order
+
 __all__ = ["__version__"]
+
+order.keep()
 
 
 def __getattr__(name: str) -> str:

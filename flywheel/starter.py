@@ -52,7 +52,14 @@ class _Column:
 
     @property
     def sql(self) -> str:
-        return self.name if self.alias == self.name else f"`{self.name}` AS {self.alias}"
+        return _quoted(self.name) if self.alias == self.name else f"{_quoted(self.name)} AS {_quoted(self.alias)}"
+
+
+def _quoted(name: str) -> str:
+    """Return a name as SQL has it: in backticks if it is a word of the language, or no plain name."""
+    from sqlglot import exp
+
+    return exp.to_identifier(name).sql("bigquery")
 
 
 def url_of(data: str, folder: Path) -> str:
@@ -100,12 +107,12 @@ def draft(
     if not re.match(NAME, name):
         raise ConfigError(f"no flywheel can be named {name!r}", f"give --name: {PATTERNS[NAME]}.")
     table = _chosen("table", table, warehouse.tables(), "--table")
-    source = f"`{table}`" if re.search(r"\W", table) else table
+    source = _quoted(table)
     schema = warehouse.schema(f"SELECT * FROM {source} WHERE @start < @end")
     label = _chosen("label", label, schema.names, "--label")
     times = [field.name for field in schema if str(field.type).startswith(("date", "timestamp"))]
     time = _chosen("column with the time of a row", time, times, "--time")
-    since = f"`{time}`" if re.search(r"\W", time) else time
+    since = _quoted(time)
     query = f"SELECT * FROM {source} WHERE {since} >= @start AND {since} < @end"
     extent = warehouse.extent(query)
     if extent is None:

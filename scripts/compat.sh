@@ -47,5 +47,5 @@ exec unshare --mount --pid --fork --kill-child sh -euc '
     mount -t tmpfs tmpfs "$root/tmp"
     unset VIRTUAL_ENV PYTHON PYTHONPATH PYENV_VERSION
     exec chroot "$root" /usr/bin/env HOME=/root LC_ALL=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin \
-        sh -euc "cd /src && make setup && exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests \"\$@\"" sh "$@"
+        sh -euc "cd /src && make torch && exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests \"\$@\"" sh "$@"
 ' sh "$root" "$@"

@@ -104,7 +104,8 @@ def _course(found: Sequence[Replayed], metric: str) -> Markup:
     place = {span: float(number) for number, span in enumerate(starts)}
     series = {str(each.line): _smooth([place[span] for span in each.spans], each.values) for each in chosen}
     x = f"spans since {starts[0]}" if starts else ""
-    return charts.lines(series, f"{metric} over time", x=x, y=metric, width=640, height=260)
+    legend = {"legend": {"orient": "top", "title": None, "labelLimit": 0}}
+    return charts.lines(series, f"{metric} over time", x=x, y=metric, width=640, height=260, config=legend)
 
 
 def _smooth(places: Sequence[float], values: Sequence[float]) -> list[tuple[float, float]]:

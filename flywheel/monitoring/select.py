@@ -1,9 +1,9 @@
 """What to label next: the rows of which a label teaches most, and always a random part that says how good the model is.
 
 A label costs money, and most requests teach nothing. Chosen are rows that the model is unsure of (margin or entropy of
-its probabilities), far from each other (greedy k-center), and those on which champion and challenger disagree. What is
-chosen so is no sample: the random part is, and its inclusion probabilities let every row be weighted (Horvitz &
-Thompson 1952).
+its probabilities), on which champion and challenger disagree, or that models were unsure of all along (training
+dynamics); with `points` those among them that are far from each other (greedy k-center). What is chosen so is no
+sample: the random part is, and its inclusion probabilities let every row be weighted (Horvitz & Thompson 1952).
 """
 
 from __future__ import annotations
@@ -63,14 +63,36 @@ def entropy(probabilities: Floats) -> Floats:
 def disagreement(one: Floats, other: Floats) -> Floats:
     """Return how far two models are apart on each row: half the L1 distance of their probabilities, 0 to 1.
 
+    Where a model gives a number, it is the distance of the two, as a share of the largest.
+
     Args:
         one: The champion's, shape (rows, classes).
         other: The challenger's, of the same shape.
     """
-    return np.asarray(np.abs(one - other).sum(axis=1) / 2)
+    apart = np.abs(one - other).sum(axis=1)
+    if one.shape[1] == 1:
+        return np.asarray(apart / apart.max() if apart.max() > 0 else apart)
+    return np.asarray(apart / 2)
 
 
-def k_center(points: Floats, count: int, near: Floats | None = None) -> Ints:
+def dynamics(history: Floats) -> Floats:
+    """Return how unsure models were of each row all along, 0 to 1: the margin of their mean probabilities.
+
+    After Kye et al., TiDAL: Learning Training Dynamics for Active Learning (ICCV 2023), which averages over the epochs
+    of one training, and has a module predict that average for unlabelled rows; here models say it themselves.
+    Where a model gives a number, it is how far the models' numbers spread, as a share of the widest.
+
+    Args:
+        history: What each model says, shape (models, rows, classes), oldest first: epochs of a training, or the
+            versions of a registry.
+    """
+    if history.shape[2] == 1:
+        spread = history[..., 0].std(axis=0)
+        return np.asarray(spread / spread.max() if spread.max() > 0 else spread)
+    return margin(history.mean(axis=0))
+
+
+def k_center(points: NDArray[Any], count: int, near: NDArray[Any] | None = None) -> Ints:
     """Return `count` rows that leave no row far from all of them, by greedy k-center (Sener & Savarese 2018).
 
     Args:
@@ -79,19 +101,20 @@ def k_center(points: Floats, count: int, near: Floats | None = None) -> Ints:
         near: What is labelled already, in the same dimensions; the first choice is the row farthest from these.
     """
     count = min(count, len(points))
+    norms = np.einsum("ij,ij->i", points, points)
     if near is not None and len(near):
         far = np.full(len(points), np.inf)
         for start in range(0, len(near), 256):  # squared distances in blocks, so that memory stays flat
             block = near[start : start + 256]
-            squares = (points**2).sum(1)[:, None] - 2 * points @ block.T + (block**2).sum(1)[None]
+            squares = norms[:, None] - 2 * points @ block.T + np.einsum("ij,ij->i", block, block)[None]
             far = np.minimum(far, squares.min(axis=1))
     else:
-        far = ((points - points.mean(axis=0)) ** 2).sum(axis=1)
+        far = np.asarray(((points - points.mean(axis=0)) ** 2).sum(axis=1), np.float64)
     chosen = np.empty(count, np.int64)
-    for place in range(count):
+    for place in range(count):  # one product of matrix and vector each: nothing larger than the points is made
         chosen[place] = at = int(far.argmax())
-        far = np.minimum(far, ((points - points[at]) ** 2).sum(axis=1))
-        far[at] = -1.0
+        far = np.minimum(far, norms - 2 * (points @ points[at]) + norms[at])
+        far[at] = -np.inf
     return chosen
 
 
@@ -99,8 +122,8 @@ def select(
     scores: Floats,
     budget: int,
     *,
-    points: Floats | None = None,
-    near: Floats | None = None,
+    points: NDArray[Any] | None = None,
+    near: NDArray[Any] | None = None,
     random_part: float = 0.2,
     slices: NDArray[Any] | None = None,
     seed: int = 0,
@@ -113,7 +136,7 @@ def select(
     than there are slices leaves some slices out, of which the random part then says nothing.
 
     Args:
-        scores: How much a label of each row would teach: `margin`, `entropy`, `disagreement`, or any mix of them.
+        scores: How much a label of each row would teach: `margin`, `entropy`, `disagreement`, `dynamics`, or a mix.
         budget: How many labels there may be.
         points: What a row looks like, shape (rows, dimensions).
         near: What is labelled already, in the same dimensions.
@@ -148,7 +171,9 @@ def select(
     return Chosen(found, why, inclusion[found])
 
 
-def _informative(rest: Ints, scores: Floats, count: int, points: Floats | None, near: Floats | None) -> Ints:
+def _informative(
+    rest: Ints, scores: Floats, count: int, points: NDArray[Any] | None, near: NDArray[Any] | None
+) -> Ints:
     best = rest[np.argsort(-scores[rest], kind="stable")]
     if points is None or count == 0:
         return np.asarray(best[:count])

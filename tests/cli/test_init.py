@@ -16,6 +16,7 @@ SELECT
   'EUR' AS currency,
   i % 2 = 0 AS returned,
   i % 5 AS stars,
+  i % 4 AS "group",
   [i, i] AS lots,
   i * 1.5::DECIMAL(9, 2) AS "paid (EUR)"
 FROM range(1990) AS rows (i)
@@ -53,6 +54,7 @@ def test_a_column_is_what_it_looks_like_or_is_said_to_be_left_out(sales, tmp_pat
         "shop": "category",
         "remark": "text",
         "stars": "numeric",
+        "group": "numeric",
         "paid_EUR": "numeric",
     }
     for name in ("id", "code", "currency", "lots"):

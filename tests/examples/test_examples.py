@@ -56,5 +56,5 @@ def test_photos_are_told_apart(tmp_path):
 
     assert row["outcome"] == "promoted"
     assert facts["metric"] == "accuracy"
-    assert facts["candidate"] > 0.85
+    assert facts["candidate"] > 0.9
     assert facts["baseline"] > 0.5

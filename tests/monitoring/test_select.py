@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.errors import ConfigError
-from flywheel.monitoring.select import disagreement, entropy, k_center, margin, select
+from flywheel.monitoring.select import disagreement, dynamics, entropy, k_center, margin, select
 
 LABEL = Path(__file__).parents[2] / "examples" / "images" / "label.py"
 
@@ -29,6 +29,33 @@ def test_centers_are_far_from_each_other_and_from_what_is_labelled():
 
     assert sorted(k_center(points, 4) // 50) == [0, 1, 2, 3]
     assert sorted(k_center(points, 2, near=corners[:2]) // 50) == [2, 3]
+
+
+def test_centers_are_those_of_the_plain_definition():
+    points = np.random.default_rng(3).normal(size=(80, 5))
+    chosen, far = [], ((points - points.mean(axis=0)) ** 2).sum(axis=1)
+    for _ in range(12):
+        chosen.append(int(far.argmax()))
+        far = np.minimum(far, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+
+    assert k_center(points, 12).tolist() == chosen
+    assert sorted(k_center(np.ones((5, 2)), 5)) == [0, 1, 2, 3, 4]  # each once, however alike
+
+
+def test_rows_of_which_models_were_unsure_all_along_score_above_those_they_learned():
+    learned, torn, unsure = [0.5, 0.9, 1.0], [0.9, 0.1, 0.6], [0.5, 0.55, 0.5]
+    history = np.array([[[1 - p, p] for p in each] for each in zip(learned, torn, unsure, strict=True)])
+
+    assert dynamics(history)[0] < 0.5 < min(dynamics(history)[1:])
+
+
+def test_of_numbers_the_distance_counts_as_a_share_of_the_largest():
+    history = np.array([[[1.0], [2.0]], [[1.0], [6.0]], [[2.0], [4.0]]])
+
+    assert disagreement(*history[:2]) == pytest.approx([0.0, 1.0])
+    assert dynamics(history)[1] == 1.0
+    assert 0 < dynamics(history)[0] < 1
+    assert not dynamics(history[:1]).any()
 
 
 @given(st.integers(1, 300), st.integers(1, 120), st.floats(0.05, 1.0), st.integers(1, 6))
@@ -73,10 +100,13 @@ def test_without_a_random_part_nothing_is_chosen():
         select(np.array([np.nan, 1.0]), 1)
 
 
-def test_on_photos_it_is_better_than_choosing_by_lot():
+def test_on_photos_with_a_rare_class_it_is_better_than_choosing_by_lot():
     spec = importlib.util.spec_from_file_location("label", LABEL)
     label = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(label)
-    gains = [np.mean(label.replay(seed, 5, "margin")) - np.mean(label.replay(seed, 5, "random")) for seed in range(4)]
+    gains = [
+        np.subtract(*(label.replay(seed, 2, way, rare=0.1) for way in ("margin, diverse", "random"))).mean()
+        for seed in range(3)
+    ]
 
-    assert np.mean(gains) > 0.005
+    assert np.mean(gains) > 0.01

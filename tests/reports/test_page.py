@@ -111,3 +111,10 @@ def test_figures_that_are_no_numbers_are_left_out_of_charts():
 )  # fmt: skip
 def test_numbers_are_rounded_for_reading(value, read):
     assert reports.number(value) == read
+
+
+def test_a_column_of_figures_is_one_where_the_first_is_not_known():
+    markup = str(reports.table([{"model": "candidate", "gain": None}, {"model": "champion", "gain": 0.1}]))
+
+    assert '<th class="n">gain</th>' in markup
+    assert re.findall(r'<td class="n" data-label="gain">([^<]*)</td>', markup) == ["–", "0.1"]

@@ -128,7 +128,7 @@ def test_a_champion_that_moved_while_it_was_copied_is_not_put_in_service(ledger,
 def test_a_version_that_is_not_there_is_an_error(ledger, promoted, serving):
     _, run = promoted("2013-06-01")
 
-    with pytest.raises(LedgerError, match="was it removed there"):
+    with pytest.raises(LedgerError, match="has no version"):
         deploy("flights", "7", str(serving), ledger, run)
 
 

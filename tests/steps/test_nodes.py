@@ -73,6 +73,7 @@ def kubernetes(tmp_path, monkeypatch):
         main = {"name": "main", "env": [secret, {"name": "KFP_POD_NAME", "valueFrom": {"fieldRef": {}}}]}
         meta["labels"] = {"workflows.argoproj.io/workflow": "flights-x"}
         spec = {"serviceAccountName": "pipeline-runner", "containers": [main]}
+        stand_in.put(WORKFLOWS, {"metadata": {"name": "flights-x", "uid": "w1"}})
         stand_in.put(PODS, {"metadata": meta, "spec": spec, "status": {"phase": "Running"}})
         yield stand_in
 
@@ -208,7 +209,7 @@ def test_a_killed_step_leaves_its_job_and_the_next_one_finds_it(run, kubernetes,
 
 @pytest.mark.parametrize("spec", [{"activeDeadlineSeconds": 0}, {"shutdown": "Terminate"}])
 def test_a_killed_step_of_a_run_that_was_terminated_deletes_its_job(run, kubernetes, spec):
-    kubernetes.put(WORKFLOWS, {"metadata": {"name": "flights-x"}, "spec": spec})
+    kubernetes.put(WORKFLOWS, {"metadata": {"name": "flights-x", "uid": "w1"}, "spec": spec})
     signalled(kubernetes, signal.SIGTERM)
     with pytest.raises(SystemExit):
         run()

@@ -139,7 +139,17 @@ class StandIn(Served):
                 raise Refused(409, message, reason="AlreadyExists")
             now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             item["metadata"] |= {"uid": f"uid-{name}-{self._version}", "creationTimestamp": now, "namespace": "team"}
-            return self.put(path, item, "ADDED")
+            made = self.put(path, item, "ADDED")
+            if self._orphaned(item):
+                self.drop(path, name)
+            return made
+
+    def _orphaned(self, item):
+        """Whether the garbage collector takes an object away: it has owners, and none of them is there."""
+        places = {"Pod": PODS, "Workflow": "/apis/argoproj.io/v1alpha1/namespaces/team/workflows"}
+        owners = item["metadata"].get("ownerReferences", [])
+        there = {each["metadata"].get("uid") for path in places.values() for each in self.objects[path].values()}
+        return bool(owners) and not any(each["uid"] in there for each in owners)
 
     def _check(self, item, strict):
         import jsonschema  # not in every family of dependencies
