@@ -33,14 +33,13 @@ def decide(
     from pathlib import Path
 
     from flywheel.artifacts import Evaluation
-    from flywheel.evaluation.looks import Look
     from flywheel.ledger import Ledger
-    from flywheel.steps.decide import Decision, decide, shown
+    from flywheel.steps.decide import Decision, Look, decide, shown
 
-    found = Evaluation.open(evaluation.path)
-    book = Ledger(ledger)
-    waiting = book.row(run).tags.get("flywheel.waiting", "")
-    verdict = decide(found, gates, Path(report.path), Look(of=looks), waiting=waiting)
+    found, book = Evaluation.open(evaluation.path), Ledger(ledger)
+    verdict = decide(
+        found, gates, Path(report.path), Look(of=looks), waiting=book.row(run).tags.get("flywheel.waiting", "")
+    )
     book.record(run, verdict)
     shown(found, verdict).log(metrics, curves)
     return Decision.of(verdict)

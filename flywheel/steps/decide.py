@@ -16,7 +16,7 @@ from flywheel.evaluation.shown import shown
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
 
-__all__ = ["PRELOAD", "decide", "shown"]
+__all__ = ["PRELOAD", "Decision", "Look", "decide", "shown"]
 
 PRELOAD = (
     "flywheel.ledger.engine",
