@@ -2,6 +2,7 @@
 
 from flywheel.components.analyze import analyze
 from flywheel.components.batch import batch
+from flywheel.components.challenge import challenge
 from flywheel.components.conclude import conclude
 from flywheel.components.decide import decide
 from flywheel.components.deploy import deploy
@@ -10,6 +11,7 @@ from flywheel.components.monitor import monitor
 from flywheel.components.plan import plan
 from flywheel.components.probe import probe
 from flywheel.components.promote import promote
+from flywheel.components.rejudge import rejudge
 from flywheel.components.score import score
 from flywheel.components.train import train
 from flywheel.components.transform import transform
@@ -19,6 +21,7 @@ from flywheel.components.weigh import weigh
 __all__ = [
     "analyze",
     "batch",
+    "challenge",
     "conclude",
     "decide",
     "deploy",
@@ -27,6 +30,7 @@ __all__ = [
     "plan",
     "probe",
     "promote",
+    "rejudge",
     "score",
     "train",
     "transform",

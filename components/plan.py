@@ -27,6 +27,7 @@ def plan(
         ("window", list),
         ("judge", list),
         ("champion", str),
+        ("challenger", str),
         ("state", str),
         ("run", str),
         ("reason", str),

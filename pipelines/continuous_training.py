@@ -1,29 +1,15 @@
 """Continuous training: from fresh data to a judged model in service."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from flywheel.components import (
-    analyze,
-    decide,
-    deploy,
-    extract,
-    plan,
-    probe,
-    promote,
-    score,
-    train,
-    transform,
-    validate,
-    weigh,
-)
+from flywheel.components import analyze, decide, extract, plan, score, train, transform, validate, weigh
 from flywheel.config import Analyze, Batch, Project, Resources, Train
 from flywheel.pipelines.asking import ask
 from flywheel.pipelines.closing import closing
+from flywheel.pipelines.judging import Judging, if_yes
 
 
 def continuous_training(project: Project, query: str, serving_query: str = "") -> BaseComponent:
@@ -60,6 +46,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     if project.gates.leak:
         judged |= {"leak": project.gates.leak.model_dump(mode="json")}
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
+    looks = project.gates.looks
 
     @dsl.pipeline(name=project.name, description=f"Continuous training of {project.name}")
     def pipeline(
@@ -85,6 +72,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 schedule=schedule,
             ).set_caching_options(False)
             to = ask(project, "plan", planned).outputs
+            known = {"ledger": ledger, "run": to["run"]}
+            own = {"code": archive} if project.metrics else {}
             kept = _each_span_scored(project, to, serving, ledger)
             with dsl.If(to["go"] == True):
                 data = extract(
@@ -111,78 +100,60 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     examples=data.output,
                     code=archive,
                     settings=checked,
-                    ledger=ledger,
-                    run=to["run"],
+                    **known,
                     **logged,
                 ).set_caching_options(False)
                 ask(project, "validate", fit)
-                worth = _if_it_is_worth_it(
-                    project,
-                    examples=data.output,
-                    window=fit.outputs["window"],
-                    judge=fit.outputs["judge"],
-                    ledger=ledger,
-                    run=to["run"],
-                    code=archive,
-                )
-                with dsl.If(fit.outputs["ok"] == True), worth:
-                    seen = transform(
-                        examples=data.output, window=fit.outputs["window"], code=archive, **transformed_as(project)
-                    )
-                    ask(project, "transform", seen)
-                    candidate, simple = _models(
-                        project,
-                        champion=to["champion"] if project.train.warm_start else "",
-                        examples=data.output,
-                        transformed=seen.outputs["transformed"],
-                        state=seen.outputs["state"],
-                        code=archive,
-                        ledger=ledger,
-                    )
-                    asked_with = {"code": archive} if project.metrics else {}
-                    found = analyze(
-                        examples=data.output,
-                        model=candidate.outputs["model"],
-                        champion=to["champion"],
-                        judge=fit.outputs["judge"],
-                        settings=judged,
-                        ledger=ledger,
-                        **simple,
-                        **asked_with,
-                    )
-                    ask(project, "analyze", found)
-                    better = decide(
-                        evaluation=found.outputs["evaluation"], gates=gates, ledger=ledger, run=to["run"]
-                    ).set_caching_options(False)
-                    ask(project, "decide", better)
-                    outside = _if_it_serves(
-                        project,
-                        examples=data.output,
-                        model=candidate.outputs["model"],
-                        evaluation=found.outputs["evaluation"],
-                        serving=serving,
-                        ledger=ledger,
-                        run=to["run"],
-                    )
-                    with dsl.If(better.outputs["Output"] == True), outside:
-                        promoted = promote(
-                            model=candidate.outputs["model"],
-                            name=project.name,
-                            span=to["span"],
+                spans = {"window": fit.outputs["window"], "judge": fit.outputs["judge"]}
+                again = {
+                    "examples": data.output,
+                    "settings": {"analyze": judged, "gates": gates, "looks": looks},
+                    **spans,
+                    **own,
+                }
+                judging = Judging(project, to, ledger, serving, tuple(kept))
+                with dsl.If(fit.outputs["ok"] == True):
+                    worth = _weighed(project, examples=data.output, code=archive, **spans, **known)
+                    with if_yes(worth):
+                        seen = transform(
+                            examples=data.output, window=fit.outputs["window"], code=archive, **transformed_as(project)
+                        )
+                        ask(project, "transform", seen)
+                        candidate, simple = _models(
+                            project,
+                            champion=to["champion"] if project.train.warm_start else "",
+                            examples=data.output,
+                            transformed=seen.outputs["transformed"],
+                            state=seen.outputs["state"],
+                            code=archive,
                             ledger=ledger,
-                            run=to["run"],
-                            approval=project.approval == "required",
-                        ).set_caching_options(False)
-                        ask(project, "promote", promoted)
-                        with dsl.If(promoted.outputs["champion"] == True):
-                            served = deploy(
-                                name=project.name,
-                                version=promoted.outputs["version"],
-                                target=serving,
-                                ledger=ledger,
-                                run=to["run"],
-                            ).set_caching_options(False)
-                            ask(project, "deploy", served.after(*kept))
+                        )
+                        model = candidate.outputs["model"]
+                        found = analyze(
+                            examples=data.output,
+                            model=model,
+                            champion=to["champion"],
+                            judge=fit.outputs["judge"],
+                            settings=judged,
+                            ledger=ledger,
+                            **simple,
+                            **own,
+                        )
+                        ask(project, "analyze", found)
+                        evaluation = found.outputs["evaluation"]
+                        better = decide(evaluation=evaluation, gates=gates, looks=looks, **known)
+                        ask(project, "decide", better.set_caching_options(False))
+                        serves = judging.probed(examples=data.output, model=model, evaluation=evaluation)
+                        with dsl.If(better.outputs["ok"] == True), if_yes(serves):
+                            judging.promoted(model=model)
+                        if looks > 1:
+                            with dsl.If(better.outputs["undecided"] == True), if_yes(serves):
+                                judging.challenged(model)
+                            with dsl.If(better.outputs["ok"] == False):
+                                judging.rejudged(**again)
+                    if worth is not None and looks > 1:
+                        with dsl.If(worth.outputs["Output"] == False):
+                            judging.rejudged(**again)
 
     return pipeline
 
@@ -289,12 +260,10 @@ def _each_span_scored(project: Project, to: Any, serving: Any, ledger: Any) -> l
     return [ask(project, "score", scored.set_caching_options(False))]
 
 
-@contextmanager
-def _if_it_is_worth_it(project: Project, **weighed: Any) -> Iterator[None]:
-    """Do what stands within only if `retrain` finds a training to be worth it; where it always is, do it."""
+def _weighed(project: Project, **weighed: Any) -> dsl.PipelineTask | None:
+    """Return the task that finds whether a training is worth it by `retrain`; None where it always is."""
     if is_always_trained(project):
-        yield
-        return
+        return None
     settings: dict[str, Any] = {
         "name": project.name,
         "label": project.label,
@@ -304,22 +273,4 @@ def _if_it_is_worth_it(project: Project, **weighed: Any) -> Iterator[None]:
     }
     if project.hourly_cost is not None:
         settings |= {"hourly_cost": project.hourly_cost}
-    worth = weigh(settings=settings, **weighed).set_caching_options(False)
-    ask(project, "weigh", worth)
-    with dsl.If(worth.outputs["Output"] == True):
-        yield
-
-
-@contextmanager
-def _if_it_serves(project: Project, **tried: Any) -> Iterator[None]:
-    """Do what stands within only if the packaged model passes `gates.serving`; without such a gate, do it."""
-    gate = project.gates.serving
-    if gate is None:
-        yield
-        return
-    asked = gate.model_dump(mode="json", exclude_none=True)
-    settings = {"name": project.name, "task": project.task, "gate": asked}
-    serves = probe(settings=settings, **tried).set_caching_options(False)
-    ask(project, "probe", serves)
-    with dsl.If(serves.outputs["Output"] == True):
-        yield
+    return ask(project, "weigh", weigh(settings=settings, **weighed).set_caching_options(False))

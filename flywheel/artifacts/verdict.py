@@ -23,6 +23,8 @@ class Check:
         column: Which column, if it is about one.
         span: Which span, if it is about one.
         usual: Lower and upper end of where `observed` usually is, if a history says so.
+        level: The one-sided error that a test was made at, if a result of it may count once and for all.
+        more: How many further spans would decide it, if it is undecided and any would.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Check:
     column: str = ""
     span: str = ""
     usual: tuple[float, float] | None = None
+    level: float | None = None
+    more: int | None = None
 
 
 @dataclass(frozen=True)

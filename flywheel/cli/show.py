@@ -148,6 +148,7 @@ def _print_row(ledger: Ledger, row: Row, run: str) -> None:
         "trained on": row.tags.get("flywheel.window", ""),
         "judged on": row.tags.get("flywheel.judge", ""),
         "against": f"version {number}" if (number := row.tags.get("flywheel.champion", "")) else "no champion",
+        "challenger": f"version {number}" if (number := row.tags.get("flywheel.challenger", "")) else "",
         "code": row.tags.get("flywheel.code", ""),
         "pipeline run": run,
         "MLflow run": row.run,

@@ -51,5 +51,7 @@ def status(
         return
     champion = ledger.champion(workspace.project.name)
     typer.echo(f"\nchampion: version {champion.version} of span {champion.span}" if champion else "\nno champion yet")
+    if challenger := ledger.challenger(workspace.project.name):
+        typer.echo(f"challenger: {challenger}")
     if frozen := ledger.frozen(workspace.project.name):
         typer.echo(f"no run promotes: {frozen}")

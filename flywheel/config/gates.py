@@ -173,6 +173,13 @@ class Gates(Strict):
         description="How differences are tested: a jackknife over clusters (of AUC it is DeLong's where rows are "
         "independent, of accuracy McNemar's); or a BCa bootstrap, for skewed figures over forty clusters or more.",
     )
+    looks: int = Field(
+        4,
+        ge=1,
+        le=20,
+        description="How often one candidate may be judged. One that is left undecided stays challenger, and the same "
+        "model is judged again on later spans, all looks together at the error of one; 1: it is dropped.",
+    )
     leak: LeakGate | Literal[False] = Field(LeakGate(), description="Guards against a judge that knows the answer.")
     worst_slices: WorstSlices | Literal[False] = Field(
         WorstSlices(), description="Search for slices in which the candidate is worse."

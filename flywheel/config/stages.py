@@ -26,6 +26,8 @@ class Stages(Strict):
     analyze: Pod = Field(Pod(), description="The step that measures the model.")
     decide: Pod = Field(Pod(), description="The step that judges the model.")
     probe: Pod = Field(Pod(), description="The step that tries the packaged model.")
+    challenge: Pod = Field(Pod(), description="The step that keeps an undecided model as challenger.")
+    rejudge: Pod = Field(Pod(), description="The step that judges the challenger again.")
     promote: Pod = Field(Pod(), description="The step that makes it the champion.")
     deploy: Pod = Field(Pod(), description="The step that puts it in service.")
     score: Pod = Field(Pod(), description="The step that scores each span's table, with deploy.score: each_span.")

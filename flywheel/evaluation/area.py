@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _CELLS = 4_000_000  # replicates x rows at a time
 _FEW = 600  # clusters whose pairs are worth counting before many replicates are asked for
+_BLOCK, _BLOCKS = 64, 10_000  # rows that are compared one by one, and about how many such blocks there are at most
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class Wins:
         import numpy as np
 
         areas = np.full(len(weights), np.nan)
-        if not len(self.labels):
+        winners, losers = np.flatnonzero(self.positives), np.flatnonzero(self.negatives)
+        if not len(winners) or not len(losers):
             return areas
         if len(weights) > 1 and len(self.positives) <= _FEW:
-            winners, losers = np.flatnonzero(self.positives), np.flatnonzero(self.negatives)
             won = ((weights[:, winners] @ self._pairs(winners, losers)) * weights[:, losers]).sum(axis=1)
             with np.errstate(divide="ignore", invalid="ignore"):
                 areas[:] = won / ((weights @ self.positives) * (weights @ self.negatives))
@@ -85,23 +86,44 @@ class Wins:
     def _pairs(self, winners: Ints, losers: Ints) -> Floats:
         """Return how many pairs of a positive of one cluster and a negative of another are ranked right; ties half.
 
-        Only of clusters that have such rows: many have rows of one class alone.
+        Only of clusters that have such rows: many have rows of one class alone. Rows are cut into blocks of neighbours
+        by score. Between blocks a pair is told by its blocks, so counts by cluster are enough; within a block each pair
+        is looked at, and a block of equal scores has ties alone.
         """
         import numpy as np
 
-        count = len(self.positives)
-        runs = np.repeat(np.arange(len(self.starts)), np.diff(np.r_[self.starts, len(self.labels)]))
-        positive = self.labels == 1
-        needles, origin = runs[positive], self.clusters[positive]
-        rivals, owner = runs[~positive], self.clusters[~positive]
-        by_owner = np.argsort(owner, kind="stable")
-        rivals, edges = rivals[by_owner], np.searchsorted(owner[by_owner], np.arange(count + 1))
-        won = np.zeros((len(winners), len(losers)))
-        for place, cluster in enumerate(losers):
-            own = rivals[edges[cluster] : edges[cluster + 1]]
-            beaten = np.searchsorted(own, needles, "left") + np.searchsorted(own, needles, "right")
-            won[:, place] = np.bincount(origin, beaten / 2, count)[winners]
+        sizes = np.diff(np.r_[self.starts, len(self.labels)])
+        runs = np.repeat(np.arange(len(sizes)), sizes)
+        blocks, tied = self._blocks(sizes)
+        block, wide, deep = blocks[runs], len(winners), len(losers)
+        ours, theirs = np.flatnonzero(self.labels == 1), np.flatnonzero(self.labels == 0)
+        winner, loser = (np.searchsorted(known, self.clusters) for known in (winners, losers))
+        above = np.bincount(block[ours] * wide + winner[ours], minlength=len(tied) * wide).reshape(-1, wide)
+        below = np.bincount(block[theirs] * deep + loser[theirs], minlength=len(tied) * deep).reshape(-1, deep)
+        won: Floats = above.T.astype(float) @ (np.cumsum(below, axis=0) - below + tied[:, None] * below / 2)
+
+        ours = ours[~tied[block[ours]]]
+        edges = np.searchsorted(block[theirs], np.arange(len(tied) + 1))
+        rivals = np.diff(edges)[block[ours]]
+        before = np.cumsum(rivals) - rivals
+        for part in np.split(np.arange(len(ours)), np.flatnonzero(np.diff(before // _CELLS)) + 1):
+            first = np.repeat(ours[part], rivals[part])
+            nth = np.arange(len(first)) - np.repeat(before[part] - before[part[:1]], rivals[part])
+            second = theirs[np.repeat(edges[block[ours[part]]], rivals[part]) + nth]
+            right = (runs[first] > runs[second]) + (runs[first] == runs[second]) / 2
+            won += np.bincount(winner[first] * deep + loser[second], right, wide * deep).reshape(wide, deep)
         return won
+
+    def _blocks(self, sizes: Ints) -> tuple[Ints, NDArray[Any]]:
+        """Return the block of each run of equal scores, and which blocks are one large run alone."""
+        import numpy as np
+
+        target = max(_BLOCK, len(self.labels) // _BLOCKS)
+        large = sizes > target
+        ends = np.cumsum(np.where(large, 0, sizes)) // target
+        new = np.r_[True, (ends[1:] != ends[:-1]) | large[1:] | large[:-1]]
+        blocks = np.cumsum(new) - 1
+        return blocks, large[new]
 
     def without(self) -> Floats:
         """Return the area without each of the clusters."""

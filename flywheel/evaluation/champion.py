@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import DataError, LedgerError
 from flywheel.evaluation.answers import PredictionError
-from flywheel.evaluation.estimates import figure
+from flywheel.evaluation.estimates import value
 from flywheel.evaluation.predict import Wanted, write
 from flywheel.evaluation.predictions import CHAMPION, FILE, Predictions
 from flywheel.say import say
@@ -40,7 +40,7 @@ def load(uri: str, ledger: str) -> Any:
 
 def _lost(uri: str, ledger: str, error: Exception) -> LedgerError:
     return LedgerError(
-        f"the champion {uri} does not load from {ledger}: {type(error).__name__}: {error}",
+        f"the model {uri} does not load from {ledger}: {type(error).__name__}: {error}",
         "check that the registry still has that version and its files; `flywheel status` shows the champion.",
     )
 
@@ -51,11 +51,12 @@ def fetch(uri: str, ledger: str, into: Path) -> Path:
     Raises:
         LedgerError: The registry does not have it, or its files are gone.
     """
-    import mlflow
+    from flywheel.ledger.store import Client
 
+    into.mkdir(parents=True, exist_ok=True)
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(into), tracking_uri=ledger))
-    except Exception as error:
+        return Client(ledger).download(uri, into)
+    except LedgerError as error:
         raise _lost(uri, ledger, error) from error
 
 
@@ -92,7 +93,7 @@ def scorer(
             except (DataError, PredictionError) as error:  # what is wrong with the span, its other checks say
                 say(f"the champion is not measured on {span}: {error.message}")
                 return None
-            quality = figure(Predictions.read(file), _QUALITY[task], CHAMPION).value
+            quality = value(Predictions.read(file), _QUALITY[task], CHAMPION)
             return quality if math.isfinite(quality) else None
 
     return score

@@ -104,7 +104,7 @@ def _jump(found: Predictions, most: float) -> Iterable[Check]:
     if CHAMPION not in found.scores:
         return
     metric = HEADLINE[found.task]
-    ours, theirs = (estimates.figure(found, metric, name).value for name in (CANDIDATE, CHAMPION))
+    ours, theirs = (estimates.value(found, metric, name) for name in (CANDIDATE, CHAMPION))
     if not all(map(math.isfinite, (ours, theirs))):
         return
     gained = _level(ours, metric, found.task) - _level(theirs, metric, found.task)

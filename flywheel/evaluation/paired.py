@@ -74,9 +74,9 @@ class Estimate:
         """Return the one-sided upper (1 - alpha) bound."""
         return self.value + self._quantile(alpha) * self.error
 
-    def interval(self) -> tuple[float, float] | None:
-        """Return both 95% bounds, together a 90% interval; None when there is no sound error."""
-        return (self.lower(), self.upper()) if self.sound else None
+    def interval(self, alpha: float = ALPHA) -> tuple[float, float] | None:
+        """Return both (1 - alpha) bounds, of 5% together a 90% interval; None when there is no sound error."""
+        return (self.lower(alpha), self.upper(alpha)) if self.sound else None
 
     def p_below(self, bound: float) -> float:
         """Return the p-value against the true figure being at least `bound`; small when it is shown to be below."""

@@ -67,6 +67,7 @@ class Predictions:
         clusters: The rows of each such piece; None when it is the span.
         ranked: The rows of each list that is ranked by itself, as of a query; None where nothing is ranked.
         tops: The places at which a ranking is measured.
+        known: What was computed of these very rows already, by whoever computed it: a bootstrap is not made twice.
     """
 
     labels: NDArray[Any]
@@ -82,6 +83,7 @@ class Predictions:
     clusters: Groups | None = None
     ranked: Groups | None = None
     tops: tuple[int, ...] = ()
+    known: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -11,7 +11,7 @@ from flywheel.artifacts import Check, Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.evaluation import gaps, metrics, mistakes, pictures, thresholds
 from flywheel.evaluation import worst as worse
-from flywheel.evaluation.estimates import difference, figure
+from flywheel.evaluation.estimates import difference, value
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
 from flywheel.reports import Card, Section, cards, charts, join, page, paragraph, table, verdict_table
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _SHOWN_SLICES = 25
 _SIGNED = (
-    "Differences are candidate minus the other, signed so that more is better; lines are 90% intervals over {units}."
+    "Differences are candidate minus the other, signed so that more is better; lines are 90% intervals over {units}, "
+    "or wider where a judge that is too small to decide leaves some of its error to later ones."
 )
 _SHOWN_METRICS = 40
 _FOUND = (
@@ -41,6 +42,8 @@ def render(
     evaluation: Evaluation,
     worst: Sequence[Found] = (),
     gates: Sequence[ModelGate] = (),
+    about: str = "",
+    waiting: str = "",
 ) -> str:
     """Return the report as one self-contained HTML document.
 
@@ -50,8 +53,10 @@ def render(
         evaluation: Where they came from.
         worst: Slices that were found to be worse without being asked for.
         gates: The bars; those about gaps between groups are told group by group.
+        about: What is judged, for the title; empty for a new candidate.
+        waiting: The challenger that is there beside it; empty for none.
     """
-    facts = evaluation.manifest.facts
+    facts, keys = evaluation.manifest.facts, found.spans.keys
     champion = facts.get("champion") or "none yet"
     units = f"{found.evidence.unit}s" if found.evidence.unit in ("span", "row") else f"values of {found.evidence.unit}"
     whole = [check for check in verdict.checks if not check.slice]
@@ -89,12 +94,28 @@ def render(
         Section("Spans", _spans(found), "The rows behind it, span by span."),
     ]
     return page(
-        "Candidate against champion" if CHAMPION in found.scores else "First candidate",
+        about or ("Candidate against champion" if CHAMPION in found.scores else "First candidate"),
         sections,
         verdict=verdict,
         subtitle=f"Label {facts['label']}; champion: {champion}; "
-        f"judged on {len(found.spans.keys)} spans, {found.spans.keys[0]} to {found.spans.keys[-1]}.",
+        f"judged on {len(keys)} spans, {keys[0]} to {keys[-1]}.{_again(verdict, waiting)}",
         facts=_headline(verdict),
+    )
+
+
+def _again(verdict: Verdict, waiting: str) -> str:
+    """Say what follows where this judge could not decide, or where another candidate waits for one that can."""
+    look = verdict.facts.get("look") or {}
+    if waiting:
+        what = "is overtaken by" if verdict.ok else "is decided before"
+        return f" Challenger {waiting} {what} this one."
+    if not verdict.undecided or verdict.failed or look.get("of", 1) == 1:
+        return ""
+    if look["more"] is None:
+        return " Undecided, and not judged again."
+    return (
+        f" Undecided: the same model is judged again with {look['more']} more spans, at most "
+        f"{look['of'] - look['number']} times, unless a newer one is promoted before."
     )
 
 
@@ -120,7 +141,7 @@ def _models(found: Predictions) -> Markup:
     rows: list[dict[str, object]] = []
     for name in found.scores:
         gained = difference(found, metric, name) if name != CANDIDATE else None
-        row: dict[str, object] = {"model": name, metric: figure(found, metric, name).value}
+        row: dict[str, object] = {"model": name, metric: value(found, metric, name)}
         row |= {"gain of the candidate": gained and gained.value}
         row |= {"90% interval": gained and gained.interval()}
         rows.append(row)

@@ -14,6 +14,7 @@ from flywheel.artifacts import HISTORY
 from flywheel.errors import LedgerError
 from flywheel.ledger.acts import ACT, Act, Kind
 from flywheel.ledger.acts import tags as tags_of_act
+from flywheel.ledger.challengers import Challenger, challenger_of
 from flywheel.ledger.registry import PREVIOUS, aliased, champion_of
 from flywheel.ledger.rows import (
     DONE,
@@ -48,6 +49,7 @@ __all__ = [
     "MONITOR",
     "MONITORED",
     "Act",
+    "Challenger",
     "Champion",
     "Decision",
     "Ledger",
@@ -260,6 +262,14 @@ class Ledger:
     def previous(self, name: str) -> Champion | None:
         """Return the version of `name` that was in service before the champion, if there is one."""
         return aliased(self.client, name, PREVIOUS)
+
+    def challenger(self, name: str) -> Challenger | None:
+        """Return the version of `name` that is judged again on later spans, if there is one."""
+        return challenger_of(self.client, name)
+
+    def trained_until(self, version: Champion | None) -> str:
+        """Return the last span that a version was trained on; empty when that is not known, or there is none."""
+        return self.row(version.run).trained_until if version and version.run else ""
 
     def experiment(self, name: str) -> str:
         """Return the MLflow experiment of flywheel `name`, made when it is not there.

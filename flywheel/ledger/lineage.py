@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import LedgerError
 from flywheel.ledger.acts import Act
-from flywheel.ledger.registry import version_of
+from flywheel.ledger.registry import LOOKS, version_of
 from flywheel.ledger.rows import Champion, Row
 from flywheel.ledger.store import Missing
 from flywheel.ledger.timeline import changes, reigns
@@ -185,7 +185,7 @@ def lineage(ledger: Ledger, name: str, version: str = "", code: Path | None = No
         code=archive,
         training=training,
         parents=_parents(ledger, name, row),
-        decisions=_decisions(ledger, row),
+        decisions=[*_decisions(ledger, row), *_looks(ledger, name, chosen)],
         by_hand=[str(act) for act in acts if isinstance(act, Act)],
         waivers=[f"{waiver.who or 'nobody named'}, {waiver.at:%Y-%m-%d}: {waiver.reason}" for waiver in waived],
         run=row.run if row else "",
@@ -233,6 +233,15 @@ def _decisions(ledger: Ledger, row: Row | None) -> list[dict[str, Any]]:
             counts = {}
         found.append({"gate": gate, "ok": said.ok, "why": said.why, "checks": counts})
     return found
+
+
+def _looks(ledger: Ledger, name: str, version: Champion) -> list[dict[str, Any]]:
+    """Return what later runs said of it as a challenger."""
+    if not ledger.client.get_model_version(name, version.version).tags.get(LOOKS):
+        return []
+    rows = [row for row in ledger.rows(name) if row.challenger.get("version") == version.version]
+    said = [(row.span, row.decisions["challenger"]) for row in rows]
+    return [{"gate": f"challenger, {span}", "ok": each.ok, "why": each.why, "checks": {}} for span, each in said]
 
 
 def _manifest(ledger: Ledger, name: str, version: str) -> dict[str, Any]:

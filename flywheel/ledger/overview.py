@@ -93,7 +93,7 @@ def overview(ledger: Ledger, name: str, folder: str, now: datetime, hourly: floa
         champion_span=champion.span if champion else "",
         since=became[-1].at if became else None,
         metric=next((row.metric for row in reversed(rows) if row.metric), ""),
-        quality=[(row.span, _served(row)) for row in shown],
+        quality=[(row.span, math.nan if row.served is None else row.served) for row in shown],
         drift=[(row.span, _drift(row)) for row in shown],
         outcomes=[(row.span, row.outcome or row.status) for row in shown],
         seconds=sum(recent),
@@ -127,12 +127,6 @@ def _usual(rows: Sequence[Row]) -> float:
     """Return the usual time from one run to the next in seconds; 0 while too few are known, or they came in one go."""
     steps = [(later.started - earlier.started).total_seconds() for earlier, later in pairwise(rows[-LAST:])]
     return median(steps) if len(steps) >= 3 and median(steps) >= 3600 else 0.0
-
-
-def _served(row: Row) -> float:
-    """Return what the model that served after a run scored in it."""
-    figure = row.figures["candidate"] if row.outcome == "promoted" else row.figures["champion"]
-    return math.nan if figure is None else figure
 
 
 def _drift(row: Row) -> float:

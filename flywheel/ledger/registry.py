@@ -1,4 +1,4 @@
-"""The registry: versions, the aliases `champion` and `previous`, and the lock that makes promotions take turns."""
+"""The registry: versions, the aliases `champion`, `previous` and `challenger`, and the lock of promotions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from flywheel.ledger.store import Client, Exists, Missing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CHAMPION, PREVIOUS = "champion", "previous"
+CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
+LOOKS = "flywheel.looks"
+"""Tag of a version that is or was a challenger: how often it was judged, and what came of it."""
 EXPIRY = 300.0
 _RUN, _SPAN, _DIGEST, _OWNER = "flywheel.run", "flywheel.span", "flywheel.digest", "flywheel.owner"
 _AFTER, _ROLLED_BACK = "flywheel.after", "flywheel.rolled_back"
@@ -70,15 +72,28 @@ def register(client: Client, name: str, source: str, run: str, tags: Mapping[str
     return str(made.version)
 
 
+def registered(client: Client, name: str, source: str, run: str, span: str, digest: str) -> str:
+    """Return the version that `run` registered for content `digest`; if none, one of the artifacts at `source`."""
+    known = find_version(client, name, run, digest)
+    return known or register(client, name, source, run, {"span": span, "digest": digest})
+
+
 def move_champion(client: Client, name: str, version: str) -> None:
     """Point the alias `champion` to `version` and `previous` to the former one; the champion moves last."""
     former = champion_of(client, name)
-    if former and former.version == version:
-        return
-    if former:
-        client.set_model_version_tag(name, version, _AFTER, former.version)
-        client.set_registered_model_alias(name, PREVIOUS, former.version)
-    client.set_registered_model_alias(name, CHAMPION, version)
+    if not former or former.version != version:
+        if former:
+            client.set_model_version_tag(name, version, _AFTER, former.version)
+            client.set_registered_model_alias(name, PREVIOUS, former.version)
+        client.set_registered_model_alias(name, CHAMPION, version)
+    overtake(client, name)
+
+
+def overtake(client: Client, name: str) -> None:
+    """Take the alias `challenger` from a version that is the champion now, or that a newer champion came before."""
+    champion, challenger = champion_of(client, name), aliased(client, name, CHALLENGER)
+    if champion and challenger and challenger.span <= champion.span:
+        client.delete_registered_model_alias(name, CHALLENGER)
 
 
 def move_back(client: Client, name: str, version: str, reason: str) -> None:

@@ -162,6 +162,24 @@ class Row:
         return "model" in self.decisions
 
     @property
+    def trained_until(self) -> str:
+        """The last span that it trained on, as planned; empty when that is not known."""
+        return self.tags.get("flywheel.window", "").rpartition(" to ")[2]
+
+    @property
+    def challenger(self) -> dict[str, Any]:
+        """Figures of the challenger that it judged again, its `version` and `span`; empty where it judged none."""
+        return self.decisions["challenger"].facts if "challenger" in self.decisions else {}
+
+    @property
+    def served(self) -> float | None:
+        """What the model in service after it scored in it, by `metric`; None where that was not measured."""
+        if self.outcome != "promoted":
+            return self.figures["champion"]
+        promoted = self.challenger if self.version == self.challenger.get("version") else self._judged
+        return promoted.get("candidate")
+
+    @property
     def metric(self) -> str:
         """What the figures of the models are, as `auc`; empty while none was judged."""
         return str(self._judged.get("metric", ""))
@@ -185,6 +203,8 @@ class Row:
         """Whether nothing is left to do for this span: it has an outcome, and what follows from that happened."""
         if self.outcome == "promoted":
             return not self.unfinished and (self.status != "running" or self.endpoint is not None)
+        if self.outcome == "kept-champion" and self.tags.get("flywheel.challenger"):  # which was to be judged after it
+            return not self.unfinished and self.status != "running"
         return self.outcome in DONE
 
 

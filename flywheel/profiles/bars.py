@@ -234,5 +234,5 @@ def _bar_of_largest(largest: Floats, false_alarms: float, measures: int) -> floa
     spread = max(float(beyond.mean()), float(np.median(beyond) / np.log(2))) if len(beyond) else exact
     weight = len(beyond) / (len(beyond) + 10)
     scale = weight * max(spread, 0.75 * exact) + (1 - weight) * _PRIOR_SPREAD * exact
-    share = max(len(beyond), 1) / len(largest)
+    share = weight * len(beyond) / len(largest) + (1 - weight) * (1 - _QUARTILE)  # ties leave fewer above
     return float(young * (threshold + scale * np.log(max(share / false_alarms, 1.0))))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flywheel.artifacts import Evaluation, Verdict
 from flywheel.config.metrics import HEADLINE
 from flywheel.errors import ConfigError
+from flywheel.evaluation.looks import Look
 from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, FILE, Predictions
 from flywheel.evaluation.shown import shown
 
 if TYPE_CHECKING:
     from flywheel.config import ModelGate
 
-__all__ = ["PRELOAD", "decide", "shown"]
+__all__ = ["PRELOAD", "Decision", "Look", "decide", "shown"]
 
 PRELOAD = (
     "flywheel.ledger.engine",
@@ -30,7 +31,31 @@ PRELOAD = (
 )
 
 
-def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path) -> Verdict:
+class Decision(NamedTuple):
+    """What follows from the verdict.
+
+    Attributes:
+        ok: Whether the candidate may take the champion's place.
+        undecided: Whether it may not yet, and further spans can decide it.
+    """
+
+    ok: bool
+    undecided: bool
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Decision:
+        """Return what follows from `verdict`."""
+        return cls(verdict.ok, verdict.facts["look"]["more"] is not None)
+
+
+def decide(
+    evaluation: Evaluation,
+    gates: Sequence[dict[str, Any]],
+    report: Path,
+    look: Look | None = None,
+    about: str = "",
+    waiting: str = "",
+) -> Verdict:
     """Return whether the candidate clears every gate, and write a report that says why.
 
     Slices that are too small or have one class are reported as passed with the reason `not judged`. While there is no
@@ -40,6 +65,9 @@ def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path
         evaluation: What `analyze` found, all models on the same rows.
         gates: Bars to clear, as in `gates.model` of flywheel.yaml.
         report: Where the HTML goes.
+        look: Which of the times that this candidate is judged; by default the only one.
+        about: What is judged, for the report; empty for a new candidate.
+        waiting: The challenger that is there beside it, for the report; empty for none.
 
     Raises:
         ConfigError: A gate is none, or asks for a metric, a slice or a comparison that was not evaluated.
@@ -48,8 +76,8 @@ def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path
     from flywheel.evaluation import leaks, thresholds, worst
     from flywheel.evaluation.report import render
 
-    found = Predictions.read(evaluation.path / FILE)
-    bars = _parse(gates, found)
+    found, look = Predictions.read(evaluation.path / FILE), look or Look()
+    bars = _parse(gates, found, look)
     _check_slices(bars, found)
     leak = evaluation.manifest.facts.get("leak") or {}
     believed = leaks.checks(found, leak["seen"], leak["gate"]) if leak else ()
@@ -58,10 +86,10 @@ def decide(evaluation: Evaluation, gates: Sequence[dict[str, Any]], report: Path
     chosen = evaluation.manifest.facts.get("thresholds") or {}
     believed = (*believed, *thresholds.checks(found, chosen))
     believed += worst.checks(told, search.get("severity", "warn"))
-    checks = (*model_gates.judge(found, bars), *believed, *model_gates.beats_baseline(found))
-    verdict = Verdict("model", checks, _facts(found))
+    checks = (*model_gates.judge(found, bars, look), *believed, *model_gates.beats_baseline(found))
+    verdict = Verdict("model", checks, _facts(found) | {"look": look.after(checks, len(found.spans.keys))})
     report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(render(verdict, found, evaluation, told, bars), encoding="utf-8")
+    report.write_text(render(verdict, found, evaluation, told, bars, about, waiting), encoding="utf-8")
     return verdict
 
 
@@ -74,7 +102,7 @@ def _facts(found: Predictions) -> dict[str, Any]:
 
     metric = HEADLINE[found.task]
     facts: dict[str, Any] = {"rows": len(found), "metric": metric, "champion": None, "delta": None, "interval": None}
-    facts |= {name: estimates.figure(found, metric, name).value for name in found.models}
+    facts |= {name: estimates.value(found, metric, name) for name in found.models}
     own = estimates.figure(found, metric, CANDIDATE)
     facts |= {"error": own.error if own.sound else None, "spans": own.clusters}
     for other, suffix in ((CHAMPION, ""), (BASELINE, "_baseline")):
@@ -86,7 +114,7 @@ def _facts(found: Predictions) -> dict[str, Any]:
     return facts
 
 
-def _parse(gates: Sequence[dict[str, Any]], found: Predictions) -> list[ModelGate]:
+def _parse(gates: Sequence[dict[str, Any]], found: Predictions, look: Look) -> list[ModelGate]:
     from pydantic import ValidationError
 
     from flywheel.config import ModelGate
@@ -110,7 +138,8 @@ def _parse(gates: Sequence[dict[str, Any]], found: Predictions) -> list[ModelGat
                 f"gates.model is wrong: there is no {bar.metric!r} here, only {', '.join(metrics.of(found))}",
                 "name one of those; `mase` needs `naive`.",
             )
-        if bar.no_worse_than not in (None, CHAMPION) and bar.no_worse_than not in found.scores:
+        gone = (CHAMPION,) if look.number == 1 else (CHAMPION, BASELINE)
+        if bar.no_worse_than not in (None, *gone, *found.scores):
             raise ConfigError(
                 f"a gate compares with {bar.no_worse_than!r}, evaluated were {', '.join(found.scores)}",
                 "set `train.baseline: true`, or `naive` to a column with a forecast.",

@@ -27,6 +27,7 @@ class Plan(NamedTuple):
         window: Names of those to train on.
         judge: Names of those to judge on, the run's own last.
         champion: MLflow URI of the version in service; empty when there is none.
+        challenger: MLflow URI of the version that was left undecided and is to be judged again; empty when none is.
         state: What the warehouse's rows are like now, for caches: another text when they may have changed.
         run: The run's row in the ledger; empty when there is nothing to do.
         reason: The decision in a sentence.
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     window: list[str]
     judge: list[str]
     champion: str
+    challenger: str
     state: str
     run: str
     reason: str
@@ -91,11 +93,14 @@ def plan(
         chosen, idle = _choose(span, source, schedule, tried, data, clock())
         windows = Windows.of(chosen, int(source["window"]), int(source["judge"]))
         newest = book.champion(name)
-        # A span that is tried again after its promotion meets the champion of before, as it did the first time.
-        champion = book.previous(name) if newest and newest.span == chosen.name else newest
-        trained = _trained_until(book, champion)
-        judge = tuple(span for span in windows.judge if span.name > trained)
         earlier = [row for row in book.rows(name, span=chosen.name) if row.job != job]
+        # A span that is tried again after its promotion meets the champion of before, as it did the first time.
+        again = newest if newest and _promoted(newest, chosen.name, earlier) else None
+        champion = book.previous(name) if again else newest
+        challenger = again if again and again.span != chosen.name else _challenger(book, name, chosen, windows)
+        waits = book.challenger(name)
+        trained = book.trained_until(champion)  # it is one of the judge's only after `source.judge` was raised
+        judge = tuple(span for span in windows.judge if span.name > trained)
         done = _done(earlier)
         run, outcome = "", "not-needed"
         if idle:
@@ -115,6 +120,8 @@ def plan(
                 "window": _range(windows.train),
                 "judge": _range(judge),
                 "champion": champion.version if champion else "",
+                "challenger": challenger.version if challenger else "",
+                "waiting": f"version {waits.version.version} of {waits.version.span}" if waits else "",
                 "state": noted(data.state),
             }
             run, outcome = book.open(name, chosen.name, job, tags), ""
@@ -122,6 +129,8 @@ def plan(
                 f"against champion version {champion.version} of {champion.span}" if champion else "the first model"
             )
             reason = f"train for span {chosen} on {_range(windows.train)}, judge on {_range(judge)}, {against}"
+            if challenger:
+                reason += f"; challenger version {challenger.version} of {challenger.span} is to be judged again"
         state = data.state if run else ""
     said = {"not-needed": "nothing to do: ", "not-ready": "not ready: ", "": ""}
     say(f"{said[outcome]}{reason}")
@@ -132,6 +141,7 @@ def plan(
         window=[part.name for part in windows.train],
         judge=[part.name for part in judge],
         champion=champion.uri if champion else "",
+        challenger=challenger.uri if challenger and run else "",
         state=state,
         run=run,
         reason=reason,
@@ -173,14 +183,23 @@ def _anew(row: Row, windows: Windows, waivers: Mapping[str, Waiver], data: Data)
     return seen is not None and seen != noted(data.state)
 
 
-def _trained_until(book: Ledger, champion: Champion | None) -> str:
-    """Return the last span that the champion was trained on, empty when that is not known: it must not judge it.
+def _promoted(champion: Champion, span: str, earlier: list[Row]) -> bool:
+    """Return whether a run for this span made the champion: of its own candidate, or of the challenger."""
+    rows = (row for row in earlier if row.outcome == "promoted")
+    return champion.span == span or any(row.version == champion.version for row in rows)
 
-    Windows follow one another, so it is one of the judge's only after `source.judge` was raised.
-    """
-    if champion is None or not champion.run:
-        return ""
-    return book.row(champion.run).tags.get("flywheel.window", "").rpartition(" to ")[2]
+
+def _challenger(book: Ledger, name: str, chosen: Span, windows: Windows) -> Champion | None:
+    """Return the challenger if it is due, or if a run found that it may be promoted and broke off before."""
+    found = book.challenger(name)
+    if found is None:
+        return None
+    last, version = found.looks[-1], found.version.version
+    due = found.due(chosen.name, [span.name for span in windows.all])
+    if not due and last["found"] == "pass":
+        told = [row for row in book.rows(name, span=last["span"]) if row.challenger.get("version") == version]
+        due = bool(told) and all(row.outcome == "kept-champion" and row.version != version for row in told)
+    return found.version if due else None
 
 
 def _give_up(book: Ledger, rows: list[Row]) -> None:

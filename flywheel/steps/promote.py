@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from flywheel.artifacts import Model
 from flywheel.errors import LedgerError
-from flywheel.ledger import Champion, Ledger
-from flywheel.ledger.registry import find_version, move_champion, promoting, register, rolled_back
+from flywheel.ledger import Challenger, Champion, Ledger
+from flywheel.ledger.challengers import read
+from flywheel.ledger.registry import move_champion, overtake, promoting, registered, rolled_back, version_of
 from flywheel.say import say
 
 PRELOAD = ("flywheel.ledger.engine",)
@@ -29,7 +30,7 @@ class Promotion(NamedTuple):
 
 
 def promote(
-    model: Model,
+    model: Model | str,
     name: str,
     span: str,
     ledger: str | Ledger,
@@ -46,7 +47,8 @@ def promote(
     approve, or has frozen the flywheel, the model is registered and the aliases stay where they are.
 
     Args:
-        model: The candidate that passed every gate.
+        model: The candidate that passed every gate; or the number of a version that is registered already, of a
+            challenger that does by now, and keeps the span that it was made for.
         name: Name of the flywheel, and of the registered model.
         span: Name of the run's span.
         ledger: MLflow tracking URI, or the ledger itself.
@@ -60,16 +62,17 @@ def promote(
             not end; no ledger.
     """
     book = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
-    _refuse_backward(book, book.champion(name), name, span, run, model.digest)
-    source = _uploaded(book, model, run)  # outside the lock: it is the only part that takes time
+    made = version_of(book.client, name, model) if isinstance(model, str) else None
+    span, digest = (made.span, made.digest) if made else (span, model.digest)  # type: ignore[union-attr]
+    _refuse_backward(book, book.champion(name), name, span, run, digest)
+    source = uploaded(book, model, run) if isinstance(model, Model) else ""  # outside the lock: it takes time
     with promoting(book.client, name, run, patience=patience, clock=book.clock, sleep=sleep) as still_ours:
         champion = book.champion(name)
-        _refuse_backward(book, champion, name, span, run, model.digest)
-        if champion and _stands(book, champion, span, run, model.digest):
+        _refuse_backward(book, champion, name, span, run, digest)
+        if champion and _stands(book, champion, span, run, digest):
+            overtake(book.client, name)
             return _promoted(book, name, span, run, champion.version, champion.digest)
-        version = find_version(book.client, name, run, model.digest) or register(
-            book.client, name, source, run, {"span": span, "digest": model.digest}
-        )
+        version = made.version if made else registered(book.client, name, source, run, span, digest)
         if why := rolled_back(book.client, name, version):
             raise LedgerError(
                 f"version {version} of {name} was rolled back: {why}",
@@ -77,22 +80,32 @@ def promote(
             )
         if frozen := book.frozen(name):
             why = f"{frozen}; version {version} passed every gate and waits for `flywheel promote {version}`"
-            book.settle(run, "kept-champion", why, version=version, model=model.digest)
+            book.settle(run, "kept-champion", why, version=version, model=digest)
         elif approval:
             why = f"version {version} passed every gate and waits for `flywheel approve {version}`"
-            book.settle(run, "awaiting-approval", why, version=version, model=model.digest)
+            book.settle(run, "awaiting-approval", why, version=version, model=digest)
         else:
             still_ours()
+            left = book.challenger(name)
             move_champion(book.client, name, version)
-            return _promoted(book, name, span, run, version, model.digest)
+            return _promoted(book, name, span, run, version, digest, _overtaken(left, version, span))
     say(f"{name}: {why}")
     return Promotion(version, champion=False)
 
 
-def _promoted(book: Ledger, name: str, span: str, run: str, version: str, digest: str) -> Promotion:
-    book.settle(run, "promoted", f"version {version} is champion", version=version, model=digest)
-    say(f"version {version} of {name} is champion, for span {span}")
+def _promoted(book: Ledger, name: str, span: str, run: str, version: str, digest: str, more: str = "") -> Promotion:
+    known = read(book.client, name, version)
+    who = f"version {version}, the challenger of {span}," if known else f"version {version}"
+    book.settle(run, "promoted", f"{who} is champion{more}", version=version, model=digest)
+    say(f"version {version} of {name} is champion, for span {span}{more}")
     return Promotion(version, champion=True)
+
+
+def _overtaken(left: Challenger | None, version: str, span: str) -> str:
+    """Say which challenger a promotion ends; empty when it ends none."""
+    if left is None or left.version.version == version or left.version.span > span:
+        return ""
+    return f"; challenger version {left.version.version} of {left.version.span} is overtaken"
 
 
 def _stands(book: Ledger, champion: Champion, span: str, run: str, digest: str) -> bool:
@@ -115,7 +128,7 @@ def _refuse_backward(book: Ledger, champion: Champion | None, name: str, span: s
         )
 
 
-def _uploaded(book: Ledger, model: Model, run: str) -> str:
+def uploaded(book: Ledger, model: Model, run: str) -> str:
     """Copy the model to the run's artifacts, under its digest so that no other is ever overwritten; return its URI."""
     path = f"model-{model.digest.removeprefix('sha256:')[:16]}"
     book.client.log_artifacts(run, str(model.path), path)

@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,19 @@ def test_each_gate_guards_what_comes_after_it(spec):
         if "condition" in task.get("triggerPolicy", {})
     ]
 
-    gates = ("plan", "validate", "decide", "probe", "promote")
-    assert sorted(next(gate for gate in gates if f"channel--{gate}" in text) for text in conditions) == sorted(gates)
+    gates = ("plan", "validate", "decide", "probe", "promote", "rejudge")
+    found = Counter(next(gate for gate in gates if f"channel--{gate}" in text) for text in conditions)
+    # The candidate is promoted, kept as challenger, or makes room for a look at the challenger that there is.
+    assert found == {"plan": 3, "validate": 1, "decide": 3, "probe": 2, "rejudge": 1, "promote": 2}
+
+
+def test_where_each_candidate_is_judged_once_there_is_no_challenger(tmp_path):
+    project = config.load(FLIGHTS, overrides=["gates.looks=1"])
+
+    found = compile_to(project, "SELECT 1", tmp_path / "p.yaml").read_text()
+
+    assert "rejudge" not in found
+    assert "comp-challenge" not in found
 
 
 def test_a_table_is_scored_each_span_before_a_promoted_version_scores_it_anew(flights, tmp_path):

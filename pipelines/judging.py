@@ -1,0 +1,79 @@
+"""What follows from a judgement: promotion and deployment, or another one of the same model on later spans."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from kfp import dsl
+
+from flywheel.components import challenge, deploy, probe, promote, rejudge
+from flywheel.config import Project
+from flywheel.pipelines.asking import ask
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What the steps after a judgement need, whoever was judged.
+
+    Attributes:
+        project: What flywheel.yaml declares.
+        to: The outputs of `plan`.
+        ledger: MLflow tracking URI.
+        serving: Where the champion is served.
+        before: What is done before a deployment.
+    """
+
+    project: Project
+    to: Mapping[str, Any]
+    ledger: Any
+    serving: Any
+    before: tuple[dsl.PipelineTask, ...] = ()
+
+    def probed(self, **tried: Any) -> dsl.PipelineTask | None:
+        """Return the task that tries the packaged model; None without `gates.serving`."""
+        gate = self.project.gates.serving
+        if gate is None:
+            return None
+        asked = gate.model_dump(mode="json", exclude_none=True)
+        settings = {"name": self.project.name, "task": self.project.task, "gate": asked}
+        return self._ask("probe", probe(settings=settings, serving=self.serving, **self._row, **tried))
+
+    def promoted(self, **what: Any) -> None:
+        """Promote a `model`, or a registered `version`, and put it in service."""
+        approval = self.project.approval == "required"
+        made = promote(name=self.project.name, span=self.to["span"], approval=approval, **self._row, **what)
+        self._ask("promote", made)
+        with dsl.If(made.outputs["champion"] == True):
+            served = deploy(name=self.project.name, version=made.outputs["version"], target=self.serving, **self._row)
+            self._ask("deploy", served.after(*self.before))
+
+    def challenged(self, model: Any) -> None:
+        """Keep an undecided model as challenger; while one is judged again, none is."""
+        with dsl.If(self.to["challenger"] == ""):
+            spans = self.project.source.window + self.project.source.judge
+            kept = challenge(model=model, name=self.project.name, span=self.to["span"], spans=spans, **self._row)
+            self._ask("challenge", kept)
+
+    def rejudged(self, **given: Any) -> None:
+        """Judge the challenger again if it is due, and promote it if it is decided by now."""
+        with dsl.If(self.to["challenger"] != ""):
+            by_now = rejudge(challenger=self.to["challenger"], champion=self.to["champion"], **self._row, **given)
+            self._ask("rejudge", by_now)
+            with dsl.If(by_now.outputs["ok"] == True):
+                self.promoted(version=by_now.outputs["version"])
+
+    @property
+    def _row(self) -> dict[str, Any]:
+        return {"ledger": self.ledger, "run": self.to["run"]}
+
+    def _ask(self, stage: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
+        return ask(self.project, stage, task.set_caching_options(False))
+
+
+def if_yes(task: dsl.PipelineTask | None) -> AbstractContextManager[Any]:
+    """Return the branch of a task's yes; without a task, all that follows."""
+    return nullcontext() if task is None else dsl.If(task.outputs["Output"] == True)
+
+
+__all__ = ["Judging", "if_yes"]
