@@ -18,7 +18,7 @@ FAMILY = ".".join(kfp.__version__.split(".")[:2])
 
 @pytest.fixture(scope="module")
 def flights():
-    return config.load(FLIGHTS), (FLIGHTS / "flights.sql").read_text()
+    return config.load(FLIGHTS, overrides=["gates.looks=4"]), (FLIGHTS / "flights.sql").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +279,9 @@ def test_a_profile_says_whose_cluster_it_is(tmp_path):
 
 def test_when_and_where_it_is_run_is_no_part_of_what_is_compiled(flights, tmp_path):
     project, query = flights
-    elsewhere = config.load(FLIGHTS, overrides=["schedule.cron=0 6 * * 1", "kubeflow.endpoint=https://example.com"])
+    elsewhere = config.load(
+        FLIGHTS, overrides=["gates.looks=4", "schedule.cron=0 6 * * 1", "kubeflow.endpoint=https://example.com"]
+    )
 
     assert (
         compile_to(elsewhere, query, tmp_path / "a.yaml").read_bytes()
