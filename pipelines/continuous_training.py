@@ -143,11 +143,11 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         evaluation = found.outputs["evaluation"]
                         better = decide(evaluation=evaluation, gates=gates, looks=looks, **known)
                         ask(project, "decide", better.set_caching_options(False))
-                        serves = judging.probed(examples=data.output, model=model, evaluation=evaluation)
-                        with dsl.If(better.outputs["ok"] == True), if_yes(serves):
+                        tried = {"examples": data.output, "model": model, "evaluation": evaluation}
+                        with dsl.If(better.outputs["ok"] == True), if_yes(judging.probed(**tried)):
                             judging.promoted(model=model)
                         if looks > 1:
-                            with dsl.If(better.outputs["undecided"] == True), if_yes(serves):
+                            with dsl.If(better.outputs["undecided"] == True), if_yes(judging.probed(**tried)):
                                 judging.challenged(model)
                             with dsl.If(better.outputs["ok"] == False):
                                 judging.rejudged(**again)
