@@ -154,9 +154,10 @@ def test_the_direction_follows_from_the_metric(metric, task, direction):
     assert search({"metric": metric}, task=task).direction == direction
 
 
-def _share(ledger, storage, numbers):
+def _share(ledger, storage, numbers, both_are_there):
     with training_run(ledger, "words", {}, watch=False) as tracker:
-        trainer = Trainer(lambda: time.sleep(0.05))
+        trainer = Trainer(lambda: time.sleep(0.2))
+        both_are_there.wait(60)
         found = search({"trials": 10, "storage": storage, "prune": False}).run(trainer, tracker)
         numbers.put((len(trainer.tried), found.facts["best"], found.facts["trials"], found.model[1]))
 
@@ -166,8 +167,8 @@ def _share(ledger, storage, numbers):
 def test_two_processes_share_a_study(tmp_path, kind):
     storage, ledger = f"{kind}:///{tmp_path / 'study'}", ledger_in(tmp_path)
     context = multiprocessing.get_context("fork")
-    numbers = context.Queue()
-    both = [context.Process(target=_share, args=(ledger, storage, numbers)) for _ in range(2)]
+    numbers, barrier = context.Queue(), context.Barrier(2)
+    both = [context.Process(target=_share, args=(ledger, storage, numbers, barrier)) for _ in range(2)]
     for process in both:
         process.start()
     (one, best, total, model), (other, same, _, twin) = (numbers.get(timeout=120) for _ in both)
