@@ -19,6 +19,7 @@ from flywheel.ledger.timeline import changes, reigns
 if TYPE_CHECKING:
     from flywheel.ledger import Ledger
 
+_RESULTS = ("pass", "warn", "undecided", "fail")
 _ENVIRONMENT, _PARAMETER = "environment.", "parameters."
 
 
@@ -218,21 +219,8 @@ def _parents(ledger: Ledger, name: str, row: Row | None) -> list[dict[str, str]]
 
 def _decisions(ledger: Ledger, row: Row | None) -> list[dict[str, Any]]:
     """Return what each gate said, with its checks, in the order of the pipeline."""
-    found = []
-    for gate in ("data", "model", "serving"):
-        if row is None or gate not in row.decisions:
-            continue
-        said = row.decisions[gate]
-        try:
-            verdict = ledger.verdict(row.run, gate)
-            counts = {
-                result: sum(check.result == result for check in verdict.checks)
-                for result in ("pass", "warn", "undecided", "fail")
-            }
-        except LedgerError:  # the artifact is gone; what the tag says is still known
-            counts = {}
-        found.append({"gate": gate, "ok": said.ok, "why": said.why, "checks": counts})
-    return found
+    gates = ("data", "model", "serving")
+    return [_said(ledger, row, gate, gate) for gate in gates if row is not None and gate in row.decisions]
 
 
 def _looks(ledger: Ledger, name: str, version: Champion) -> list[dict[str, Any]]:
@@ -240,8 +228,17 @@ def _looks(ledger: Ledger, name: str, version: Champion) -> list[dict[str, Any]]
     if not ledger.client.get_model_version(name, version.version).tags.get(LOOKS):
         return []
     rows = [row for row in ledger.rows(name) if row.challenger.get("version") == version.version]
-    said = [(row.span, row.decisions["challenger"]) for row in rows]
-    return [{"gate": f"challenger, {span}", "ok": each.ok, "why": each.why, "checks": {}} for span, each in said]
+    return [_said(ledger, row, "challenger", f"challenger, {row.span}") for row in rows]
+
+
+def _said(ledger: Ledger, row: Row, gate: str, called: str) -> dict[str, Any]:
+    said = row.decisions[gate]
+    try:
+        checks = ledger.verdict(row.run, gate).checks
+        counts: dict[str, int | None] = {r: sum(check.result == r for check in checks) for r in _RESULTS}
+    except LedgerError:  # the artifact is gone; what the tag says is still known
+        counts = dict.fromkeys(_RESULTS)
+    return {"gate": called, "ok": said.ok, "why": said.why, "checks": counts}
 
 
 def _manifest(ledger: Ledger, name: str, version: str) -> dict[str, Any]:

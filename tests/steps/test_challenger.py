@@ -10,6 +10,7 @@ from flywheel.artifacts import Model
 from flywheel.evaluation.looks import Look
 from flywheel.ledger import Ledger
 from flywheel.ledger.lineage import lineage
+from flywheel.reports.lineage import lineage_page
 from flywheel.steps.analyze import analyze
 from flywheel.steps.by_hand import freeze
 from flywheel.steps.by_hand import promote as promote_by_hand
@@ -133,8 +134,9 @@ def test_the_same_model_is_decided_on_a_later_span_and_promoted_with_its_own_spa
     assert row.challenger["look"]["spans"] == needs
     assert row.served == row.challenger["candidate"]
     assert challenged.book.trained_until(champion) == "2013-06-08"
-    gates = [each["gate"] for each in lineage(challenged.book, "flights").decisions]
-    assert gates == ["model", f"challenger, {due}"]
+    known = lineage(challenged.book, "flights")
+    assert [each["gate"] for each in known.decisions] == ["model", f"challenger, {due}"]
+    assert f"challenger, {due}" in lineage_page(known)
 
 
 def test_one_that_is_shown_to_be_worse_is_the_challenger_no_longer(challenged):
