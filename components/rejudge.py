@@ -11,9 +11,7 @@ from flywheel import images
 def rejudge(
     examples: dsl.Input[dsl.Dataset],
     challenger: str,
-    champion: str,
-    window: list,
-    judge: list,
+    spans: list,
     settings: dict,
     ledger: str,
     run: str,
@@ -21,14 +19,12 @@ def rejudge(
     report: dsl.Output[dsl.HTML],
     code: Optional[dsl.Input[dsl.Artifact]] = None,  # noqa: UP045 - kfp reads this form alone
 ) -> NamedTuple("Rejudged", [("ok", bool), ("version", str)]):
-    """Judge the challenger once more, on every span of this run that neither it nor the champion was trained on.
+    """Judge the challenger once more, on every span of this run that neither it nor its champion was trained on.
 
     Args:
         examples: Raw rows.
         challenger: MLflow URI of the version that was left undecided.
-        champion: MLflow URI of the model in service; empty when there is none.
-        window: The run's spans to train on that are fit for it.
-        judge: The run's spans to judge on that are fit for it, its own last.
+        spans: The run's spans that are fit to train or to judge on, its own last.
         settings: `analyze`, what that step is told; `gates`, as `gates.model` of flywheel.yaml; `looks`, as there.
         ledger: MLflow tracking URI.
         run: Row of the ledger that the verdict goes to.
@@ -44,9 +40,7 @@ def rejudge(
     return rejudge(
         Examples.open(examples.path),
         challenger,
-        champion,
-        window,
-        judge,
+        spans,
         settings,
         ledger,
         run,

@@ -17,7 +17,7 @@ def validate(
     statistics: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
     serving: Optional[dsl.Input[dsl.Dataset]] = None,  # noqa: UP045 - kfp reads this form alone
-) -> NamedTuple("Validated", [("ok", bool), ("window", list), ("judge", list)]):
+) -> NamedTuple("Validated", [("ok", bool), ("window", list), ("judge", list), ("spans", list)]):
     """Return whether the data is fit to train on, and which spans are; the report says why.
 
     Args:

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from flywheel.standby import Standby
+
 CHARTS = "FLYWHEEL_CHARTS"
 """Environment variable by which a runner tells its steps where the engine listens."""
-IDLE = 120.0
-"""Seconds after which it goes when nobody asked."""
-_LOOKS_UP = 1.0
 _MOST = 2000
 """Charts after which another one takes its place: engines grow."""
 _PATIENCE = 10.0
@@ -46,17 +45,16 @@ def drawn(spec: Mapping[str, Any]) -> str:
     place = os.environ.get(CHARTS)
     if not place:
         return ""
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_PATIENCE)
-            connection.connect(place)
-            connection.sendall(json.dumps(spec).encode())
-            connection.shutdown(socket.SHUT_WR)
-            return _all(connection).decode()
-    except (FileNotFoundError, ConnectionRefusedError):
-        _start(place)
-    except (OSError, ValueError):
-        pass  # it is in trouble, or what is asked for is no JSON: drawing it here says more
+    with suppress(OSError, ValueError):  # it is in trouble, or this is no JSON: drawing it here says more
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_PATIENCE)
+                connection.connect(place)
+                connection.sendall(json.dumps(spec).encode())
+                connection.shutdown(socket.SHUT_WR)
+                return _all(connection).decode()
+        except (FileNotFoundError, ConnectionRefusedError):
+            _start(place)
     return ""
 
 
@@ -80,43 +78,12 @@ def serve(path: Path, owner: int) -> None:
     """Draw what is asked for at a socket until the owner is gone."""
     import vl_convert
 
-    with socket.socket(socket.AF_UNIX) as listening:
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-        listening.bind(str(unfinished))
-        listening.listen()
-        inode = unfinished.stat().st_ino
-        unfinished.rename(path)
-        last, left = time.monotonic(), _MOST
-        while left and _alive(owner) and time.monotonic() - last < IDLE and _stands(path, inode):
-            if not select.select([listening], [], [], _LOOKS_UP)[0]:
-                continue
-            connection, _ = listening.accept()
-            with connection:
-                connection.settimeout(_PATIENCE)
-                try:
-                    spec = json.loads(_all(connection))
-                    connection.sendall(vl_convert.vegalite_to_svg(spec).encode())
-                except (OSError, ValueError):
-                    pass  # who asked draws it again, and tells what is wrong
-            last, left = time.monotonic(), left - 1
-        if _stands(path, inode):
-            path.unlink()
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _stands(path: Path, inode: int) -> bool:
-    """Return whether the socket at `path` is still this process's: one that is started later takes its place."""
-    try:
-        return path.stat().st_ino == inode
-    except FileNotFoundError:
-        return False
+    standby = Standby(path, owner)
+    for connection in islice(standby.asked(), _MOST):
+        connection.settimeout(_PATIENCE)
+        with suppress(OSError, ValueError):  # who asked draws it again, and tells what is wrong
+            connection.sendall(vl_convert.vegalite_to_svg(json.loads(_all(connection))).encode())
+    standby.leave()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ ends by SIGSEGV, the other order does not; and `torch.export` imports Triton.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 
 class _TritonFirst:
@@ -17,10 +18,8 @@ class _TritonFirst:
         if name != "tensorflow":
             return
         sys.meta_path.remove(self)
-        try:
+        with suppress(ImportError):  # no such build of PyTorch is here
             __import__("triton")
-        except ImportError:
-            pass  # no such build of PyTorch is here
 
 
 def keep() -> None:

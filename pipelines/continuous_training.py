@@ -107,8 +107,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                 spans = {"window": fit.outputs["window"], "judge": fit.outputs["judge"]}
                 again = {
                     "examples": data.output,
+                    "spans": fit.outputs["spans"],
                     "settings": {"analyze": judged, "gates": gates, "looks": looks},
-                    **spans,
                     **own,
                 }
                 judging = Judging(project, to, ledger, serving, tuple(kept))

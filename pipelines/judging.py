@@ -58,7 +58,7 @@ class Judging:
     def rejudged(self, **given: Any) -> None:
         """Judge the challenger again if it is due, and promote it if it is decided by now."""
         with dsl.If(self.to["challenger"] != ""):
-            by_now = rejudge(challenger=self.to["challenger"], champion=self.to["champion"], **self._row, **given)
+            by_now = rejudge(challenger=self.to["challenger"], **self._row, **given)
             self._ask("rejudge", by_now)
             with dsl.If(by_now.outputs["ok"] == True):
                 self.promoted(version=by_now.outputs["version"])

@@ -32,6 +32,7 @@ from flywheel.runner.nodes import Node
 from flywheel.runner.program import program_of
 from flywheel.runner.result import Artifact, Outputs
 from flywheel.runner.spec import Container
+from flywheel.standby import stands
 
 LIMIT = 20 * 2**30
 """Bytes that the cache may take, unless told otherwise."""
@@ -136,14 +137,12 @@ class Cache:
             file = path.open("a")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
-                    return Claim(path, file)
             except BlockingIOError:
                 file.close()
                 return None
-            except FileNotFoundError:
-                pass  # it was let go between our opening and our locking
-            file.close()
+            if stands(path, os.fstat(file.fileno()).st_ino):
+                return Claim(path, file)
+            file.close()  # it was let go between our opening and our locking
 
     def get(self, key: str, folder: Path) -> Outputs | None:
         """Return the outputs under a key, their files in `folder`; None if there are none, or they were changed.

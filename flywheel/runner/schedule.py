@@ -142,12 +142,11 @@ class Scheduler:
             return False
         result, node.started = None, node.started or time.monotonic()
         try:
-            result = self.launcher.earlier_result(node)
+            with contextlib.suppress(OSError):  # then it is made anew
+                result = self.launcher.earlier_result(node)
         except MadeElsewhere:
             self._put_off(node)
             return True
-        except OSError:
-            pass  # then it is made anew
         if result is None:
             node.started = 0.0
             return False

@@ -14,20 +14,16 @@ import importlib
 import json
 import os
 import random
-import select
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from flywheel.runner.threads import other_threads
 from flywheel.serving import trial
+from flywheel.standby import Standby
 
-IDLE = 120.0
-"""Seconds after which it goes when nobody asked."""
-_LOOKS_UP = 1.0
 _MOST = 1 << 16
 
 
@@ -38,31 +34,16 @@ def main(path: str, owner: int) -> None:
         path: Of the socket; the modules that a trial imported stand beside it.
         owner: Process without which this one has nothing to do.
     """
-    modules = Path(path + ".modules")
-    with socket.socket(socket.AF_UNIX) as listening:
-        unfinished = f"{path}.{os.getpid()}"
-        listening.bind(unfinished)
-        listening.listen()
-        inode = os.stat(unfinished).st_ino
-        os.rename(unfinished, path)
-        last = time.monotonic()
-        while _alive(owner) and time.monotonic() - last < IDLE and _stands(path, inode):
-            _reap()
-            if not select.select([listening], [], [], _LOOKS_UP)[0]:
-                continue
-            connection, _ = listening.accept()
-            with connection:
-                if not _import(modules):
-                    break  # not to be forked any more: who asked sees the connection end
-                shared = trial.resident("RssFile")
-                if os.fork() == 0:
-                    listening.close()
-                    _supervise(connection, modules, shared)
-            last = time.monotonic()
-        if _stands(path, inode):
-            os.unlink(path)
-            if not _given_up(modules):
-                modules.unlink(missing_ok=True)
+    modules, standby = Path(path + ".modules"), Standby(Path(path), owner)
+    for connection in standby.asked(_reap):
+        if not _import(modules):
+            break  # not to be forked any more: who asked sees the connection end
+        shared = trial.resident("RssFile")
+        if os.fork() == 0:
+            standby.close()
+            _supervise(connection, modules, shared)
+    if standby.leave() and not _given_up(modules):
+        modules.unlink(missing_ok=True)
 
 
 def _supervise(connection: socket.socket, modules: Path, shared: float) -> None:
@@ -153,22 +134,6 @@ def _forks_well() -> bool:
         os._exit(0)
     os.waitpid(process, 0)
     return not other_threads()
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _stands(path: str, inode: int) -> bool:
-    """Return whether the socket at `path` is still this process's: one that is started later takes its place."""
-    try:
-        return os.stat(path).st_ino == inode
-    except FileNotFoundError:
-        return False
 
 
 def _reap() -> None:

@@ -36,9 +36,7 @@ class Rejudged(NamedTuple):
 def rejudge(
     examples: Examples,
     challenger: str,
-    champion: str,
-    window: Sequence[str],
-    judge: Sequence[str],
+    spans: Sequence[str],
     settings: dict[str, Any],
     ledger: str,
     run: str,
@@ -46,7 +44,7 @@ def rejudge(
     report: Path,
     code: Path | None = None,
 ) -> Rejudged:
-    """Judge the challenger once more, on every span of this run that neither it nor the champion was trained on.
+    """Judge the challenger once more, on every span of this run that neither it nor its champion was trained on.
 
     What it may err is what earlier judgements have left of 5%. It is the challenger no longer when it is decided, or
     when this was the last time: when it was judged `looks` times, or on as many spans as a run has. Doing it again for
@@ -56,9 +54,7 @@ def rejudge(
     Args:
         examples: Raw rows.
         challenger: MLflow URI of the challenger.
-        champion: MLflow URI of the version in service; empty when there is none.
-        window: The run's spans to train on that are fit for it: the challenger was not trained on all of them.
-        judge: The run's spans to judge on that are fit for it, its own last.
+        spans: The run's spans that are fit to train or to judge on, its own last.
         settings: `analyze`, as `analyze` takes it; `gates`, as `gates.model` of flywheel.yaml; and `looks`.
         ledger: MLflow tracking URI.
         run: The run's row in the ledger, which the verdict goes to.
@@ -72,20 +68,21 @@ def rejudge(
         PredictionError: A model cannot be loaded, or does not answer every row.
     """
     book, (name, version) = Ledger(ledger), challenger.removeprefix("models:/").split("/")
-    known, span = challengers.read(book.client, name, version), judge[-1]
+    known, span = challengers.read(book.client, name, version), spans[-1]
     before = known.before(span) if known else ()
     if known is None or not before:
         raise LedgerError(
             f"version {version} of {name} was not left undecided by an earlier span than {span}",
             "look what it is: `flywheel status`.",
         )
-    spans = [each for each in (*window, *judge) if each > known.after]
+    later = [each for each in spans if each > known.after]
     look = Look.following(before[-1], int(settings["looks"]))
-    if len(spans) == len(window) + len(judge):  # a run cannot have more: this is the last time
+    if len(later) == len(spans):  # a run cannot have more: this is the last time
         look = replace(look, of=look.number)
+    champion = f"models:/{name}/{known.champion}" if known.champion else ""
     with tempfile.TemporaryDirectory(prefix="flywheel-challenger-") as folder:
         model = Model.open(champions.fetch(challenger, ledger, Path(folder)))
-        found = analyzed.analyze(examples, model, champion, spans, settings["analyze"], ledger, evaluation, code=code)
+        found = analyzed.analyze(examples, model, champion, later, settings["analyze"], ledger, evaluation, code=code)
     about = f"Challenger version {version} of span {known.version.span}, judged for the {_nth(look.number)} time"
     verdict = decided.decide(found, settings["gates"], report, look, about)
     verdict = Verdict(GATE, verdict.checks, verdict.facts | {"version": version, "span": known.version.span})

@@ -74,11 +74,13 @@ class Validated(NamedTuple):
         ok: Whether the data is fit to train on.
         window: The spans to train on that are.
         judge: The spans to judge on that are.
+        spans: Both, oldest first.
     """
 
     ok: bool
     window: list[str]
     judge: list[str]
+    spans: list[str]
 
 
 def gate(
@@ -128,7 +130,7 @@ def gate(
     book.record(run, verdict)
     bad = verdict.facts["left_out"]
     window, judge = ([span for span in spans if span not in bad] for spans in parts.values())
-    return Validated(verdict.ok, window, judge)
+    return Validated(verdict.ok, window, judge, [*window, *judge])
 
 
 def _between(spans: Sequence[str], named: str) -> list[str]:

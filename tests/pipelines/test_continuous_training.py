@@ -18,6 +18,7 @@ FAMILY = ".".join(kfp.__version__.split(".")[:2])
 
 @pytest.fixture(scope="module")
 def flights():
+    """The example, but with a challenger: all that can be compiled of it."""
     return config.load(FLIGHTS, overrides=["gates.looks=4"]), (FLIGHTS / "flights.sql").read_text()
 
 

@@ -83,7 +83,7 @@ class World:
     def rejudged(self, to):
         settings = {"analyze": SETTINGS, "gates": GATES, "looks": self.looks}
         folder = self.folder / f"{to.run}-again"
-        given = to.challenger, to.champion, to.window, to.judge, settings, self.uri, to.run
+        given = to.challenger, [*to.window, *to.judge], settings, self.uri, to.run
         return rejudge(self.examples, *given, folder / "e", folder / "r.html")
 
 
