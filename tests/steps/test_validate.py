@@ -377,6 +377,7 @@ def test_the_ledger_keeps_the_history_and_the_spans_that_are_left(examples, arch
 
     found = gate(data, str(archive(schema_pbtxt=curated)), settings, places, uri, run)
 
-    assert found == (True, ["2024-03-01", "2024-03-02", "2024-03-04"], spans[4:])
+    window = ["2024-03-01", "2024-03-02", "2024-03-04"]
+    assert found == (True, window, spans[4:], [*window, *spans[4:]])
     assert book.history("clicks", NEWEST, tmp_path / "kept").is_file()
     assert book.row(run).decisions["data"].facts["left_out"].keys() == {"2024-03-03"}
