@@ -72,7 +72,7 @@ def of_labels(labels: Collection[str]) -> list[str]:
 
 
 def check(metric: str, task: str, own: Collection[str] = (), labels: Collection[str] = ()) -> None:
-    """Raise a ValueError unless a gate may name `metric` when the task is `task`; of several, the labels are `labels`."""
+    """Raise a ValueError unless a gate may name `metric` when the task is `task`, of these `labels` where several."""
     several = of_labels(labels) if task == "multilabel" else []
     known = [*own, *(name for name in BETTER[task] if name not in NO_BAR), *several]
     if metric in known or (task == "multiclass" and metric.startswith(OF_A_CLASS)):
