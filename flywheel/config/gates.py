@@ -72,8 +72,8 @@ class DataGate(Strict):
         LEAVE_OUT,
         ge=0,
         le=0.9,
-        description="Largest share of bad spans among those that a run looks at for good ones, and of those to train "
-        "on that may be missing then; beyond that it blocks.",
+        description="Largest share of bad spans among those that a run looks at: good ones from before stand in for "
+        "them, from so far back and no further. It blocks when a larger share of the window is missing then.",
     )
 
     @field_validator("calendar", mode="before")
