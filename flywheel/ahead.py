@@ -38,12 +38,19 @@ class Ahead:
         options: Profile and overrides that the workspace was opened with.
         spans: Names of all spans that are to be run, oldest first.
         depth: How many to prepare before they are asked for; 0, and nothing is done ahead.
+        told: Called with a sentence if the helper ends before its time; by default it stands on standard error.
     """
 
     def __init__(
-        self, workspace: Workspace, options: tuple[str | None, Sequence[str]], spans: Sequence[str], depth: int
+        self,
+        workspace: Workspace,
+        options: tuple[str | None, Sequence[str]],
+        spans: Sequence[str],
+        depth: int,
+        told: Callable[[str], object] = lambda text: sys.stderr.write(f"{text}\n"),
     ) -> None:
         self._workspace, self._options, self._left, self._depth = workspace, options, list(spans), depth
+        self._told = told
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Ahead:
@@ -80,6 +87,11 @@ class Ahead:
         """
         if span not in self._left or self._process is None:
             return
+        if self._process.poll() is not None:
+            log = self._workspace.state / f"{_FOLDER}.log"
+            self._told(f"nothing is prepared ahead any more, so spans take longer: the helper has ended, see {log}")
+            self._left = []
+            return
         at = self._left.index(span) + 1
         wanted, self._left = self._left[at : at + self._depth], self._left[at:]
         known = sorted(bad())
@@ -103,10 +115,7 @@ def prepare(workspace: Workspace, span: str, bad: Collection[str], run: Callable
     windows = Windows.of(Span.parse(span, project.source.every), *sizes, bad, furthest)
     with Data(workspace.warehouse, query, asked) as data:
         state = data.state
-    root = workspace.state / _FOLDER
-    root.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        (root / "cache").symlink_to(Path("..", "cache"))
+    root = _root(workspace.state)
     arguments = {
         "code": workspace.pack(),
         "spans": [part.name for part in windows.all],
@@ -120,6 +129,16 @@ def prepare(workspace: Workspace, span: str, bad: Collection[str], run: Callable
     took = ", ".join(f"{name} {task.cpu:.1f}" for name, task in result.tasks.items() if task.cpu)
     say(f"{span}: {result.status.lower()} in {result.seconds:.1f} s; seconds of a processor: {took or 'none'}")
     shutil.rmtree(result.folder, ignore_errors=True)  # the cache has its own links to all of it
+
+
+def _root(state: Path) -> Path:
+    """Return the root of the helper's own runs, which has the cache of a project's state folder."""
+    root = state / _FOLDER
+    for folder in (root, state / "cache"):  # a link to a cache that is yet to come could not be made one
+        folder.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        (root / "cache").symlink_to(Path("..", "cache"))
+    return root
 
 
 def sort_out(ledger: Ledger, name: str, span: str, used: Collection[str]) -> None:
