@@ -12,6 +12,7 @@ from flywheel.config import metrics
 from flywheel.config.metrics import MACRO
 from flywheel.config.serving import ServingGate
 from flywheel.config.strict import FUNCTION, Duration, Strict
+from flywheel.spans import LEAVE_OUT
 
 
 class Statistics(Strict):
@@ -69,10 +70,11 @@ class DataGate(Strict):
         (), description="Unusual spans, as 2013-07-04 or 2013-12-20 to 2014-01-02: bars from history only warn there."
     )
     leave_out: float = Field(
-        0.25,
+        LEAVE_OUT,
         ge=0,
-        lt=1,
-        description="Largest share of older spans left out for bad data before it blocks.",
+        le=0.9,
+        description="Largest share of bad spans among those that a run looks at: good ones from before stand in for "
+        "them, from so far back and no further. It blocks when a larger share of the window is missing then.",
     )
 
     @field_validator("calendar", mode="before")
