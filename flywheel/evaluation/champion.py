@@ -60,7 +60,7 @@ def fetch(uri: str, ledger: str, into: Path) -> Path:
         raise _lost(uri, ledger, error) from error
 
 
-_QUALITY = {"binary": "auc", "multiclass": "accuracy", "regression": "r2"}
+_QUALITY = {"binary": "auc", "multiclass": "accuracy", "multilabel": "macro_auc", "regression": "r2"}
 """More is better in each, and none depends on the label's unit: bars of history are drawn on them."""
 
 
@@ -77,7 +77,7 @@ def scorer(
         examples: Raw rows by span.
         label: Column with the truth.
         after: The last span that it was trained on, empty when that is not known: up to there it is not asked.
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
     """
     loaded: list[Any] = []
 

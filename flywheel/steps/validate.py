@@ -15,6 +15,7 @@ from flywheel.errors import ConfigError, DataError, meant
 from flywheel.evaluation.champion import scorer
 from flywheel.invariants import Invariant, Unique
 from flywheel.kept import Kept
+from flywheel.labels import columns_of
 from flywheel.ledger import Ledger
 from flywheel.ledger.registry import version_of
 from flywheel.profiles import History, Settings
@@ -214,7 +215,7 @@ def validate(
         *left_out(walked),
         *good_enough(windows, *_sizes(settings), float(gate_settings.get("leave_out", LEAVE_OUT))),
         *empty_spans(examples),
-        *one_class(found["all"], told.label),
+        *(check for label in columns_of(told.label) for check in one_class(found["all"], label)),
         *(with_waiver(check, told_of) for check in (schema_checks(found["all"], expected) if len(good) > 1 else ())),
         *drift,
         *(drift_since_training(past, spans[-1], trained_on, told) if trained_on else ()),
@@ -299,11 +300,12 @@ def look(
 
 
 def _check_columns(label: str, gate: Mapping[str, Any], columns: Sequence[str]) -> None:
-    if label not in columns:
-        raise DataError(
-            f"the rows have no label column {label!r}, only {', '.join(columns)}",
-            f"have the query give {label!r}, or mend `label` in flywheel.yaml.",
-        )
+    for name in columns_of(label):
+        if name not in columns:
+            raise DataError(
+                f"the rows have no label column {name!r}, only {', '.join(columns)}",
+                f"have the query give {name!r}, or mend `label` in flywheel.yaml.",
+            )
     for key in ("drift", "skew", "columns"):
         for column in gate.get(key) or {}:
             if column not in columns:
