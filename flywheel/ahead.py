@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from flywheel.spans import Span, Windows
+from flywheel.spans import Span, Windows, reach
 from flywheel.training.tracking import AHEAD, ASKED_AHEAD
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ class Ahead:
         for left in (self._workspace.state / _FOLDER / "runs").glob("*"):  # it was in the middle of one
             shutil.rmtree(left, ignore_errors=True)
 
-    def begun(self, span: str, bad: Collection[str] = ()) -> None:
+    def begun(self, span: str, bad: Callable[[], Collection[str]] = tuple) -> None:
         """Say that `span` is run now: those after it, up to `depth`, are prepared meanwhile.
 
         Args:
             span: Its name.
-            bad: Spans that the data gate has left out so far; a wrong guess costs what was prepared.
+            bad: Gives the spans that the data gate found bad so far; a wrong guess costs what was prepared.
         """
         if span not in self._left or self._process is None:
             return
@@ -94,9 +94,10 @@ class Ahead:
             return
         at = self._left.index(span) + 1
         wanted, self._left = self._left[at : at + self._depth], self._left[at:]
+        known = sorted(bad())
         with suppress(OSError):  # the helper is gone; the runs do its work
             for name in wanted:
-                told = json.dumps({"span": name, "bad": sorted(bad)})
+                told = json.dumps({"span": name, "bad": known})
                 self._process.stdin.write(f"{told}\n")  # type: ignore[union-attr]
             self._process.stdin.flush()  # type: ignore[union-attr]
 
@@ -109,14 +110,16 @@ def prepare(workspace: Workspace, span: str, bad: Collection[str], run: Callable
 
     project, query = workspace.compilable(), workspace.query()
     asked = project.source.for_steps()
-    windows = Windows.of(Span.parse(span, project.source.every), project.source.window, project.source.judge)
+    sizes = project.source.window, project.source.judge
+    furthest = reach(*sizes, project.gates.data.leave_out)
+    windows = Windows.of(Span.parse(span, project.source.every), *sizes, bad, furthest)
     with Data(workspace.warehouse, query, asked) as data:
         state = data.state
     root = _root(workspace.state)
     arguments = {
         "code": workspace.pack(),
         "spans": [part.name for part in windows.all],
-        "window": [part.name for part in windows.train if part.name not in bad],
+        "window": [part.name for part in windows.train],
         "state": state,
         "warehouse": workspace.warehouse,
         "ledger": workspace.ledger,

@@ -27,6 +27,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         "label": label,
         "task": project.task,
         "every": source.every,
+        "window": source.window,
+        "judge": source.judge,
         "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
         "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
     }
@@ -63,7 +65,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
             planned = plan(
                 name=project.name,
                 span=span,
-                source=asked,
+                source=asked | {"leave_out": project.gates.data.leave_out},
                 warehouse=warehouse,
                 query=query,
                 ledger=ledger,

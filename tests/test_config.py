@@ -35,6 +35,14 @@ def test_what_is_not_said_has_a_default(project):
     assert found.deploy.target == "local"
 
 
+def test_a_list_of_labels_is_a_task_and_all_of_them_are_asked_of_the_query(project):
+    gate = {"metric": "macro_auc", "no_worse_than": "champion", "margin": 0.1, "labels": True}
+    found = config.load(project(label=["late", "far"], gates={"model": [gate, {"metric": "auc_far", "at_least": 0.6}]}))
+
+    assert (found.task, found.labels, found.label) == ("multilabel", ("late", "far"), "late, far")
+    assert {"late", "far"} <= set(found.columns)
+
+
 def test_a_profile_is_laid_over_and_an_override_over_both(project):
     assert config.load(project(), "week").source.window == 7
     assert config.load(project(), "week").source.query == "flights.sql"
@@ -54,6 +62,12 @@ def test_a_profile_is_laid_over_and_an_override_over_both(project):
         ({"source": FLIGHTS["source"] | {"window": "many"}}, "source.window: .*integer.* found 'many'"),
         ({"source": {"warehouse": "duckdb:///w"}}, "source.query: is missing; add it"),
         ({"label": "carrier"}, "the label 'carrier' stands in features too"),
+        ({"label": ["late"]}, "label: .*two columns or more"),
+        ({"label": ["late", "late"]}, "label: the label 'late' stands there twice"),
+        ({"label": ["a,b", "late"]}, "label: the name of a label .* has no comma; found 'a,b'"),
+        ({"label": ["late", "far"], "task": "binary"}, "a list where task is 'multilabel'.*found 2 labels"),
+        ({"task": "multilabel"}, "a list where task is 'multilabel'.*found the one label 'late'"),
+        ({"label": ["late", "far"]}, "gates.model.0: .*did you mean 'auc_late'|known are macro_auc"),
         ({"features": [{"as": "numeric"}]}, "features.0: a feature needs `column`"),
         ({"features": [{"columns": ["a"], "as": "cross"}]}, "a cross needs at least two `columns`"),
         ({"features": [{"columns": ["a", "b"], "as": "hash"}]}, "several columns need a `function`"),

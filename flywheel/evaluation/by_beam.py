@@ -16,8 +16,10 @@ import pyarrow as pa
 from mlflow.models import Model
 
 from flywheel.evaluation.answers import Answered, PredictionError, answer, asked_columns, classes_of
+from flywheel.labels import columns_of
 from flywheel.serving import inference
 from flywheel.serving.inference import Answer, Models, Rows
+from flywheel.serving.pyfunc import SEVERAL
 from flywheel.transform import raw
 from flywheel.transform.shards import shards_of
 
@@ -33,7 +35,7 @@ class Ask:
     Attributes:
         inputs: Columns that each model is asked with.
         classes: That each gives probabilities of.
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
     """
 
     inputs: Mapping[str, Sequence[str]]
@@ -60,7 +62,7 @@ def predicted(
         spans: Which of them.
         label: Column with the truth.
         models: MLflow folders by name.
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
         job: Where it runs; it has to last until the answers are read.
 
     Raises:
@@ -69,8 +71,9 @@ def predicted(
     """
     about = {name: _About(Model.load(str(folder))) for name, folder in models.items()}
     names = examples.schema.names
-    inputs = {name: asked_columns(name, each, names, label) for name, each in about.items()}
-    classes = {name: classes_of(name, each) if task == "multiclass" else () for name, each in about.items()}
+    labels = columns_of(label)
+    inputs = {name: asked_columns(name, each, names, labels) for name, each in about.items()}
+    classes = {name: classes_of(name, each) if task in SEVERAL else () for name, each in about.items()}
     columns = [name for name in names if name in {column for each in inputs.values() for column in each}]
     handler = inference.PackagedModels(inference.reachable(models, job), load, Ask(inputs, classes, task))
     done = inference.infer(shards_of(examples, spans), columns, handler, job)

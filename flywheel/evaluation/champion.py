@@ -21,7 +21,9 @@ from flywheel.evaluation.estimates import value
 from flywheel.evaluation.predict import Wanted, write
 from flywheel.evaluation.predictions import CHAMPION, FILE, Predictions
 from flywheel.kept import Kept
+from flywheel.labels import columns_of
 from flywheel.say import say
+from flywheel.serving.pyfunc import SEVERAL
 from flywheel.transform import raw
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def answered(
         examples: Raw rows by span.
         spans: Which of them.
         label: Column with the truth.
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
         scratch: A folder for the model's files.
 
     Raises:
@@ -94,8 +96,8 @@ def answered(
 
     folder, kept, loaded = fetch(uri, ledger, scratch), Kept.here(), list[Any]()
     about = _About(Model.load(str(folder)))
-    columns = asked_columns(CHAMPION, about, examples.schema.names, label)
-    classes = classes_of(CHAMPION, about) if task == "multiclass" else []
+    columns = asked_columns(CHAMPION, about, examples.schema.names, columns_of(label))
+    classes = classes_of(CHAMPION, about) if task in SEVERAL else []
     identity = _digest(folder)
 
     def ask(span: str) -> pa.Array:
@@ -130,7 +132,7 @@ def _digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-_QUALITY = {"binary": "auc", "multiclass": "accuracy", "regression": "r2"}
+_QUALITY = {"binary": "auc", "multiclass": "accuracy", "multilabel": "macro_auc", "regression": "r2"}
 """More is better in each, and none depends on the label's unit: bars of history are drawn on them."""
 
 
@@ -147,7 +149,7 @@ def scorer(
         examples: Raw rows by span.
         label: Column with the truth.
         after: The last span that it was trained on, empty when that is not known: up to there it is not asked.
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
     """
 
     def score(span: str) -> float | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.artifacts import Check
 from flywheel.invariants import Invariant, Known, Unique, Violation
 from flywheel.kept import Kept
+from flywheel.labels import MULTILABEL, columns_of
 from flywheel.profiles.alarms import Finding, examine
 from flywheel.profiles.bars import column_of
 from flywheel.profiles.compare import Measure
@@ -31,12 +32,14 @@ _LEAST_SPANS = 14
 _FITS: dict[str, Callable[[Column], bool]] = {
     "binary": lambda column: column.kind == "number" and set(column.points.tolist()) <= {0.0, 1.0},
     "multiclass": lambda column: column.kind == "word" or (column.kind == "number" and column.whole == 1.0),
+    MULTILABEL: lambda column: column.kind == "number" and set(column.points.tolist()) <= {0.0, 1.0},
     "regression": lambda column: column.kind == "number",
 }
 _LEAVE_OUT = "leave out rows without a label yet."
 _LABEL_REMEDIES = {
     "binary": f"have the query give 0 or 1 for every row, as by IF(condition, 1, 0); {_LEAVE_OUT}",
     "multiclass": f"have the query give text or an integer for every row, as by CAST(label AS STRING); {_LEAVE_OUT}",
+    MULTILABEL: "have the query give 0 or 1, and null where a label of the row is not known.",
     "regression": f"have the query give a number for every row, as by CAST(label AS FLOAT64); {_LEAVE_OUT}",
 }
 
@@ -104,7 +107,11 @@ class SpanGate:
         """
         start = Span.parse(span, self._settings.every).start
         profile, rows = profile_of(batches, start, self._settings.rated, self._settings.leave_out)
-        checks = [*_label_checks(span, profile, self._settings.label, self._settings.task)]
+        checks = [
+            check
+            for label in columns_of(self._settings.label)
+            for check in _label_checks(span, profile, label, self._settings.task)
+        ]
         if profile.rows:
             checks += [_invariant_check(span, found) for found in self._learnt_of_all().violations(batches)]
             checks += self._schema_checks(span, batches, statistics)
@@ -200,7 +207,9 @@ def _label_checks(span: str, profile: Profile, label: str, task: str) -> list[Ch
     if column is None:
         return []
     wrong = ""
-    if column.nulls:
+    if column.nulls == 1 and task == MULTILABEL:
+        return []  # of these rows it is not known yet
+    if column.nulls and task != MULTILABEL:
         wrong = f"the label {label} is null in {column.nulls:.2%} of the rows of {span}"
     elif not _FITS[task](column):
         values = list(column.values) or column.points.tolist()

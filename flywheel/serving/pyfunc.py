@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.errors import ArtifactError
+from flywheel.labels import MULTILABEL
 from flywheel.training import frameworks
 from flywheel.transform import raw
 from flywheel.transform.state import State
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 VERSION = 1
 PREDICTION, PROBABILITY = "prediction", "probability_"
+HALF = 0.5
+"""Above this chance a label is given, as in TFMA's metrics."""
+SEVERAL = ("multiclass", MULTILABEL)
+"""Tasks whose answer has a probability for each of several classes or labels."""
 PAYLOAD, STATE, ABOUT, CODE = "flywheel", "state.json", "model.json", "code.zip"
 
 
@@ -41,7 +47,8 @@ class Predictor:
         """Return the prediction for raw rows; a row's own does not depend on others.
 
         It is one column `prediction`: the chance of label 1, or the number. Of several classes it is the likeliest one,
-        and a column `probability_<class>` for each follows.
+        of several labels those that are more likely than not, as a JSON list; and a column `probability_<class>` or
+        `probability_<label>` for each follows.
 
         Args:
             rows: Raw columns, of any order; those that are no feature are left aside.
@@ -53,7 +60,7 @@ class Predictor:
         return self.shown(self.outputs(rows))
 
     def outputs(self, rows: pd.DataFrame | pa.RecordBatch, bad: BadRows | None = None) -> NDArray[np.float64]:
-        """Return what the model gives, as float64: a number for each row, or a probability for each row and class.
+        """Return what the model gives, as float64: a number for each row, or a probability for each class or label too.
 
         Args:
             rows: Raw columns.
@@ -72,17 +79,22 @@ class Predictor:
     def answers(self, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Return what `outputs` does, for rows that are transformed."""
         given = frameworks.get(self.framework).predict(self.model, inputs)
-        shaped = by_class(given, len(self.state.classes)) if self.state.task == "multiclass" else np.reshape(given, -1)
-        return np.asarray(shaped, np.float64)
+        count = len(self.state.classes)
+        if self.state.task == "multiclass":
+            return np.asarray(by_class(given, count), np.float64)
+        return np.asarray(np.reshape(given, (-1, count) if self.state.task == MULTILABEL else -1), np.float64)
 
     def shown(self, outputs: NDArray[np.float64]) -> pd.DataFrame:
         """Return outputs as `predict` does."""
         import pandas as pd
 
-        if self.state.task != "multiclass":
+        if self.state.task not in SEVERAL:
             return pd.DataFrame({PREDICTION: outputs})
-        values = np.array(self.state.classes, dtype=object if isinstance(self.state.classes[0], str) else "int64")
-        chosen = {PREDICTION: values[outputs.argmax(axis=1)]}
+        if self.state.task == MULTILABEL:
+            chosen: dict[str, Any] = {PREDICTION: listed(outputs > HALF, self.state.classes)}
+        else:
+            values = np.array(self.state.classes, dtype=object if isinstance(self.state.classes[0], str) else "int64")
+            chosen = {PREDICTION: values[outputs.argmax(axis=1)]}
         return pd.DataFrame(chosen | dict(zip(probabilities(self.state), outputs.T, strict=True)))
 
 
@@ -97,9 +109,15 @@ def by_class(outputs: NDArray[Any], classes: int) -> NDArray[Any]:
     return outputs
 
 
+def listed(called: NDArray[np.bool_], names: Sequence[Any]) -> NDArray[Any]:
+    """Return for each row which of `names` it is called, as a JSON list: a text that any server can carry."""
+    texts = np.array([json.dumps(str(name), ensure_ascii=False) for name in names], dtype=object)
+    return np.array([f"[{', '.join(texts[row])}]" for row in called], dtype=object)
+
+
 def probabilities(state: State) -> list[str]:
-    """Return the columns that hold the probability of each class; none where there is but one."""
-    return [f"{PROBABILITY}{value}" for value in state.classes] if state.task == "multiclass" else []
+    """Return the columns that hold the probability of each class or label; none where there is but one."""
+    return [f"{PROBABILITY}{value}" for value in state.classes] if state.task in SEVERAL else []
 
 
 def state_of(folder: Path) -> State:

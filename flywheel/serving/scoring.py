@@ -126,7 +126,7 @@ def score(model: Path, version: str, settings: Batch, span: Span, folder: Path) 
 
 def predicted(state: State) -> pa.Schema:
     """Return the columns of predictions."""
-    if state.task != "multiclass":
+    if state.task not in pyfunc.SEVERAL:
         return pa.schema([(pyfunc.PREDICTION, pa.float64())])
     kind = pa.string() if isinstance(state.classes[0], str) else pa.int64()
     chances = [(name, pa.float64()) for name in pyfunc.probabilities(state)]
@@ -151,7 +151,7 @@ def _outputs(predictor: pyfunc.Predictor, batch: pa.RecordBatch, bad: BadRows) -
     inputs = predictor.inputs(batch, bad)
     rows = np.flatnonzero(~bad.mask())
     if not len(rows):
-        return np.empty((0, len(predictor.state.classes)) if predictor.state.task == "multiclass" else 0)
+        return np.empty((0, len(predictor.state.classes)) if predictor.state.task in pyfunc.SEVERAL else 0)
     try:
         return predictor.answers(inputs)
     except Exception as error:
@@ -187,7 +187,7 @@ class Failing:
             if len(rows) == 1:
                 self._note(int(rows[0]), error)
                 classes = len(self._predictor.state.classes)
-                return np.empty((0, classes) if self._predictor.state.task == "multiclass" else 0)
+                return np.empty((0, classes) if self._predictor.state.task in pyfunc.SEVERAL else 0)
         middle = len(rows) // 2
         return np.concatenate([self.halves(rows[:middle]), self.halves(rows[middle:])])
 

@@ -210,6 +210,8 @@ def _judged(made: Any, context: TrainContext, trainer: str) -> tuple[str, Predic
 
     from flywheel.evaluation.groups import Groups
     from flywheel.evaluation.predictions import CANDIDATE, Predictions
+    from flywheel.labels import UNKNOWN
+    from flywheel.serving.pyfunc import SEVERAL
     from flywheel.training import frameworks, package
 
     framework = frameworks.name_of(made, trainer)
@@ -217,11 +219,11 @@ def _judged(made: Any, context: TrainContext, trainer: str) -> tuple[str, Predic
     given = frameworks.get(framework).predict(made, inputs)
     scores = package.check_outputs(given, len(labels), trainer, context.task, len(context.classes))
     found = Predictions(
-        labels if context.task == "regression" else labels.astype(np.int64),
+        labels if context.task == "regression" else np.nan_to_num(labels, nan=UNKNOWN).astype(np.int64),
         {CANDIDATE: scores.astype(np.float64)},
         Groups.whole(len(labels)),
         task=context.task,
-        classes=tuple(map(str, context.classes)) if context.task == "multiclass" else (),
+        classes=tuple(map(str, context.classes)) if context.task in SEVERAL else (),
     )
     return framework, found
 
@@ -236,7 +238,9 @@ def _figures(judged: Predictions) -> dict[str, float]:
 
 def _refuse_unknown(bars: Mapping[str, Any], context: TrainContext) -> None:
     """Raise a ConfigError, before anything is trained, if a threshold is asked for of a class that there is not."""
-    known = [str(each) for each in context.classes] if context.task == "multiclass" else ["1"]
+    from flywheel.serving.pyfunc import SEVERAL
+
+    known = [str(each) for each in context.classes] if context.task in SEVERAL else ["1"]
     if wrong := next((name for name in bars if name not in known), ""):
         raise ConfigError(
             f"`train.thresholds` names the class {wrong!r}, the model knows {', '.join(known)}",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.errors import FlywheelError, TrainerError
+from flywheel.labels import MULTILABEL
 from flywheel.serving import pyfunc
 from flywheel.training import frameworks
 from flywheel.training.versions import version
@@ -71,13 +72,13 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
 def check_outputs(
     predictions: NDArray[Any], rows: int, trainer: str, task: str = "binary", classes: int = 2
 ) -> NDArray[Any]:
-    """Return predictions for `rows` rows in the shape of the task: (rows,), or (rows, classes) when there are several.
+    """Return predictions for `rows` rows in the shape of the task: (rows,), or (rows, classes or labels) for several.
 
     Raises:
         TrainerError: They are not one number a row, or not one probability a row and class.
     """
     outputs = pyfunc.by_class(predictions, classes) if task == "multiclass" else np.asarray(predictions)
-    shape = (rows, classes) if task == "multiclass" else (rows,)
+    shape = (rows, classes) if task in pyfunc.SEVERAL else (rows,)
     if outputs.shape != shape and outputs.shape != (rows, *shape[1:], 1):
         raise TrainerError(
             f"the model of {trainer!r} gives outputs of shape {outputs.shape!r} for {rows} rows", _shape(task, classes)
@@ -98,6 +99,8 @@ def check_outputs(
 def _shape(task: str, classes: int) -> str:
     if task == "multiclass":
         return f"end it with {classes} units and a softmax, so that it gives one probability a class."
+    if task == MULTILABEL:
+        return f"end it with {classes} units and a sigmoid, so that it gives one probability a label, in their order."
     if task == "regression":
         return "end it with one unit and no activation, so that it gives one number a row."
     return (
@@ -107,7 +110,7 @@ def _shape(task: str, classes: int) -> str:
 
 
 def _check_probabilities(outputs: NDArray[Any], trainer: str, task: str) -> None:
-    end = "a sigmoid; outputs are the chance of label 1" if task == "binary" else "a softmax; outputs are chances"
+    end = "a softmax; outputs are chances" if task == "multiclass" else "a sigmoid; outputs are the chance of label 1"
     wrong = outputs[(outputs < 0) | (outputs > 1)]
     if len(wrong):
         raise TrainerError(
@@ -139,7 +142,8 @@ def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: st
         ) from error
     inputs = packaged.state.apply_batch(example)
     given = frameworks.get(packaged.framework).predict(model, inputs)
-    expected = (pyfunc.by_class(given, found.shape[1]) if found.ndim == 2 else np.asarray(given)).reshape(found.shape)
+    several = packaged.state.task == "multiclass"
+    expected = (pyfunc.by_class(given, found.shape[1]) if several else np.asarray(given)).reshape(found.shape)
     if not np.allclose(found, expected, rtol=1e-4, atol=1e-5):
         raise TrainerError(
             f"the model of {trainer!r} predicts {found.flat[0]!s} once it is saved, {expected.flat[0]!s} before",
@@ -148,11 +152,11 @@ def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: st
 
 
 def _outputs(state: State) -> list[Any]:
-    """Return the columns of the answer: the prediction, and of several classes the probability of each."""
+    """Return the columns of the answer: the prediction, and of several classes or labels the probability of each."""
     from mlflow.types import ColSpec
 
     kind = "double"
-    if state.task == "multiclass":
+    if state.task in pyfunc.SEVERAL:
         kind = "string" if isinstance(state.classes[0], str) else "long"
     return [ColSpec(kind, pyfunc.PREDICTION), *(ColSpec("double", name) for name in pyfunc.probabilities(state))]
 

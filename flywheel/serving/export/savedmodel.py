@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.errors import ServingError
+from flywheel.labels import MULTILABEL
 from flywheel.serving.export import tf_features
-from flywheel.serving.pyfunc import PREDICTION, Predictor
+from flywheel.serving.pyfunc import HALF, PREDICTION, Predictor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +29,8 @@ class SavedModel:
         inputs: Name to dtype of what the signature `serving_default` takes.
         raw: Whether they are raw columns; else what the transform makes of them.
         shapes: Name to the shape of one row of an input.
-        outputs: Name to dtype and shape of one row of what it gives: `prediction`, and of several classes the
-            `probabilities` in their order.
+        outputs: Name to dtype and shape of one row of what it gives: `prediction`, and of several classes or labels
+            the `probabilities` in their order. The `prediction` of several labels is 0 or 1 for each of them.
     """
 
     inputs: dict[str, str]
@@ -129,6 +130,8 @@ def called(predictor: Predictor, inputs: dict[str, Any]) -> Any:
 def _outputs(predictor: Predictor, found: Any) -> dict[str, Any]:
     import tensorflow as tf
 
+    if predictor.state.task == MULTILABEL:
+        return {PREDICTION: tf.cast(found > HALF, tf.int64), PROBABILITIES: found}
     if predictor.state.task != "multiclass":
         return {PREDICTION: tf.reshape(found, [-1])}
     classes = tf.constant(predictor.state.classes)
