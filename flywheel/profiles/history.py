@@ -118,6 +118,12 @@ class History:
         for span in self.spans[:-_SPANS]:
             del self._entries[span]
 
+    def fail(self, span: str, failed: Failed, *, waived: bool) -> None:
+        """Note what else failed of a span that is known: it teaches nothing, as if that had been found at once."""
+        entry = self._entries[span]
+        found = (*entry.failed, *failed)
+        self._entries[span] = replace(entry, failed=found, normal=False, reference=entry.reference and waived)
+
     def past(self, span: str) -> list[Mapping[str, float]]:
         """Return the measures of the normal spans before `span`, oldest first."""
         return [entry.measures for entry in self._before(span) if entry.normal and entry.measures]

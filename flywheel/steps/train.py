@@ -39,6 +39,7 @@ PRELOAD = (
     "flywheel.training.package",
     "flywheel.training.tracking",
     "flywheel.training.user_code",
+    "flywheel.training.versions",
     "flywheel.training.watchdog",
     "flywheel.trainjob.own",
 )

@@ -22,7 +22,7 @@ from flywheel.profiles import History, Settings
 from flywheel.profiles.aging import drift_since_training
 from flywheel.profiles.anomalies import drift_checks, schema_checks, skew_checks
 from flywheel.profiles.gate import SpanGate
-from flywheel.profiles.history import Waiver
+from flywheel.profiles.history import Waiver, covered
 from flywheel.profiles.walk import Walked, walk, with_waiver
 from flywheel.profiles.window import empty_spans, good_enough, groups_of, left_out, one_class, proposals
 from flywheel.say import say
@@ -206,6 +206,10 @@ def validate(
     order = reversed(groups)  # all of them last: few are left
     found = {group: seen.counted.of(groups[group], group) for group in order}
     drift, moved = drift_checks(expected, gate_settings.get("drift") or {}, found, groups)
+    of_newest = (waivers or {}).get(spans[-1])
+    if far := [(each.name, each.column, each.reason) for each in drift if each.span and each.result == "fail"]:
+        past.fail(spans[-1], far, waived=covered(far, of_newest))
+    drift = [with_waiver(check, [of_newest] if of_newest else []) for check in drift]
     checks = [
         *walked.newest.checks,
         *left_out(walked),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ from flywheel.errors import FlywheelError, TrainerError
 from flywheel.labels import MULTILABEL
 from flywheel.serving import pyfunc
 from flywheel.training import frameworks
+from flywheel.training.versions import version
 from flywheel.transform import raw
 from flywheel.transform.state import State
 
@@ -198,4 +198,4 @@ def _digest(folder: Path) -> str:
 def _requirements(framework: str, state: State) -> list[str]:
     images = ("pillow",) if any(input.kind == "image" for input in state.inputs) else ()
     names = ("ai-flywheel", "mlflow", "numpy", "pandas", "pyarrow", *images, *frameworks.get(framework).requirements())
-    return [f"{name}=={importlib.metadata.version(name)}" for name in names]
+    return [f"{name}=={version(name)}" for name in names]

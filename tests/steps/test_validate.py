@@ -275,6 +275,20 @@ def test_what_is_found_bad_shortens_the_window_and_never_the_judge(examples, jud
     assert known_bad(book, "clicks", NEWEST) == {}
 
 
+def test_a_day_that_a_bar_of_ones_own_rejected_is_left_out_of_later_ones_unless_it_is_waived(examples, judge, tmp_path):
+    fewer = {"device": lambda row: "phone" if row % 5 else "desk"}
+    first = judge(examples(newest=fewer), drift={"device": 0.1}, history=None)
+    (tmp_path / "before.gz").write_bytes(Statistics.open(tmp_path / "out" / "statistics").history.read_bytes())
+    later = examples(faults={DAYS - 1: fewer}, days=DAYS + 1, name="later")
+
+    verdict = judge(later, drift={"device": 0.1}, history=tmp_path / "before.gz")
+    waived = judge(examples(newest=fewer), drift={"device": 0.1}, waivers=waiver(NEWEST, "device"))
+
+    assert [check.name for check in first.failed] == ["drift of device"]
+    assert verdict.facts["left_out"].keys() == {NEWEST}
+    assert waived.ok, waived.why
+
+
 def test_settings_without_the_windows_are_refused(examples, archive, paths):
     with pytest.raises(ConfigError, match="its settings lack window and judge"):
         validate(examples(), archive(), {"label": "clicked", "every": "day"}, paths)
