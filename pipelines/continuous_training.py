@@ -149,13 +149,16 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         with dsl.If(better.outputs["ok"] == True), if_yes(judging.probed(**tried)):
                             judging.promoted(model=model)
                         if looks > 1:
-                            with dsl.If(better.outputs["undecided"] == True), if_yes(judging.probed(**tried)):
+                            with (
+                                dsl.If(better.outputs["undecided"] == True),
+                                if_yes(judging.probed("undecided", **tried)),
+                            ):
                                 judging.challenged(model)
                             with dsl.If(better.outputs["ok"] == False):
                                 judging.rejudged(**again)
                     if worth is not None and looks > 1:
                         with dsl.If(worth.outputs["Output"] == False):
-                            judging.rejudged(**again)
+                            judging.rejudged("challenger-untrained", **again)
 
     return pipeline
 

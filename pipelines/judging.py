@@ -1,11 +1,13 @@
 """What follows from a judgement: promotion and deployment, or another one of the same model on later spans."""
 
+import copy
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
 
 from flywheel.components import challenge, deploy, probe, promote, rejudge
 from flywheel.config import Project
@@ -30,22 +32,27 @@ class Judging:
     serving: Any
     before: tuple[dsl.PipelineTask, ...] = ()
 
-    def probed(self, **tried: Any) -> dsl.PipelineTask | None:
-        """Return the task that tries the packaged model; None without `gates.serving`."""
+    def probed(self, of: str = "", **tried: Any) -> dsl.PipelineTask | None:
+        """Return the task that tries the packaged model; None without `gates.serving`.
+
+        Args:
+            of: What model it is, for the task's name; empty for a candidate that passed.
+            tried: What the step takes.
+        """
         gate = self.project.gates.serving
         if gate is None:
             return None
         asked = gate.model_dump(mode="json", exclude_none=True)
         settings = {"name": self.project.name, "task": self.project.task, "gate": asked}
-        return self._ask("probe", probe(settings=settings, serving=self.serving, **self._row, **tried))
+        return self._ask("probe", _named(probe, of)(settings=settings, serving=self.serving, **self._row, **tried))
 
-    def promoted(self, **what: Any) -> None:
-        """Promote a `model`, or a registered `version`, and put it in service."""
-        approval = self.project.approval == "required"
-        made = promote(name=self.project.name, span=self.to["span"], approval=approval, **self._row, **what)
+    def promoted(self, of: str = "", **what: Any) -> None:
+        """Promote a `model`, or a registered `version`, and put it in service; `of` as of `probed`."""
+        name, approval = self.project.name, self.project.approval == "required"
+        made = _named(promote, of)(name=name, span=self.to["span"], approval=approval, **self._row, **what)
         self._ask("promote", made)
         with dsl.If(made.outputs["champion"] == True):
-            served = deploy(name=self.project.name, version=made.outputs["version"], target=self.serving, **self._row)
+            served = _named(deploy, of)(name=name, version=made.outputs["version"], target=self.serving, **self._row)
             self._ask("deploy", served.after(*self.before))
 
     def challenged(self, model: Any) -> None:
@@ -55,13 +62,14 @@ class Judging:
             kept = challenge(model=model, name=self.project.name, span=self.to["span"], spans=spans, **self._row)
             self._ask("challenge", kept)
 
-    def rejudged(self, **given: Any) -> None:
-        """Judge the challenger again if it is due, and promote it if it is decided by now."""
+    def rejudged(self, of: str = "challenger", **given: Any) -> None:
+        """Judge the challenger again if it is due, and promote it if it is decided by now; `of` as of `probed`."""
         with dsl.If(self.to["challenger"] != ""):
-            by_now = rejudge(challenger=self.to["challenger"], **self._row, **given)
+            again = _named(rejudge, of.removeprefix("challenger").removeprefix("-"))
+            by_now = again(challenger=self.to["challenger"], **self._row, **given)
             self._ask("rejudge", by_now)
             with dsl.If(by_now.outputs["ok"] == True):
-                self.promoted(version=by_now.outputs["version"])
+                self.promoted(of, version=by_now.outputs["version"])
 
     @property
     def _row(self) -> dict[str, Any]:
@@ -69,6 +77,15 @@ class Judging:
 
     def _ask(self, stage: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
         return ask(self.project, stage, task.set_caching_options(False))
+
+
+def _named(component: BaseComponent, of: str) -> BaseComponent:
+    """Return a component whose tasks say in their name what they are for: a second one would be a number."""
+    if not of:
+        return component
+    other = copy.deepcopy(component)
+    other.name = other.component_spec.name = f"{component.name}-{of}"
+    return other
 
 
 def if_yes(task: dsl.PipelineTask | None) -> AbstractContextManager[Any]:
