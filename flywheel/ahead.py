@@ -164,6 +164,7 @@ def sort_out(ledger: Ledger, name: str, span: str, used: Collection[str]) -> Non
 def main() -> None:
     """Prepare the spans that standard input names, each once, until it ends."""
     from flywheel.errors import FlywheelError
+    from flywheel.ledger.store import OPENED
     from flywheel.runner import run
     from flywheel.say import say
     from flywheel.workspace import Workspace
@@ -173,6 +174,7 @@ def main() -> None:
     os.environ[ASKED_AHEAD] = "yes"
     seen: set[str] = set()
     workspace = Workspace.open(Path(folder), profile or None, overrides)
+    os.environ[OPENED] = workspace.ledger
     for line in sys.stdin:
         told = json.loads(line)
         span = told["span"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import DataError, FlywheelError
 from flywheel.serving.pyfunc import PREDICTION, PROBABILITY, SEVERAL
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
     from flywheel.evaluation.groups import Floats
@@ -18,6 +19,48 @@ _SUM = 1e-3  # what float32 outputs of a thousand classes may be off
 
 class PredictionError(FlywheelError):
     """A model's answer cannot be judged: it fails on the rows, or does not answer each of them as its task wants."""
+
+
+class Answered:
+    """A model that has answered all rows already, in the order in which they are asked about.
+
+    Args:
+        name: The model's.
+        metadata: What MLflow says of it.
+        classes: That it gives probabilities of; none but for a task with several.
+        answers: Its answers, in parts of any size; each is asked for when it is needed.
+    """
+
+    def __init__(self, name: str, metadata: Any, classes: Sequence[str], answers: Iterator[pa.Array]) -> None:
+        self.metadata = metadata
+        self._name, self._classes, self._answers = name, classes, answers
+        self._held: list[pa.Array] = []
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the answers to the next rows, as many as `frame` has.
+
+        Raises:
+            PredictionError: There are not as many.
+        """
+        import pandas as pd
+        import pyarrow as pa
+
+        wanted = len(frame)
+        while sum(map(len, self._held)) < wanted:
+            part = next(self._answers, None)
+            if part is None:
+                raise PredictionError(
+                    f"the {self._name} has answered fewer rows than there are",
+                    "analyze by another runner, or in process.",
+                )
+            self._held.append(part)
+        held = pa.concat_arrays(self._held)
+        self._held = [held.slice(wanted)] if len(held) > wanted else []
+        values = held.slice(0, wanted)
+        if not self._classes:
+            return pd.DataFrame({PREDICTION: values.to_numpy()})
+        table = values.flatten().to_numpy().reshape(wanted, len(self._classes))
+        return pd.DataFrame(table, columns=[f"{PROBABILITY}{value}" for value in self._classes])
 
 
 def asked_columns(name: str, model: Any, columns: Sequence[str], labels: Sequence[str]) -> list[str]:

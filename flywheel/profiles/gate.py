@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
@@ -20,6 +21,7 @@ from flywheel.profiles.profile import Column, Profile
 from flywheel.profiles.relations import Relations
 from flywheel.profiles.settings import Settings
 from flywheel.spans import Span
+from flywheel.statistics.local import together
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,9 +117,15 @@ class SpanGate:
             checks += self._schema_checks(span, batches, statistics)
         related = self._related(span, rows) if profile.rows else {}
         if self._score and profile.rows and (quality := self._score(span)) is not None:
-            related |= {f"champion's score of {self._settings.label}": Measure(quality, quality, 0.0, "plain")}
+            related |= {self._scored: Measure(quality, quality, 0.0, "plain")}
         finding = examine(span, profile, self.history, self._settings, related) if profile.rows else Finding(())
         return Judged(span, (*checks, *finding.checks), profile, rows, finding)
+
+    @property
+    def _scored(self) -> str:
+        """The measure of what a champion scores: of the label, or with several of the whole span."""
+        labels = columns_of(self._settings.label)
+        return f"champion's score of {labels[0]}" if len(labels) == 1 else "champion's score"
 
     def take(
         self, judged: Judged, batches: Iterable[pa.RecordBatch], digest: str = "", *, waived: bool = False
@@ -147,9 +155,11 @@ class SpanGate:
     def _learnt_of_all(self) -> Known:
         """Return what is known of all spans that were learnt."""
         unlearnt, self._unlearnt = self._unlearnt, []
-        if self._known.invariants:
-            for batches in unlearnt:
-                self._known = self._known.learn(batches)
+        if self._known.invariants and unlearnt:
+            *earlier, last = unlearnt
+            if earlier:  # as if they were one: of each alone only the keys matter, and those of the last are kept
+                self._known = self._known.learn(together(chain.from_iterable(earlier)))
+            self._known = self._known.learn(last)
         return self._known
 
     def look_again(self, span: str, batches: Iterable[pa.RecordBatch], *, waived: bool = False) -> None:
