@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from flywheel.config import Notify
 from flywheel.ledger import DONE, MONITOR, MONITORED, Ledger, Outcome, Row
@@ -93,7 +93,7 @@ def _dropped(row: Row) -> tuple[Outcome, str] | None:
     if said.ok or (facts.get("look") or {}).get("more") is not None:
         return None
     told = f"version {facts.get('version', '?')} of {facts.get('span', '?')} is challenger no longer: {said.why}"
-    return None if told in row.why else (row.outcome, f"{row.why}; {told}")
+    return None if told in row.why else (cast(Outcome, row.outcome), f"{row.why}; {told}")
 
 
 def _in_one_line(error: str) -> str:
