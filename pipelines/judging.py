@@ -45,16 +45,16 @@ class Judging:
         asked = gate.model_dump(mode="json", exclude_none=True)
         settings = {"name": self.project.name, "task": self.project.task, "gate": asked}
         made = _named(probe, of)(settings=settings, serving=self.serving, **self._row, **tried)
-        return if_yes(self._ask("probe", made), "the package passed")
+        return if_yes(self._ask("probe", made, of), "the package passed")
 
     def promoted(self, of: str = "", **what: Any) -> None:
         """Promote a `model`, or a registered `version`, and put it in service; `of` as of `if_probed`."""
         name, approval = self.project.name, self.project.approval == "required"
         made = _named(promote, of)(name=name, span=self.to["span"], approval=approval, **self._row, **what)
-        self._ask("promote", made)
+        self._ask("promote", made, of)
         with dsl.If(made.outputs["champion"] == True, name="it is champion"):
             served = _named(deploy, of)(name=name, version=made.outputs["version"], target=self.serving, **self._row)
-            self._ask("deploy", served.after(*self.before))
+            self._ask("deploy", served.after(*self.before), of)
 
     def challenged(self, model: Any) -> None:
         """Keep an undecided model as challenger; while one is judged again, none is."""
@@ -76,8 +76,9 @@ class Judging:
     def _row(self) -> dict[str, Any]:
         return {"ledger": self.ledger, "run": self.to["run"]}
 
-    def _ask(self, stage: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
-        return ask(self.project, stage, task.set_caching_options(False))
+    def _ask(self, stage: str, task: dsl.PipelineTask, of: str = "") -> dsl.PipelineTask:
+        asked = ask(self.project, stage, task.set_caching_options(False))
+        return asked.set_display_name(f"{stage} {of}") if of else asked
 
 
 def _named(component: BaseComponent, of: str) -> BaseComponent:
