@@ -137,7 +137,6 @@ class Runtime(MLflowRuntime):
                 f"{self.name} failed: {type(error).__name__}; the server's log says more", 500
             ) from error
 
-
     def _unreadable(self, payload: InferenceRequest) -> str:
         """Return which input is not of the datatype that it says, as the beginning of a message; empty when all are."""
         for each in payload.inputs:
