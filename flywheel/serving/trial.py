@@ -24,7 +24,8 @@ ROWS, SHADOW = "rows.parquet", "shadow.parquet"
 RESULT, STAGE, ANSWERS, REPLAYED = "result.json", "stage", "answers.parquet", "replayed.parquet"
 PREDICTION = "prediction"
 _FEWEST = 20
-_WARM_UP = 3
+_WARM_UP = 6
+"""Calls of a size before any is timed: what compiles itself once it is asked often has done so then."""
 _FAR = 10
 
 
