@@ -229,8 +229,16 @@ def test_a_threshold_has_one_bar_and_a_class(project):
     train = {"thresholds": {"1": {"precision": 0.9}}}
 
     assert config.load(project(train=train)).train.thresholds["1"].precision == 0.9
-    with pytest.raises(ConfigError, match="a threshold needs one bar: precision or recall"):
+    with pytest.raises(ConfigError, match="a threshold has one bar: precision or recall"):
         config.load(project(train={"thresholds": {"1": {"precision": 0.9, "recall": 0.5}}}))
+    with pytest.raises(ConfigError, match=r"thresholds\.1 needs one bar, precision or recall"):
+        config.load(project(train={"thresholds": {"1": {}}}))
+    with pytest.raises(ConfigError, match=r"together needs a bar.*two classes or more"):
+        config.load(project(train={**train, "together": {"recall": 0.5}}))
+    joint = {"thresholds": {"late": {}, "far": {"recall": 0.5}}, "together": {"precision": 0.9}}
+    assert config.load(project(label=["late", "far"], train=joint, gates={})).train.together.precision == 0.9
+    with pytest.raises(ConfigError, match="'near' is no label; there are late, far"):
+        config.load(project(label=["late", "far"], train={"thresholds": {"near": {"recall": 0.5}}}, gates={}))
     with pytest.raises(ConfigError, match="of a binary task there is the class '1' alone; found 'spam'"):
         config.load(project(train={"thresholds": {"spam": {"recall": 0.5}}}))
     with pytest.raises(ConfigError, match="a number has no classes"):

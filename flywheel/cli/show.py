@@ -58,7 +58,7 @@ def _show_run(run: str, folder: Path, task: str, as_json: bool) -> None:
     if as_json:
         told = [
             {
-                "task": shown(name),
+                "task": shown(name, result.titles),
                 "state": step.state,
                 "seconds": step.seconds,
                 "cpu": step.cpu,
@@ -73,7 +73,7 @@ def _show_run(run: str, folder: Path, task: str, as_json: bool) -> None:
         table.add_column(title, justify="right" if title == "seconds" else "left", overflow="fold")
     for name, step in steps.items():
         seconds = f"{step.seconds:.1f}" if step.seconds else ""
-        table.add_row(shown(name), step.state, seconds, escape(str(step.error or "")))
+        table.add_row(shown(name, result.titles), step.state, seconds, escape(str(step.error or "")))
     console = Console(highlight=False)
     console.print(table)
     console.print(f"\nrun {result.id}: {result.status} in {result.seconds:.1f} s\n{result.folder}", soft_wrap=True)
@@ -83,10 +83,11 @@ def _print_log(result: Result, task: str) -> None:
     from flywheel.errors import ConfigError, meant
     from flywheel.runner.progress import is_branch, shown
 
+    named = {title: name for name, title in result.titles.items()}
     try:
-        log = result.tasks[task].log
+        log = result.tasks[named.get(task, task)].log
     except KeyError:
-        found = [shown(name) for name in result.tasks if not is_branch(name)]
+        found = [shown(name, result.titles) for name in result.tasks if not is_branch(name)]
         raise ConfigError(
             f"run {result.id} has no one task {task!r}", f"{meant(task, found)}there are {', '.join(found)}."
         ) from None

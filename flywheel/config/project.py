@@ -45,16 +45,21 @@ class Checkpoint(Strict):
 
 
 class ThresholdBar(Strict):
-    """What a class's threshold has to reach: one of the two."""
+    """What a class's threshold has to reach: one of the two, or neither with `together`."""
 
     precision: float | None = Field(None, gt=0, lt=1, description="Share of the rows called so that are.")
     recall: float | None = Field(None, gt=0, lt=1, description="Share of the rows of that class that are called so.")
 
     @model_validator(mode="after")
     def _one(self) -> ThresholdBar:
-        if (self.precision is None) == (self.recall is None):
-            raise ValueError("a threshold needs one bar: precision or recall")
+        if self.precision is not None and self.recall is not None:
+            raise ValueError("a threshold has one bar: precision or recall")
         return self
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is none."""
+        return self.precision is None and self.recall is None
 
 
 class Train(Strict):
@@ -75,7 +80,12 @@ class Train(Strict):
     weight: str | None = Field(None, description="Column of the query that says how much a row counts in training.")
     thresholds: dict[str, ThresholdBar] = Field(
         {},
-        description="Class (1 of a binary task): bar of its threshold, chosen on validation rows, held on fresh ones.",
+        description="Class (1 of a binary task) or label: bar of its threshold, chosen on validation rows, held on "
+        "fresh ones, and applied: the packaged model answers a `decision` too.",
+    )
+    together: ThresholdBar | None = Field(
+        None,
+        description="Bar of a row being called any of `thresholds`, which are then chosen jointly; each may be {}.",
     )
     warm_start: bool = Field(
         False, description="Hand the champion to the trainer, to start from its weights where they fit."
@@ -89,6 +99,14 @@ class Train(Strict):
         1, ge=1, description="Processes that train together on the CPUs of one machine; with GPUs it is one for each."
     )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
+
+    @model_validator(mode="after")
+    def _thresholds_have_bars(self) -> Train:
+        if self.together is None and (bare := [name for name, bar in self.thresholds.items() if bar.empty]):
+            raise ValueError(f"thresholds.{bare[0]} needs one bar, precision or recall; or together one for all")
+        if self.together is not None and (self.together.empty or len(self.thresholds) < 2):
+            raise ValueError("together needs a bar, precision or recall, and two classes or more in thresholds")
+        return self
 
     @model_validator(mode="after")
     def _one_search_on_one_machine(self) -> Train:
@@ -289,6 +307,11 @@ class Project(Strict):
     def _metrics_fit_the_task(self) -> Project:
         if self.naive and self.task != "regression":
             raise ValueError(f"naive is a forecast of a number, and task is {self.task!r}")
+        taken = [column for feature in self.features for column in feature.sources if column == "decision"]
+        if self.train.thresholds and taken:
+            raise ValueError(
+                "train.thresholds: the answer gets a column 'decision', which a feature has too: rename it"
+            )
         if self.train.thresholds and self.task == "regression":
             raise ValueError("train.thresholds: a number has no classes; task is 'regression'")
         if self.task == "binary" and (wrong := set(self.train.thresholds) - {"1"}):

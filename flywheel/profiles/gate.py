@@ -117,9 +117,15 @@ class SpanGate:
             checks += self._schema_checks(span, batches, statistics)
         related = self._related(span, rows) if profile.rows else {}
         if self._score and profile.rows and (quality := self._score(span)) is not None:
-            related |= {f"champion's score of {self._settings.label}": Measure(quality, quality, 0.0, "plain")}
+            related |= {self._scored: Measure(quality, quality, 0.0, "plain")}
         finding = examine(span, profile, self.history, self._settings, related) if profile.rows else Finding(())
         return Judged(span, (*checks, *finding.checks), profile, rows, finding)
+
+    @property
+    def _scored(self) -> str:
+        """The measure of what a champion scores: of the label, or with several of the whole span."""
+        labels = columns_of(self._settings.label)
+        return f"champion's score of {labels[0]}" if len(labels) == 1 else "champion's score"
 
     def take(
         self, judged: Judged, batches: Iterable[pa.RecordBatch], digest: str = "", *, waived: bool = False

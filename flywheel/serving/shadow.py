@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.serving.pyfunc import PREDICTION, PROBABILITY, SEVERAL
+from flywheel.serving.pyfunc import DECISION, PREDICTION, PROBABILITY, SEVERAL
 from flywheel.serving.request_log import META, REQUEST, VERSION
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def compare(logged: pa.Table, answers: pa.Table, task: str = "binary") -> Shadow
 
     differences, changed, meaning = _differences(logged, answers, task)
     sizes = np.abs(differences)
-    inputs = [name for name in logged.column_names if name not in (*META, *answers.column_names)]
+    inputs = [name for name in logged.column_names if name not in (*META, DECISION, *answers.column_names)]
     inputs = [name for name in inputs if not pa.types.is_binary(logged.schema.field(name).type)]
     order = np.argsort(-sizes, kind="stable")[:_WORST]
     worst = [_row(logged, answers, inputs, int(at)) for at in order if sizes[at] > 0]

@@ -143,7 +143,7 @@ def plan(
             )
             reason = f"train for span {chosen} on {listed(window) or 'nothing'}, judge on {listed(judge)}, {against}"
             if over := windows.passed_over:
-                reason += f"; {len(over)} bad spans are passed over, {listed(over)}"
+                reason += f"; {len(over)} bad span{'s are' if len(over) > 1 else ' is'} passed over, {listed(over)}"
             if challenger:
                 reason += f"; challenger version {challenger.version} of {challenger.span} is to be judged again"
         state = data.state if run else ""

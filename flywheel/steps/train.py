@@ -75,7 +75,7 @@ def train(
             written then.
         ClusterError: It is to be trained on several machines, and the cluster refuses or has no room.
     """
-    from flywheel.evaluation.thresholds import FILE
+    from flywheel.evaluation.thresholds import FILE, values
     from flywheel.training import package
     from flywheel.training.tracking import training_run
     from flywheel.training.user_code import trainer
@@ -106,11 +106,11 @@ def train(
             made = found.model if found else called(job, call, context)
         framework, judged = _judged(made, context, settings["trainer"])
         metrics = _figures(judged)
-        thresholds = _thresholds(judged, bars)
+        thresholds = _thresholds(judged, bars, settings.get("together"))
         tracker.metrics({f"validation_{name}": value for name, value in metrics.items()})
         with Model.create(model, producer="train", spans=spans) as draft:
             example = _example(examples, spans)
-            package.write(draft.path, made, framework, job.learned, example)
+            package.write(draft.path, made, framework, job.learned, example, values(thresholds))
             package.check_reloads(draft.path, made, example, settings["trainer"])
             draft.counts["rows"] = len(context.train)
             draft.facts |= {
@@ -248,17 +248,22 @@ def _refuse_unknown(bars: Mapping[str, Any], context: TrainContext) -> None:
         )
 
 
-def _thresholds(judged: Predictions, bars: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def _thresholds(
+    judged: Predictions, bars: Mapping[str, Mapping[str, float]], together: Mapping[str, float] | None
+) -> dict[str, Any]:
     """Return the thresholds of classes that have a bar, with what they reach on the validation rows."""
     from flywheel.evaluation import thresholds
 
-    chosen = thresholds.choose(judged, bars)
+    chosen = thresholds.choose(judged, bars, together) if bars else {}
     for name, each in chosen.items():
-        at = "none is shown to reach" if each["threshold"] is None else f"{each['threshold']:.4g} reaches"
-        say(
-            f"threshold of {name}: {at} {each['bar']} {each['at_least']:g}; precision {each['precision']:.4g}, "
-            f"recall {each['recall']:.4g} on validation rows"
-        )
+        rates = f"precision {each['precision']:.4g}, recall {each['recall']:.4g} on validation rows"
+        bar = f"{each['bar']} {each['at_least']:g}" if each["bar"] else "its part of the bar on all"
+        if name == thresholds.ANY:
+            say(f"together they are {'' if each['shown'] else 'not '}shown to reach {bar}: {rates}")
+            continue
+        at = "it is never called" if each["shown"] else f"none is shown to reach {bar}"
+        at = at if each["threshold"] is None else f"{each['threshold']:.4g} does {bar}"
+        say(f"threshold of {name}: {at}; {rates}")
     return chosen
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,14 @@ _NO_TIME = "1980-01-01 00:00:00"
 _OWN_CODE = "build it of the framework's own parts; serving has none of your code."
 
 
-def write(folder: Path, model: Any, framework: str, state: State, example: pa.RecordBatch) -> None:
+def write(
+    folder: Path,
+    model: Any,
+    framework: str,
+    state: State,
+    example: pa.RecordBatch,
+    thresholds: Mapping[str, float | None] | None = None,
+) -> None:
     """Write `model` with its transform to `folder`, as an MLflow model with signature, example and requirements.
 
     Numbers are `double` in the signature, integers too: an integer column with a missing value is no integer column in
@@ -40,6 +48,8 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
         framework: Name of the framework it is of.
         state: The transform; the archive with its feature functions goes with it.
         example: A few raw rows.
+        thresholds: By class or label, from which chance on a row is called it; None for never. With any of them the
+            model answers a `decision` too.
 
     Raises:
         TrainerError: It cannot be saved.
@@ -55,7 +65,9 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
         state.write(payload / pyfunc.STATE)
         if state.code is not None:
             shutil.copyfile(state.code, payload / pyfunc.CODE)
-        (payload / pyfunc.ABOUT).write_text(json.dumps({"version": pyfunc.VERSION, "framework": framework}))
+        about: dict[str, Any] = {"version": pyfunc.VERSION, "framework": framework}
+        told = {pyfunc.THRESHOLDS: dict(thresholds)} if thresholds else {}
+        (payload / pyfunc.ABOUT).write_text(json.dumps(about | told))
         _save(model, framework, payload, state.apply_batch(example))
         mlflow.pyfunc.save_model(
             path=folder,
@@ -63,7 +75,8 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
             mlflow_model=Model(model_uuid=_digest(payload), utc_time_created=_NO_TIME),
             loader_module=pyfunc.__name__,
             data_path=payload,
-            signature=ModelSignature(Schema(columns), Schema(_outputs(state))),
+            signature=ModelSignature(Schema(columns), Schema(_outputs(state, bool(thresholds)))),
+            metadata=told or None,
             input_example=raw.frame(example)[list(state.columns)],
             pip_requirements=_requirements(framework, state),
         )
@@ -151,14 +164,16 @@ def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: st
         )
 
 
-def _outputs(state: State) -> list[Any]:
-    """Return the columns of the answer: the prediction, and of several classes or labels the probability of each."""
+def _outputs(state: State, decides: bool) -> list[Any]:
+    """Return the columns of the answer: the prediction, each probability where there are several, the decision."""
     from mlflow.types import ColSpec
 
     kind = "double"
     if state.task in pyfunc.SEVERAL:
         kind = "string" if isinstance(state.classes[0], str) else "long"
-    return [ColSpec(kind, pyfunc.PREDICTION), *(ColSpec("double", name) for name in pyfunc.probabilities(state))]
+    chances = [ColSpec("double", name) for name in pyfunc.probabilities(state)]
+    decision = ColSpec("long" if state.task == "binary" else "string", pyfunc.DECISION)
+    return [ColSpec(kind, pyfunc.PREDICTION), *chances, *[decision] * decides]
 
 
 def _save(model: Any, framework: str, payload: Path, inputs: dict[str, NDArray[Any]]) -> None:

@@ -49,6 +49,23 @@ def test_a_fault_is_found_in_its_column(gate, column, fault):
     assert column in failed(judged(gate, **{column: fault}))
 
 
+@pytest.mark.parametrize(("label", "column"), [("bought", "bought"), ("bought, pages", "")])
+def test_a_champion_that_scores_far_worse_than_ever_is_an_alarm_of_the_label_or_with_several_of_the_span(label, column):
+    task = "multilabel" if "," in label else "binary"
+    scores = {name_of(index): 0.8 + 0.001 * (index % 5) for index in range(DAYS)} | {name_of(DAYS): 0.55}
+    gate = SpanGate(
+        Settings.of({"label": label, "every": "day", "gate": {}, "task": task}), History(), score=scores.get
+    )
+    for index in range(DAYS):
+        batches = day(index, pages=lambda values: values % 2)
+        gate.take(gate.judge(name_of(index), batches), batches)
+
+    found = gate.judge(name_of(DAYS), day(DAYS, pages=lambda values: values % 2))
+
+    (check,) = found.failed
+    assert (check.name.partition(" of ")[0], check.column) == ("champion's score", column)
+
+
 def test_a_span_with_half_its_rows_is_unusual(gate):
     found = gate.judge(name_of(DAYS), day(DAYS, rows=120))
 

@@ -11,7 +11,7 @@ from flywheel.artifacts import Examples
 from flywheel.errors import ConfigError, DataError
 from flywheel.evaluation.mistakes import read as mistakes
 from flywheel.evaluation.predictions import FILE, Predictions
-from flywheel.serving import bars, pyfunc
+from flywheel.serving import bars, pyfunc, scoring
 from flywheel.steps.analyze import analyze
 from flywheel.steps.decide import decide, shown
 from flywheel.steps.probe import sample
@@ -25,6 +25,12 @@ DAYS = [f"2013-05-{day:02d}" for day in range(1, 15)]
 WINDOW, JUDGE = DAYS[:6], DAYS[6:]
 FEATURES = [{"column": "size", "as": "numeric"}, {"column": "word", "as": "category", "top": 10}]
 LABELS = ("toxic", "spam", "late")
+SETTINGS = {
+    "label": ", ".join(LABELS),
+    "task": "multilabel",
+    "slices": ["zone"],
+    "search": {"columns": ["word"], "minimum_rows": 20},
+}
 BOOSTING = "flywheel.trainers.boosting:train"
 
 
@@ -48,15 +54,19 @@ def world(tmp_path_factory):
     examples, label, task = Examples.open(folder / "examples"), ", ".join(LABELS), "multilabel"
     seen = transform(examples, FEATURES, label, WINDOW, folder / "state", folder / "transformed", task=task)
     ledger = ledger_in(folder / "ledger")
-    told = {"name": "comments", "trainer": BOOSTING, "parameters": {"max_iter": 20}, "seed": 1}
-    model = train(examples, seen[1], seen[0], project_in(folder / "code"), told, "", ledger, folder / "model")
-    settings = {"label": label, "task": task, "slices": ["zone"], "search": {"columns": ["word"], "minimum_rows": 20}}
-    found = analyze(examples, model, "", JUDGE, settings, ledger, folder / "evaluation", "local")
-    return examples, model, found
+    code = project_in(folder / "code")
+
+    def trained(name, **more):
+        told = {"name": "comments", "trainer": BOOSTING, "parameters": {"max_iter": 20}, "seed": 1, **more}
+        return train(examples, seen[1], seen[0], code, told, "", ledger, folder / name)
+
+    trained.ledger, model = ledger, trained("model")
+    found = analyze(examples, model, "", JUDGE, SETTINGS, ledger, folder / "evaluation", "local")
+    return examples, model, found, trained
 
 
 def test_the_packaged_model_answers_with_a_chance_a_label_and_a_list_of_those_that_are_likely(world):
-    _, model, _ = world
+    _, model, _, _ = world
     loaded = mlflow.pyfunc.load_model(str(model.path))
     answer = loaded.predict(raw.frame(rows(99).select(["size", "word"]).to_batches()[0]))
     chances = answer[[f"probability_{name}" for name in LABELS]].to_numpy()
@@ -69,7 +79,7 @@ def test_the_packaged_model_answers_with_a_chance_a_label_and_a_list_of_those_th
 
 
 def test_labels_that_are_not_known_are_left_out_of_training_and_of_what_is_measured(world):
-    examples, model, found = world
+    examples, model, found, _ = world
     judged = Predictions.read(found.path / FILE)
     overall = found.manifest.facts["overall"]["candidate"]
     known = [
@@ -90,7 +100,7 @@ def test_labels_that_are_not_known_are_left_out_of_training_and_of_what_is_measu
 
 
 def test_the_verdict_has_a_check_a_label_and_the_report_a_line_and_curves(world, tmp_path):
-    _, _, found = world
+    _, _, found, _ = world
     gates = [{"metric": "macro_auc", "at_least": 0.7, "labels": True}, {"metric": "recall_spam", "at_least": 0.3}]
     verdict = decide(found, gates, tmp_path / "report.html")
     report, drawn = (tmp_path / "report.html").read_text(), shown(found, verdict)
@@ -105,8 +115,29 @@ def test_the_verdict_has_a_check_a_label_and_the_report_a_line_and_curves(world,
     assert any("spam?" in row["label"] for row in mistakes(found.path))
 
 
+def test_thresholds_that_were_chosen_jointly_are_applied_by_the_packaged_model_and_held_by_the_gate(world, tmp_path):
+    examples, _, _, again = world
+    model = again("joint", thresholds={"toxic": {"precision": 0.7}, "spam": {}}, together={"recall": 0.5})
+    loaded = mlflow.pyfunc.load_model(str(model.path))
+    answer = loaded.predict(raw.frame(rows(99).select(["size", "word"]).to_batches()[0]))
+    at = loaded.metadata.metadata["thresholds"]
+
+    assert list(answer.columns) == loaded.metadata.get_output_schema().input_names()
+    assert [set(json.loads(text)) for text in answer.decision] == [
+        {name for name in at if row[f"probability_{name}"] >= at[name]} for _, row in answer.iterrows()
+    ]
+    assert scoring.predicted(pyfunc.state_of(model.path), True).names == list(answer.columns)
+    found = analyze(examples, model, "", JUDGE, SETTINGS, again.ledger, tmp_path / "evaluation", "local")
+    verdict = decide(found, [{"metric": "macro_auc", "at_least": 0.7}], tmp_path / "report.html")
+    assert [check.name for check in verdict.checks if "threshold" in check.name] == [
+        "precision of toxic above its threshold at least 0.7",
+        "recall of any of them at their thresholds at least 0.5",
+    ]
+    assert "Thresholds" in (tmp_path / "report.html").read_text()
+
+
 def test_the_probe_compares_the_chances_of_all_labels(world):
-    examples, model, found = world
+    examples, model, found, _ = world
     asked, expected = sample(examples, found, ["size", "word"], 50)
     answers = pa.Table.from_pandas(pyfunc.load(model.path).predict(raw.frame(asked.to_batches()[0])))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +33,8 @@ _LESS = "quantise less: `dynamic`, or `none`."
 _README = """# A LiteRT (TFLite) model
 
 `model.tflite` takes what the transform makes of one row, each input of shape (1, …): {inputs}. The transform stands in
-`state.json`: a vocabulary's place, a range's number, (value - mean) / deviation.
+`state.json`: a vocabulary's place, a range's number, (value - mean) / deviation. Where there is a `thresholds.json`, a
+row is called what reaches its chance there, in the order of the label's `classes` in `state.json`; null for never.
 """
 
 
@@ -84,6 +86,8 @@ def build(settings: OnDevice, span: Span | None, model: Path, into: Path) -> Bui
         facts |= {f"{found.metric} packaged": found.packaged, f"{found.metric} on device": found.exported}
         checks.append(_worse(settings, found, loss.rows))
     shutil.copyfile(model / "data" / pyfunc.PAYLOAD / pyfunc.STATE, into / pyfunc.STATE)
+    if predictor.thresholds:
+        (into / f"{pyfunc.THRESHOLDS}.json").write_text(json.dumps(predictor.thresholds, indent=1))
     readme = _README.format(inputs=", ".join(f"`{name}` ({dtype})" for name, dtype in inputs.items()))
     return Built(facts, readme, tuple(checks))
 
