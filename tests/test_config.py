@@ -54,6 +54,7 @@ def test_a_profile_is_laid_over_and_an_override_over_both(project):
         ({"source": FLIGHTS["source"] | {"window": "many"}}, "source.window: .*integer.* found 'many'"),
         ({"source": {"warehouse": "duckdb:///w"}}, "source.query: is missing; add it"),
         ({"label": "carrier"}, "the label 'carrier' stands in features too"),
+        ({"gates": {"data": {"new_keys_at_most": 0.3}}}, "say which columns are one in gates.data.key"),
         ({"features": [{"as": "numeric"}]}, "features.0: a feature needs `column`"),
         ({"features": [{"columns": ["a"], "as": "cross"}]}, "a cross needs at least two `columns`"),
         ({"features": [{"columns": ["a", "b"], "as": "hash"}]}, "several columns need a `function`"),

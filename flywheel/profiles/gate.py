@@ -101,7 +101,8 @@ class SpanGate:
             statistics: TFDV's statistics of them, if they were made already.
         """
         start = Span.parse(span, self._settings.every).start
-        profile, rows = profile_of(batches, start, self._settings.rated, self._settings.leave_out)
+        told = self._settings
+        profile, rows = profile_of(batches, start, told.rated, told.leave_out, told.key)
         checks = [*_label_checks(span, profile, self._settings.label, self._settings.task)]
         if profile.rows:
             checks += [_invariant_check(span, found) for found in self._learnt_of_all().violations(batches)]
