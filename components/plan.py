@@ -39,7 +39,7 @@ def plan(
     Args:
         name: Name of the flywheel.
         span: Name of the span, as 2013-06-01; empty for the last one whose data has arrived.
-        source: As `source` in flywheel.yaml.
+        source: As `source` in flywheel.yaml, and `leave_out` as in its `gates.data`.
         warehouse: URL of the warehouse.
         query: SQL that is going to be extracted.
         ledger: MLflow tracking URI.

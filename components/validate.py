@@ -23,9 +23,10 @@ def validate(
     Args:
         examples: Rows of training window and judge, the newest span last.
         code: The project's archive; its schema.pbtxt and invariants.yaml are what the data is held against.
-        settings: `name`, `label`, `task`, `every`, and `gate` and `statistics` as in flywheel.yaml.
+        settings: `name`, `label`, `task`, `gate` and `statistics` as in flywheel.yaml; `every`, `window` and `judge`
+            as in its `source`.
         ledger: MLflow tracking URI, which keeps the history of the data and what people waived.
-        run: Row of the ledger that the verdict goes to; it says which spans are to train and to judge on.
+        run: Row of the ledger that the verdict goes to, and which spans are trained and judged on.
         statistics: TFDV statistics of all rows, of the newest span and of the one before; the schema that they were
             held against, inferred when the project has none yet; and the history.
         report: The verdict, readable in the Kubeflow UI.

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from flywheel.spans import Span, Windows
+from flywheel.spans import Span, Windows, reach
 from flywheel.training.tracking import AHEAD, ASKED_AHEAD
 
 if TYPE_CHECKING:
@@ -38,12 +38,19 @@ class Ahead:
         options: Profile and overrides that the workspace was opened with.
         spans: Names of all spans that are to be run, oldest first.
         depth: How many to prepare before they are asked for; 0, and nothing is done ahead.
+        told: Called with a sentence if the helper ends before its time; by default it stands on standard error.
     """
 
     def __init__(
-        self, workspace: Workspace, options: tuple[str | None, Sequence[str]], spans: Sequence[str], depth: int
+        self,
+        workspace: Workspace,
+        options: tuple[str | None, Sequence[str]],
+        spans: Sequence[str],
+        depth: int,
+        told: Callable[[str], object] = lambda text: sys.stderr.write(f"{text}\n"),
     ) -> None:
         self._workspace, self._options, self._left, self._depth = workspace, options, list(spans), depth
+        self._told = told
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Ahead:
@@ -71,20 +78,26 @@ class Ahead:
         for left in (self._workspace.state / _FOLDER / "runs").glob("*"):  # it was in the middle of one
             shutil.rmtree(left, ignore_errors=True)
 
-    def begun(self, span: str, bad: Collection[str] = ()) -> None:
+    def begun(self, span: str, bad: Callable[[], Collection[str]] = tuple) -> None:
         """Say that `span` is run now: those after it, up to `depth`, are prepared meanwhile.
 
         Args:
             span: Its name.
-            bad: Spans that the data gate has left out so far; a wrong guess costs what was prepared.
+            bad: Gives the spans that the data gate found bad so far; a wrong guess costs what was prepared.
         """
         if span not in self._left or self._process is None:
             return
+        if self._process.poll() is not None:
+            log = self._workspace.state / f"{_FOLDER}.log"
+            self._told(f"nothing is prepared ahead any more, so spans take longer: the helper has ended, see {log}")
+            self._left = []
+            return
         at = self._left.index(span) + 1
         wanted, self._left = self._left[at : at + self._depth], self._left[at:]
+        known = sorted(bad())
         with suppress(OSError):  # the helper is gone; the runs do its work
             for name in wanted:
-                told = json.dumps({"span": name, "bad": sorted(bad)})
+                told = json.dumps({"span": name, "bad": known})
                 self._process.stdin.write(f"{told}\n")  # type: ignore[union-attr]
             self._process.stdin.flush()  # type: ignore[union-attr]
 
@@ -97,17 +110,16 @@ def prepare(workspace: Workspace, span: str, bad: Collection[str], run: Callable
 
     project, query = workspace.compilable(), workspace.query()
     asked = project.source.for_steps()
-    windows = Windows.of(Span.parse(span, project.source.every), project.source.window, project.source.judge)
+    sizes = project.source.window, project.source.judge
+    furthest = reach(*sizes, project.gates.data.leave_out)
+    windows = Windows.of(Span.parse(span, project.source.every), *sizes, bad, furthest)
     with Data(workspace.warehouse, query, asked) as data:
         state = data.state
-    root = workspace.state / _FOLDER
-    root.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        (root / "cache").symlink_to(Path("..", "cache"))
+    root = _root(workspace.state)
     arguments = {
         "code": workspace.pack(),
         "spans": [part.name for part in windows.all],
-        "window": [part.name for part in windows.train if part.name not in bad],
+        "window": [part.name for part in windows.train],
         "state": state,
         "warehouse": workspace.warehouse,
         "ledger": workspace.ledger,
@@ -117,6 +129,16 @@ def prepare(workspace: Workspace, span: str, bad: Collection[str], run: Callable
     took = ", ".join(f"{name} {task.cpu:.1f}" for name, task in result.tasks.items() if task.cpu)
     say(f"{span}: {result.status.lower()} in {result.seconds:.1f} s; seconds of a processor: {took or 'none'}")
     shutil.rmtree(result.folder, ignore_errors=True)  # the cache has its own links to all of it
+
+
+def _root(state: Path) -> Path:
+    """Return the root of the helper's own runs, which has the cache of a project's state folder."""
+    root = state / _FOLDER
+    for folder in (root, state / "cache"):  # a link to a cache that is yet to come could not be made one
+        folder.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        (root / "cache").symlink_to(Path("..", "cache"))
+    return root
 
 
 def sort_out(ledger: Ledger, name: str, span: str, used: Collection[str]) -> None:
@@ -142,6 +164,7 @@ def sort_out(ledger: Ledger, name: str, span: str, used: Collection[str]) -> Non
 def main() -> None:
     """Prepare the spans that standard input names, each once, until it ends."""
     from flywheel.errors import FlywheelError
+    from flywheel.ledger.store import OPENED
     from flywheel.runner import run
     from flywheel.say import say
     from flywheel.workspace import Workspace
@@ -151,6 +174,7 @@ def main() -> None:
     os.environ[ASKED_AHEAD] = "yes"
     seen: set[str] = set()
     workspace = Workspace.open(Path(folder), profile or None, overrides)
+    os.environ[OPENED] = workspace.ledger
     for line in sys.stdin:
         told = json.loads(line)
         span = told["span"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from flywheel.ahead import Ahead, sort_out
 from flywheel.alone import alone
 from flywheel.errors import ConfigError, LedgerError
 from flywheel.ledger import Ledger, Row
+from flywheel.ledger.bad import known_bad
 from flywheel.spans import Span
 
 if TYPE_CHECKING:
@@ -104,16 +106,15 @@ def backfill(
                 None,
                 f"{progress.skipped} of {len(spans)} spans are done already, or older than the champion's",
             )
-        bad = _left_out(ledger, ledger.rows(flywheel.workspace.project.name))
+        name = flywheel.workspace.project.name
         for span in todo:
-            ahead.begun(span, bad)
+            ahead.begun(span, functools.partial(_bad, ledger, name, span))
             started = time.monotonic()
             row = flywheel.run(span)
             while row.failed and _waited(ledger, patience, sleep, lambda why: told(progress, None, why)):
                 row = flywheel.run(span)
             if row.done and row.run:
-                sort_out(ledger, flywheel.workspace.project.name, span, flywheel.trained)
-            bad = _left_out(ledger, [row]) if "data" in row.decisions else bad
+                sort_out(ledger, name, span, flywheel.trained)
             progress.rows.append(row)
             progress.seconds.append(time.monotonic() - started)
             told(progress, row, "")
@@ -132,16 +133,12 @@ def _todo(flywheel: Flywheel, ledger: Ledger, spans: Sequence[str]) -> list[str]
     return [span for span in spans if span not in done and span >= since]
 
 
-def _left_out(ledger: Ledger, rows: Sequence[Row]) -> set[str]:
-    """Return the spans that the data gate has left out, as the last of `rows` that it judged tells."""
-    judged = [row for row in rows if "data" in row.decisions]
-    if not judged:
-        return set()
-    last = judged[-1]
-    facts = last.decisions["data"].facts
-    if "left_out" not in facts:  # many of them do not fit in a tag
-        facts = ledger.verdict(last.run, "data").facts
-    return {*facts["left_out"], *([last.span] * (last.outcome == "data-rejected"))}
+def _bad(ledger: Ledger, name: str, span: str) -> Collection[str]:
+    """Return the spans that are known as bad by now; what is done ahead by a guess does without them."""
+    try:
+        return known_bad(ledger, name, span)
+    except LedgerError:
+        return ()
 
 
 def _waited(ledger: Ledger, patience: float, sleep: Callable[[float], object], told: Callable[[str], None]) -> bool:

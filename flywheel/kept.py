@@ -1,7 +1,7 @@
 """What steps keep on this machine for those of later runs: what they made of a past that does not change.
 
-It is found by all that it was made of, the step's code among it. It is only a help: on a cluster, or in a run without
-cache, nothing is kept and nothing is found.
+It is found by all that it was made of, the code of the steps among it. It is only a help: on a cluster, or in a run
+without cache, nothing is kept and nothing is found.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 Made = TypeVar("Made")
 
 KEPT = "FLYWHEEL_KEPT"
-"""Environment variable by which the runner tells its steps where: the fingerprint of their code, and its root."""
+"""Environment variable by which the runner tells its steps where: the fingerprint of `CODE`, and its root."""
+CODE = "import flywheel.steps.analyze, flywheel.steps.extract, flywheel.steps.validate"
+"""All that keeps something: one step takes what another has kept."""
 _FILE = "made.pickle"
 
 

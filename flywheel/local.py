@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flywheel.alone import alone
 from flywheel.errors import ConfigError, DataError
 from flywheel.ledger import Ledger, Outcome, Row
+from flywheel.ledger.store import OPENED
 from flywheel.spans import Span, Windows
 
 if TYPE_CHECKING:
@@ -101,6 +103,7 @@ class Flywheel:
         from flywheel.runner import run
 
         here = self.workspace
+        os.environ[OPENED] = here.ledger
         pipeline = compiled(here.compilable(), here.query(), here.state / "compiled", here.serving_query())
         arguments = {
             "code": here.pack(),

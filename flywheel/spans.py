@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from flywheel.errors import ConfigError
 
+LEAVE_OUT = 0.5
+"""Share of bad spans among those that a run looks at, beyond which it is blocked, where nothing else is said."""
 Every = Literal["hour", "day", "week", "month"]
 _FORMATS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m"}
 _STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
@@ -81,25 +84,62 @@ class Span:
 
 @dataclass(frozen=True)
 class Windows:
-    """What a run for a span trains on, and what it judges on: never the same span.
+    """What a run for a span trains on, and what it judges on: never the same span, and what is trained on is older.
 
     Attributes:
         train: Spans that the candidate is trained on, oldest first.
         judge: The newest spans up to the run's own, held out to judge candidate and champion.
+        all: Every span from the oldest of them to the run's own, bad ones among them: what the run reads.
     """
 
     train: tuple[Span, ...]
     judge: tuple[Span, ...]
+    all: tuple[Span, ...]
 
     @classmethod
-    def of(cls, span: Span, window: int, judge: int) -> Windows:
-        """Return the windows of a run for `span`: judge on its newest `judge` spans, train on the `window` before."""
-        return cls(tuple(span.shift(-judge).back(window)), tuple(span.back(judge)))
+    def of(cls, span: Span, window: int, judge: int, bad: Collection[str] = (), most: int | None = None) -> Windows:
+        """Return the windows of a run for `span`: judge on the newest `judge` good spans, train on the `window` before.
+
+        Args:
+            span: The run's own; it counts as good.
+            window: How many to train on.
+            judge: How many to judge on.
+            bad: Names of spans to pass over: older ones stand in for them.
+            most: How many spans to look at, at most; with too few good ones among them, `train` is short first.
+        """
+        looked, good = [span], [span]
+        while len(good) < window + judge and (most is None or len(looked) < most):
+            looked.append(looked[-1].shift(-1))
+            if looked[-1].name not in bad:
+                good.append(looked[-1])
+        return cls(tuple(reversed(good[judge:])), tuple(reversed(good[:judge])), tuple(reversed(looked)))
 
     @property
-    def all(self) -> tuple[Span, ...]:
-        """Every span that the run reads, oldest first."""
-        return self.train + self.judge
+    def passed_over(self) -> list[str]:
+        """Names of the bad spans in between, oldest first."""
+        good = {*self.train, *self.judge}
+        return [span.name for span in self.all if span not in good]
+
+
+def reach(window: int, judge: int, leave_out: float) -> int:
+    """Return how many spans a run looks at, at most, to find the good ones that it needs.
+
+    Args:
+        window: How many to train on.
+        judge: How many to judge on.
+        leave_out: Largest share of bad ones among all that are looked at.
+    """
+    return int((window + judge) / (1 - leave_out) + 1e-9)
+
+
+def listed(spans: Sequence[str]) -> str:
+    """Return the names of `spans`, oldest first, as `first to last`; empty for none."""
+    return f"{spans[0]} to {spans[-1]}" if len(spans) > 1 else "".join(spans)
+
+
+def counted(spans: Sequence[str]) -> str:
+    """Return how many `spans` there are, and from which to which."""
+    return f"{len(spans)} span{'s' * (len(spans) != 1)}, {listed(spans)}" if spans else "none"
 
 
 def containing(every: Every, at: datetime) -> Span:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from flywheel.warehouse.duckdb import DuckDB
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "multilabel", "regression"]
 _ROWS = 200_000  # of the newest rows are looked at
 _JUDGE, _WINDOW = 14, 28
 _MOST_CLASSES, _MOST_CATEGORIES, _WORDS, _FEW_ROWS = 20, 1000, 4, 100
@@ -87,15 +87,21 @@ def url_of(data: str, folder: Path) -> str:
 
 
 def draft(
-    warehouse: DuckDB, url: str, name: str, label: str, table: str = "", time: str = "", every: Every = "day"
+    warehouse: DuckDB,
+    url: str,
+    name: str,
+    labels: Sequence[str],
+    table: str = "",
+    time: str = "",
+    every: Every = "day",
 ) -> Draft:
-    """Return the files of a flywheel that predicts a column of a table.
+    """Return the files of a flywheel that predicts a column of a table, or several of 0 and 1.
 
     Args:
         warehouse: Where the table is.
         url: The warehouse as flywheel.yaml is to name it.
         name: Of the flywheel.
-        label: Column to predict.
+        labels: Columns to predict.
         table: The table; the only one by default.
         time: Column that says when a row is from; the only one with dates or times by default.
         every: How long a span is.
@@ -109,7 +115,7 @@ def draft(
     table = _chosen("table", table, warehouse.tables(), "--table")
     source = _quoted(table)
     schema = warehouse.schema(f"SELECT * FROM {source} WHERE @start < @end")
-    label = _chosen("label", label, schema.names, "--label")
+    labels = [_chosen("label", label, schema.names, "--label") for label in dict.fromkeys(labels or [""])]
     times = [field.name for field in schema if str(field.type).startswith(("date", "timestamp"))]
     time = _chosen("column with the time of a row", time, times, "--time")
     since = _quoted(time)
@@ -126,20 +132,24 @@ def draft(
     if 2 * warehouse.count(query, newest) < warehouse.count(query, newest.shift(-1)):
         newest = newest.shift(-1)  # the last one has only begun
     seen = _newest_rows(warehouse, query, newest)
-    target = _target(seen, label)
+    target = _target(seen, labels[0]) if len(labels) == 1 else _targets(seen, labels)
     judge = max(1, min(_JUDGE, spans // 4))
-    columns = [_use(seen, column) for column in schema.names if column not in (label, time)]
+    columns = [_use(seen, column) for column in schema.names if column not in (*labels, time)]
     used = [column for column in columns if column.kind]
     if not used:
         raise ConfigError("no column is left to predict from", "write the query yourself, see docs/stages/extract.md.")
-    named = _Column(label, target.task)
-    sql = _sql(source, since, named, used)
+    named = [_Column(label, target.task) for label in labels]
+    unknown = len(labels) == 1 and seen[labels[0]].null_count > 0
+    sql = _sql(source, since, named, used, unknown)
     file = f"{re.sub(r'[^a-z0-9]+', '-', table.lower()).strip('-') or 'query'}.sql"
     settings = {"every": every, "window": max(1, min(_WINDOW, spans - judge)), "judge": judge}
-    yaml = _yaml(name, url, file, settings, named.alias, target, columns)
+    aliases = [each.alias for each in named]
+    shown = aliases[0] if len(aliases) == 1 else f"[{', '.join(aliases)}]"
+    yaml = _yaml(name, url, file, settings, shown, target, columns)
     said = (
         f"{table}: {spans:,} {every}s, {first} to {newest}, by {time}",
-        f"label {label}: {target.task}, {target.why}",
+        f"label {' and '.join(labels)}: {target.task}, {target.why}",
+        *([f"rows without {labels[0]} are left out: they cannot be learned from"] if unknown else []),
         *(f"left out: {column.name}, {column.why}" for column in columns if not column.kind),
     )
     return Draft({"flywheel.yaml": yaml, file: sql}, newest, said)
@@ -215,6 +225,25 @@ def _target(seen: pa.Table, label: str) -> _Target:
     return _Target("regression", f"{numbers.min():.4g} to {numbers.max():.4g}", bars)
 
 
+def _targets(seen: pa.Table, labels: Sequence[str]) -> _Target:
+    """Return what several labels of a row are.
+
+    Raises:
+        ConfigError: One of them is not 0 and 1.
+    """
+    found = [_target(seen, label) for label in labels]
+    for label, each in zip(labels, found, strict=True):
+        if each.task != "binary":
+            raise ConfigError(
+                f"label {label!r} is {each.task}, {each.why}; several labels are 0 and 1 each", "give one --label."
+            )
+    bars = (
+        "{metric: macro_auc, at_least: 0.55} # 0.5 is a guess",
+        "{metric: macro_auc, no_worse_than: champion, margin: 0.02, labels: true}",
+    )
+    return _Target("multilabel", " and ".join(each.why for each in found), bars)
+
+
 def _use(seen: pa.Table, name: str) -> _Column:
     """Return what a column is used as, or why it is not."""
     import pyarrow as pa
@@ -239,12 +268,13 @@ def _use(seen: pa.Table, name: str) -> _Column:
     return _Column(name, "numeric")
 
 
-def _sql(source: str, time: str, label: _Column, used: Sequence[_Column]) -> str:
-    chosen = ",\n  ".join([label.sql, *(column.sql for column in used)])
+def _sql(source: str, time: str, labels: Sequence[_Column], used: Sequence[_Column], unknown: bool) -> str:
+    chosen = ",\n  ".join(column.sql for column in (*labels, *used))
+    known = f"\n  AND {_quoted(labels[0].name)} IS NOT NULL" if unknown else ""
     return (
         f"-- One row: the label, and what is known when the prediction is asked for. What is known only afterwards\n"
         f"-- would teach the model to cheat: take it out here.\n"
-        f"SELECT\n  {chosen}\nFROM {source}\nWHERE {time} >= @start\n  AND {time} < @end\n"
+        f"SELECT\n  {chosen}\nFROM {source}\nWHERE {time} >= @start\n  AND {time} < @end{known}\n"
     )
 
 

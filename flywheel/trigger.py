@@ -1,4 +1,4 @@
-"""Start a run when new data has arrived: looked for in the warehouse, and started at most once a span."""
+"""Start a run when new data has arrived, or when monitoring asks for a training: at most once a span."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from flywheel import archive
 from flywheel.bucket import reach
-from flywheel.errors import ClusterError, ConfigError, FlywheelError
+from flywheel.errors import ClusterError, ConfigError, FlywheelError, LedgerError
 from flywheel.kubeflow.cluster import Cluster
 from flywheel.kubeflow.submit import reachable, start
 from flywheel.kubeflow.versions import Package
@@ -48,6 +49,7 @@ def trigger(
     *,
     profile: str | None = None,
     overrides: Iterable[str] = (),
+    when: Literal["data", "retrain"] | None = None,
     environment: Mapping[str, str] | None = None,
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -61,6 +63,8 @@ def trigger(
         folder: Holds flywheel.yaml; or the address of an archive of it, as gs://bucket/path/code/….zip.
         profile: Profile of flywheel.yaml to lay over it.
         overrides: `key.sub=value` to lay over that.
+        when: `data`, for each new span; `retrain`, only when monitoring asks for a training of the model in service and
+            none has answered. By default as `trigger` in flywheel.yaml says, else `data`.
         environment: Where tokens are; `os.environ` by default.
         sleep: Waits for so many seconds.
         clock: Gives the time, with its zone.
@@ -69,13 +73,16 @@ def trigger(
         ConfigError: The declaration is wrong, or only this machine could run it.
         SQLError: The query or that of the watermark fails.
         ClusterError: The cluster cannot be reached, or refuses.
+        LedgerError: What monitoring says cannot be read.
     """
     with _folder(folder) as here:
         workspace = Workspace.open(here, profile, overrides)
         project = workspace.project
         package = Package.of(workspace)
         span, lacking = _newest(workspace, clock())
-        if lacking := lacking or _known(workspace, span):
+        when = when or (project.trigger.when if project.trigger else "data")
+        lacking = lacking or _known(workspace, span)
+        if lacking := lacking or (_unasked(workspace) if when == "retrain" else ""):
             return Look(project.name, span.name, False, lacking)
         cluster = Cluster(project.kubeflow, sleep=sleep, environment=environment)
         run = start(cluster, package, span.name, once=True)
@@ -109,6 +116,28 @@ def _known(workspace: Workspace, span: Span) -> str:
     if champion and champion.span > span.name:
         return f"it is older than the champion's, {champion.span}"
     return ""
+
+
+def _unasked(workspace: Workspace) -> str:
+    """Return that monitoring asks for no training; empty when it does.
+
+    Raises:
+        LedgerError: What it says cannot be read.
+    """
+    from flywheel.ledger import MONITOR, Ledger
+    from flywheel.retraining.asked import asked_for
+
+    if not reachable(workspace.ledger):
+        raise LedgerError(
+            f"what monitoring says is not known: the ledger {workspace.ledger} cannot be reached from here",
+            "name one that can by ledger.tracking_uri, or start a run for each new span: --when data.",
+        )
+    ledger, name = Ledger(workspace.ledger), workspace.project.name
+    champion = ledger.champion(name)
+    if champion is None:
+        return ""  # the first model needs no reason
+    asked = asked_for(champion.version, ledger.rows(name, MONITOR), ledger.rows(name))
+    return "" if asked else f"monitoring asks for no training of version {champion.version}"
 
 
 @contextmanager

@@ -30,6 +30,8 @@ RUN useradd --uid 10001 --gid 0 --no-create-home --home-dir /tmp --shell /usr/sb
 COPY --from=build /opt/flywheel /opt/flywheel
 # All that is written goes to /tmp and to the volumes that Kubeflow mounts: the root may be read-only.
 ENV PATH=/opt/flywheel/bin:${PATH} HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# A step's log is read by people: what TensorFlow and Google's libraries say of themselves at each start is left out.
+ENV TF_CPP_MIN_LOG_LEVEL=2 PYTHONWARNINGS="ignore:You are using a Python version:FutureWarning"
 USER 10001
 WORKDIR /tmp
 CMD ["flywheel", "--help"]

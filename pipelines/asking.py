@@ -10,7 +10,7 @@ _OF_THE_STEP = {"platform", "pull_policy", "pull_secrets", "volume", "secrets", 
 
 
 def ask(project: Project, stage: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Return a task that asks for what flywheel.yaml says of its step.
+    """Return a task that asks for what flywheel.yaml says of its step, and is shown by that name: kfp numbers them.
 
     Args:
         project: What flywheel.yaml declares.
@@ -18,6 +18,7 @@ def ask(project: Project, stage: str, task: dsl.PipelineTask) -> dsl.PipelineTas
         task: Its task.
     """
     asked = project.asked(stage)
+    task.set_display_name(stage)
     if isinstance(asked, Resources) and asked.nodes:
         return _of_nodes(project, asked, task)
     if asked.gpu:

@@ -27,6 +27,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
         "label": label,
         "task": project.task,
         "every": source.every,
+        "window": source.window,
+        "judge": source.judge,
         "gate": project.gates.data.model_dump(mode="json", exclude_none=True),
         "statistics": project.statistics.model_dump(mode="json", exclude_none=True),
     }
@@ -63,7 +65,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
             planned = plan(
                 name=project.name,
                 span=span,
-                source=asked,
+                source=asked | {"leave_out": project.gates.data.leave_out},
                 warehouse=warehouse,
                 query=query,
                 ledger=ledger,
@@ -75,7 +77,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
             known = {"ledger": ledger, "run": to["run"]}
             own = {"code": archive} if project.metrics else {}
             kept = _each_span_scored(project, to, serving, ledger)
-            with dsl.If(to["go"] == True):
+            with dsl.If(to["go"] == True, name="there is something to do"):
                 data = extract(
                     query=query,
                     warehouse=warehouse,
@@ -95,7 +97,8 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         source={"every": source.every, "may_be_empty": True},
                         state="",
                     )
-                    logged = {"serving": ask(project, "extract", requests.set_caching_options(False)).output}
+                    asked_for = ask(project, "extract", requests.set_caching_options(False))
+                    logged = {"serving": asked_for.set_display_name("extract requests").output}
                 fit = validate(
                     examples=data.output,
                     code=archive,
@@ -112,9 +115,9 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                     **own,
                 }
                 judging = Judging(project, to, ledger, serving, tuple(kept))
-                with dsl.If(fit.outputs["ok"] == True):
+                with dsl.If(fit.outputs["ok"] == True, name="the data is good"):
                     worth = _weighed(project, examples=data.output, code=archive, **spans, **known)
-                    with if_yes(worth):
+                    with if_yes(worth, "training is worth it"):
                         seen = transform(
                             examples=data.output, window=fit.outputs["window"], code=archive, **transformed_as(project)
                         )
@@ -144,15 +147,19 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                         better = decide(evaluation=evaluation, gates=gates, looks=looks, **known)
                         ask(project, "decide", better.set_caching_options(False))
                         tried = {"examples": data.output, "model": model, "evaluation": evaluation}
-                        with dsl.If(better.outputs["ok"] == True), if_yes(judging.probed(**tried)):
+                        with (
+                            dsl.If(better.outputs["ok"] == True, name="the candidate passed"),
+                            judging.if_probed(**tried),
+                        ):
                             judging.promoted(model=model)
                         if looks > 1:
-                            with dsl.If(better.outputs["undecided"] == True), if_yes(judging.probed(**tried)):
+                            undecided = dsl.If(better.outputs["undecided"] == True, name="the candidate is undecided")
+                            with undecided, judging.if_probed(**tried):
                                 judging.challenged(model)
-                            with dsl.If(better.outputs["ok"] == False):
+                            with dsl.If(better.outputs["ok"] == False, name="the candidate did not pass"):
                                 judging.rejudged(**again)
                     if worth is not None and looks > 1:
-                        with dsl.If(worth.outputs["Output"] == False):
+                        with dsl.If(worth.outputs["Output"] == False, name="training is not worth it"):
                             judging.rejudged(**again)
 
     return pipeline
@@ -222,8 +229,7 @@ def _models(project: Project, champion: Any, **window: Any) -> tuple[Any, dict[s
     if plain is None:
         return candidate, {}
     made = train(settings=settings_of(project, plain) | {"role": "baseline"}, champion="", **window)
-    ask(project, "baseline", made)
-    return candidate, {"baseline": made.set_display_name("baseline").outputs["model"]}
+    return candidate, {"baseline": ask(project, "baseline", made).outputs["model"]}
 
 
 def asked_of(project: Project) -> dict[str, Any]:

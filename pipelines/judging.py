@@ -30,37 +30,38 @@ class Judging:
     serving: Any
     before: tuple[dsl.PipelineTask, ...] = ()
 
-    def probed(self, **tried: Any) -> dsl.PipelineTask | None:
-        """Return the task that tries the packaged model; None without `gates.serving`."""
+    def if_probed(self, **tried: Any) -> AbstractContextManager[Any]:
+        """Try the packaged model, and return the branch in which it passed; all that follows without a gate for it."""
         gate = self.project.gates.serving
         if gate is None:
-            return None
+            return nullcontext()
         asked = gate.model_dump(mode="json", exclude_none=True)
         settings = {"name": self.project.name, "task": self.project.task, "gate": asked}
-        return self._ask("probe", probe(settings=settings, serving=self.serving, **self._row, **tried))
+        found = self._ask("probe", probe(settings=settings, serving=self.serving, **self._row, **tried))
+        return if_yes(found, "the package passed")
 
     def promoted(self, **what: Any) -> None:
         """Promote a `model`, or a registered `version`, and put it in service."""
         approval = self.project.approval == "required"
         made = promote(name=self.project.name, span=self.to["span"], approval=approval, **self._row, **what)
         self._ask("promote", made)
-        with dsl.If(made.outputs["champion"] == True):
+        with dsl.If(made.outputs["champion"] == True, name="it is champion"):
             served = deploy(name=self.project.name, version=made.outputs["version"], target=self.serving, **self._row)
             self._ask("deploy", served.after(*self.before))
 
     def challenged(self, model: Any) -> None:
         """Keep an undecided model as challenger; while one is judged again, none is."""
-        with dsl.If(self.to["challenger"] == ""):
+        with dsl.If(self.to["challenger"] == "", name="no challenger is due"):
             spans = self.project.source.window + self.project.source.judge
             kept = challenge(model=model, name=self.project.name, span=self.to["span"], spans=spans, **self._row)
             self._ask("challenge", kept)
 
     def rejudged(self, **given: Any) -> None:
         """Judge the challenger again if it is due, and promote it if it is decided by now."""
-        with dsl.If(self.to["challenger"] != ""):
+        with dsl.If(self.to["challenger"] != "", name="a challenger is due"):
             by_now = rejudge(challenger=self.to["challenger"], **self._row, **given)
             self._ask("rejudge", by_now)
-            with dsl.If(by_now.outputs["ok"] == True):
+            with dsl.If(by_now.outputs["ok"] == True, name="the challenger passed"):
                 self.promoted(version=by_now.outputs["version"])
 
     @property
@@ -71,9 +72,9 @@ class Judging:
         return ask(self.project, stage, task.set_caching_options(False))
 
 
-def if_yes(task: dsl.PipelineTask | None) -> AbstractContextManager[Any]:
-    """Return the branch of a task's yes; without a task, all that follows."""
-    return nullcontext() if task is None else dsl.If(task.outputs["Output"] == True)
+def if_yes(task: dsl.PipelineTask | None, name: str) -> AbstractContextManager[Any]:
+    """Return the branch of a task's yes, called `name`; without a task, all that follows."""
+    return nullcontext() if task is None else dsl.If(task.outputs["Output"] == True, name=name)
 
 
 __all__ = ["Judging", "if_yes"]

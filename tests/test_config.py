@@ -35,6 +35,14 @@ def test_what_is_not_said_has_a_default(project):
     assert found.deploy.target == "local"
 
 
+def test_a_list_of_labels_is_a_task_and_all_of_them_are_asked_of_the_query(project):
+    gate = {"metric": "macro_auc", "no_worse_than": "champion", "margin": 0.1, "labels": True}
+    found = config.load(project(label=["late", "far"], gates={"model": [gate, {"metric": "auc_far", "at_least": 0.6}]}))
+
+    assert (found.task, found.labels, found.label) == ("multilabel", ("late", "far"), "late, far")
+    assert {"late", "far"} <= set(found.columns)
+
+
 def test_a_profile_is_laid_over_and_an_override_over_both(project):
     assert config.load(project(), "week").source.window == 7
     assert config.load(project(), "week").source.query == "flights.sql"
@@ -55,6 +63,12 @@ def test_a_profile_is_laid_over_and_an_override_over_both(project):
         ({"source": {"warehouse": "duckdb:///w"}}, "source.query: is missing; add it"),
         ({"label": "carrier"}, "the label 'carrier' stands in features too"),
         ({"gates": {"data": {"new_keys_at_most": 0.3}}}, "say which columns are one in gates.data.key"),
+        ({"label": ["late"]}, "label: .*two columns or more"),
+        ({"label": ["late", "late"]}, "label: the label 'late' stands there twice"),
+        ({"label": ["a,b", "late"]}, "label: the name of a label .* has no comma; found 'a,b'"),
+        ({"label": ["late", "far"], "task": "binary"}, "a list where task is 'multilabel'.*found 2 labels"),
+        ({"task": "multilabel"}, "a list where task is 'multilabel'.*found the one label 'late'"),
+        ({"label": ["late", "far"]}, "gates.model.0: .*did you mean 'auc_late'|known are macro_auc"),
         ({"features": [{"as": "numeric"}]}, "features.0: a feature needs `column`"),
         ({"features": [{"columns": ["a"], "as": "cross"}]}, "a cross needs at least two `columns`"),
         ({"features": [{"columns": ["a", "b"], "as": "hash"}]}, "several columns need a `function`"),
@@ -216,8 +230,16 @@ def test_a_threshold_has_one_bar_and_a_class(project):
     train = {"thresholds": {"1": {"precision": 0.9}}}
 
     assert config.load(project(train=train)).train.thresholds["1"].precision == 0.9
-    with pytest.raises(ConfigError, match="a threshold needs one bar: precision or recall"):
+    with pytest.raises(ConfigError, match="a threshold has one bar: precision or recall"):
         config.load(project(train={"thresholds": {"1": {"precision": 0.9, "recall": 0.5}}}))
+    with pytest.raises(ConfigError, match=r"thresholds\.1 needs one bar, precision or recall"):
+        config.load(project(train={"thresholds": {"1": {}}}))
+    with pytest.raises(ConfigError, match=r"together needs a bar.*two classes or more"):
+        config.load(project(train={**train, "together": {"recall": 0.5}}))
+    joint = {"thresholds": {"late": {}, "far": {"recall": 0.5}}, "together": {"precision": 0.9}}
+    assert config.load(project(label=["late", "far"], train=joint, gates={})).train.together.precision == 0.9
+    with pytest.raises(ConfigError, match="'near' is no label; there are late, far"):
+        config.load(project(label=["late", "far"], train={"thresholds": {"near": {"recall": 0.5}}}, gates={}))
     with pytest.raises(ConfigError, match="of a binary task there is the class '1' alone; found 'spam'"):
         config.load(project(train={"thresholds": {"spam": {"recall": 0.5}}}))
     with pytest.raises(ConfigError, match="a number has no classes"):

@@ -1,8 +1,10 @@
 import multiprocessing
 import os
+import runpy
 import shutil
 import signal
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -11,7 +13,7 @@ from flywheel.artifacts import Check, Verdict
 from flywheel.errors import LedgerError
 from flywheel.ledger import Ledger, Row
 from flywheel.ledger.rows import Decision
-from flywheel.ledger.store import Client, ensure_sqlite, without_secrets
+from flywheel.ledger.store import OPENED, Client, ensure_sqlite, without_secrets
 from tests.stores import ledger_in
 
 GOOD = Verdict("data", (Check("nulls", "pass"),), {"rows": 12})
@@ -281,3 +283,20 @@ def test_a_ledger_that_vanished_meanwhile_is_a_clear_error(ledger, tmp_path):
 
     with pytest.raises(LedgerError, match=r"check `ledger\.tracking_uri`"):
         ledger.rows("flights")
+
+
+def test_a_ledger_that_is_there_is_opened_before_steps_are_forked_and_none_is_made(tmp_path, monkeypatch):
+    """Once in the parent of all of them; MLflow makes no store anew for who opens it then."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    there, missing = ledger_in(tmp_path), f"sqlite:///{tmp_path}/missing/mlflow.db"
+    Ledger(there).open("flights", "2013-06-01", "job-1")
+    threads = threading.active_count()
+    for uri in (missing, there):
+        monkeypatch.setenv(OPENED, uri)
+        runpy.run_module("flywheel.ledger.opened")
+
+    assert not (tmp_path / "missing").exists()
+    assert threading.active_count() == threads
+    monkeypatch.setattr(SqlAlchemyStore, "__init__", lambda *_: pytest.fail("a store is made"))
+    assert [row.job for row in Ledger(there).rows("flights")] == ["job-1"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.errors import ConfigError
-from flywheel.spans import Every, Span, Windows, last_complete
+from flywheel.spans import Every, Span, Windows, last_complete, reach
 
 days = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)).map(
     lambda at: Span(datetime(at.year, at.month, at.day), "day")
@@ -47,6 +47,37 @@ def test_what_is_judged_on_is_never_trained_on(span, window, judge):
     assert windows.judge[-1] == span
     assert list(windows.all) == sorted(set(windows.all))
     assert windows.train[-1].end == windows.judge[0].start
+
+
+@given(spans, st.integers(1, 30), st.integers(1, 20), st.sets(st.integers(0, 90)), st.sampled_from([0.0, 0.25, 0.5]))
+def test_good_spans_stand_in_for_bad_ones_as_far_back_as_is_allowed(span, window, judge, places, leave_out):
+    bad = {span.shift(-place).name for place in places}
+    most = reach(window, judge, leave_out)
+
+    windows = Windows.of(span, window, judge, bad, most)
+
+    assert windows.judge[-1] == span
+    assert list(windows.all) == span.back(len(windows.all))
+    used = [*windows.train, *windows.judge]
+    assert used == sorted(set(used))
+    assert [each for each in windows.all if each.name not in bad or each == span] == used
+    assert windows.passed_over == sorted(bad & {each.name for each in windows.all} - {span.name})
+    assert len(windows.all) <= most
+    if len(windows.all) < most or len(used) == window + judge:
+        assert (len(windows.train), len(windows.judge)) == (window, judge)
+        assert windows.all[0] == windows.train[0]
+    else:
+        assert len(windows.judge) == min(judge, len(used))
+
+
+@given(spans, st.integers(1, 15), st.integers(1, 15), st.sets(st.integers(0, 60)))
+def test_a_later_run_never_judges_on_what_an_earlier_one_trained_on(span, window, judge, places):
+    bad = {span.shift(-place).name for place in places}
+    earlier = Windows.of(span.shift(-5), window, judge, bad)
+    later = Windows.of(span, window, judge, bad)
+
+    if span.shift(-5).name not in bad:  # else it was rejected, and trained nothing
+        assert earlier.train[-1] < later.judge[0]
 
 
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=zones), st.sampled_from(get_args(Every)))

@@ -18,7 +18,7 @@ from sklearn.neural_network import MLPClassifier
 
 from flywheel.monitoring.select import disagreement, dynamics, entropy, k_center, margin, select
 
-START, A_ROUND, HELD_OUT, EPOCHS = 30, 20, 500, 40
+START, A_ROUND, HELD_OUT, EPOCHS, VERSIONS = 30, 20, 500, 40, 5
 WORLDS = {"all digits alike": 1.0, "8 and 9 are rare": 0.1}
 ABOUT = """# Which labels to buy?
 
@@ -27,11 +27,15 @@ ABOUT = """# Which labels to buy?
 Each way of `flywheel.monitoring.select` buys labels for the photos of `examples/images`, against as many by lot
 (`random`): 30 labels to begin with and {rounds} times 20, a fifth of them by lot in every way but `k-center`, which
 takes photos far apart whatever the model says. A small network is trained anew after each round; `disagreement` is with
-the network of the round before, `dynamics` is of its own 40 epochs. The figure is the mean recall of the ten digits on
+the network of the round before, `dynamics` is of its own 40 epochs, and `dynamics of versions`, which is what `flywheel
+select` has, of the networks of the last five rounds. The figure is the mean recall of the ten digits on
 500 photos that nobody may buy, the mean of {seeds} replays with the photos in other orders. *Better* and *worse* are
 beyond two standard errors, of differences paired by order.
 """
-WAYS = ("random", "margin", "entropy", "disagreement", "dynamics", "k-center", "margin, diverse", "dynamics, diverse")
+WAYS = (
+    "random", "margin", "entropy", "disagreement", "dynamics", "dynamics of versions", "k-center", "margin, diverse",
+    "dynamics, diverse",
+)  # fmt: skip
 
 
 def replay(seed: int, rounds: int, choose: str, rare: float = 1.0) -> list[float]:
@@ -49,17 +53,18 @@ def replay(seed: int, rounds: int, choose: str, rare: float = 1.0) -> list[float
     photos, truth = digits.data[order] / 16, digits.target[order]
     test, pool = slice(0, HELD_OUT), np.arange(HELD_OUT, len(truth))
     pool = pool[(truth[pool] < 8) | (chance.random(len(pool)) < rare)]
-    known, found, before = pool[:START], [], None
+    known, found, versions = pool[:START], [], []
     for number in range(rounds + 1):
         rest = np.setdiff1d(pool, known)
         guesses, history = trained(photos[known], truth[known], photos[test], photos[rest], seed)
         found.append(np.mean([(guesses[truth[test] == digit] == digit).mean() for digit in range(10)]))
         said = history[-1]
-        former = said if before is None else before[rest]
+        versions = [*versions[1 - VERSIONS :], np.zeros((len(truth), 10))]
+        versions[-1][rest] = said
+        former = versions[max(len(versions) - 2, 0)][rest]
         ways = {"margin": margin(said), "entropy": entropy(said), "dynamics": dynamics(history)}
         ways |= {"disagreement": disagreement(said, former), "k-center": np.zeros(len(rest))}
-        before = np.zeros((len(truth), 10))
-        before[rest] = said
+        ways |= {"dynamics of versions": dynamics(np.stack([each[rest] for each in versions]))}
         if choose == "random":
             bought = np.random.default_rng([seed, number]).choice(rest, A_ROUND, replace=False)
         elif choose == "k-center":  # of all that may be bought, whatever the model says

@@ -20,7 +20,7 @@ class DataGate:
     """Verdicts of the data gate on all spans of a backtest.
 
     Attributes:
-        bad: Why, for each span that it would have kept out.
+        bad: Why, for each span that it would have kept out; one without rows is none of them.
         history: What every span looked like.
         settings: What is looked at.
         rows: Rows of each span.
@@ -75,5 +75,4 @@ def judged(workspace: Workspace, spans: list[str]) -> DataGate:
     bad = dict(seen.walked.bad)
     if seen.walked.newest.failed:
         bad[max(span for span in spans if rows[span])] = seen.walked.newest.failed[0].reason
-    bad |= {span: "it has no rows" for span in spans if not rows[span]}
     return DataGate(bad, history, seen.settings, rows)

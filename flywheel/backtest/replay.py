@@ -11,9 +11,10 @@ from flywheel.config import Retrain
 from flywheel.config.metrics import HEADLINE, better
 from flywheel.evaluation import estimates, gates
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
+from flywheel.profiles.window import shortage
 from flywheel.retraining import Choice, Evidence, Gain, Reference
 from flywheel.retraining.evidence import passed
-from flywheel.spans import Span, Windows
+from flywheel.spans import Span, Windows, reach
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,11 +114,11 @@ def replay(
         told: Called after each span with what was decided.
     """
     found = Replayed(line)
-    flywheel = _Flywheel(line, bench, data, decide, found)
+    flywheel = _Flywheel(line, spans, bench, data, decide, found)
     for number, span in enumerate(spans):
         if line.retrain == Retrain() and number % _SOON == 0:  # each is trained for, so several can be at the same time
-            soon = [each for each in spans[number : number + _SOON] if each not in flywheel.bad]
-            bench.prepare([(each, flywheel.windows(each)[0]) for each in soon])
+            soon = [each for each in spans[number : number + _SOON] if not flywheel.kept_out(each)]
+            bench.prepare([(each, _names(flywheel.windows(each).train)) for each in soon])
         what = flywheel.step(span)
         found.decisions[span] = what
         told(span, what)
@@ -131,6 +132,7 @@ class _Flywheel:
     def __init__(
         self,
         line: Line,
+        spans: Sequence[str],
         bench: Models,
         data: DataGate | None,
         decide: Callable[[Retrain, Evidence], Choice],
@@ -143,27 +145,33 @@ class _Flywheel:
         self.then: Reference | None = None
         self.gains: list[Gain] = []
         self.bad = data.bad if data is not None and line.gated else {}
+        self._place = {span: place for place, span in enumerate(spans)}
         self._served: list[str] = []
 
-    def windows(self, span: str) -> tuple[list[str], list[str]]:
-        """Return the spans to train and to judge on for a span, bad ones left out."""
-        source = self.project.source
-        windows = Windows.of(Span.parse(span, source.every), self.line.window, source.judge)
-        parts = windows.train, windows.judge
-        window, judge = ([each.name for each in part if each.name not in self.bad] for part in parts)
-        return window, judge
+    def windows(self, span: str) -> Windows:
+        """Return the spans to train and to judge on for a span, as `plan` finds them; none before the first run's."""
+        sizes = self.line.window, self.project.source.judge
+        most = min(reach(*sizes, self.project.gates.data.leave_out), sum(sizes) + self._place[span])
+        return Windows.of(Span.parse(span, self.project.source.every), *sizes, self.bad, most)
+
+    def kept_out(self, span: str) -> str:
+        """Return why there is nothing to train on for a span, as `outcome: reason`; empty when there is."""
+        if self.data is not None and not self.data.rows.get(span):
+            return "not-ready: it has no rows"
+        if span in self.bad:
+            return f"data-rejected: {self.bad[span]}"
+        few = shortage(self.windows(span), self.line.window, self.project.gates.data.leave_out)
+        return f"data-rejected: {few}" if few else ""
 
     def step(self, span: str) -> str:
         """Serve a span, then decide what follows from it; return that in a sentence."""
         if self.champion is not None:
             self._served.append(span)
-        if span in self.bad:
-            self.found.rejected.append(span)
-            return f"data-rejected: {self.bad[span]}"
-        window, judge = self.windows(span)
-        if few := self._left_out(window, judge):
-            self.found.rejected.append(span)
-            return f"data-rejected: {few}"
+        if why := self.kept_out(span):
+            self.found.rejected += [span] * why.startswith("data-rejected")
+            return why
+        windows = self.windows(span)
+        window, judge = _names(windows.train), _names(windows.judge)
         choice = self.decide(self.line.retrain, self._evidence(span, window, judge))
         if not choice.train:
             return f"not-needed: {choice.why}"
@@ -177,14 +185,6 @@ class _Flywheel:
         self.champion = candidate
         self.found.promoted.append(span)
         return f"promoted: {choice.why}"
-
-    def _left_out(self, window: Sequence[str], judge: Sequence[str]) -> str:
-        """Return why too many spans are left out to train or judge on; empty when they are not."""
-        most = self.project.gates.data.leave_out
-        for part, kept, all_ in (("window", window, self.line.window), ("judge", judge, self.project.source.judge)):
-            if len(kept) < all_ * (1 - most):
-                return f"{all_ - len(kept)} of {all_} spans of {part} are bad; at most {most:.0%} may be left out"
-        return ""
 
     def flush(self) -> None:
         """Measure the model in service on the spans that it served."""
@@ -253,3 +253,7 @@ class _Flywheel:
             seconds=self.found.seconds / len(trained) if trained else None,
             hourly_cost=self.project.hourly_cost,
         )
+
+
+def _names(spans: Sequence[Span]) -> list[str]:
+    return [span.name for span in spans]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from flywheel.errors import ConfigError
+
+_IN, _FOLDERS = "--in", ("folder", "folders", "target")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -40,11 +43,40 @@ class _Plain:
 
 
 class _Command(_Plain, TyperCommand):
-    pass
+    """A subcommand; `--in FOLDER` names its folder, also where that is an argument."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        last = next((each for each in reversed(self.params) if each.param_type_name == "argument"), None)
+        if last is not None and last.name in _FOLDERS:
+            args = folder_last(args)
+        return super().parse_args(ctx, args)
 
 
 class _Group(_Plain, TyperGroup):
     pass
+
+
+def folder_last(args: Sequence[str]) -> list[str]:
+    """Return arguments with what `--in` names at their end, where a command takes its folder.
+
+    >>> folder_last(["--in", "demo", "2013-06-01", "--json"])
+    ['2013-06-01', '--json', 'demo']
+
+    Raises:
+        ConfigError: `--in` names nothing.
+    """
+    rest, folders, left = list[str](), list[str](), iter(args)
+    for each in left:
+        if each == "--":
+            return [*rest, each, *left, *folders]
+        name, given, value = each.partition("=")
+        if name != _IN:
+            rest.append(each)
+        elif folder := value if given else next(left, ""):
+            folders.append(folder)
+        else:
+            raise ConfigError(f"{_IN} names no folder", f"write it as {_IN} FOLDER.")
+    return [*rest, *folders]
 
 
 def filled(text: str) -> str:

@@ -23,7 +23,10 @@ def backfill(
     first: Annotated[str, typer.Option("--from", metavar="SPAN", help="First span, as 2013-03-01.")] = "",
     last: Annotated[str, typer.Option("--to", metavar="SPAN", help="Last span.")] = "",
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Cores that steps may take.", show_default="all")
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=1, help="Cores that a span's steps may take.", show_default="all but one, if --ahead"
+        ),
     ] = None,
     ahead: Annotated[int, typer.Option("--ahead", min=0, help="Spans whose rows are prepared before their turn.")] = 2,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
@@ -33,8 +36,8 @@ def backfill(
     """Run every span from --from to --to in order, each against the champion that those before it left.
 
     The ledger is the same as if each had been run by `flywheel run`. Stop it by Ctrl-C; the same command goes on where
-    it stopped, and leaves out what is done. The first span that fails ends it. While one span is trained, the rows of
-    the next are extracted and transformed. A ledger that does not answer is waited for, ten minutes at most.
+    it stopped, and leaves out what is done. The first span that fails ends it. While one span is judged, the models of
+    the next are trained. A ledger that does not answer is waited for, ten minutes at most.
     """
     from flywheel.ahead import Ahead
     from flywheel.backfill import backfill as run_all
@@ -52,7 +55,7 @@ def backfill(
     workspace = Workspace.open(folder, profile, overrides)
     every = workspace.project.source.every
     spans = spans_between(Span.parse(first, every), Span.parse(last, every))
-    flywheel = Flywheel(workspace, Options(jobs=jobs, quiet=True).launch)
+    flywheel = Flywheel(workspace, Options(jobs=jobs or _left(ahead), quiet=True).launch)
     flywheel.check([spans[0], spans[-1]])
     began = time.monotonic()
     said = _Said(as_json, began)
@@ -64,6 +67,13 @@ def backfill(
         raise typer.Exit(1)
     if any(row.outcome == "not-ready" for row in progress.rows):
         raise typer.Exit(NOT_READY)
+
+
+def _left(ahead: int) -> int | None:
+    """Return the cores that what is done ahead leaves to a span's own steps; none, and they take all."""
+    from flywheel.runner.machine import find_machine
+
+    return max(1, find_machine(None, gpus_asked=False).cores - 1) if ahead else None
 
 
 class _Said:

@@ -16,7 +16,10 @@ def init(
     data: Annotated[
         str, typer.Option("--data", metavar="FILE", help="Parquet, CSV or DuckDB file, a folder of them, or its URL.")
     ],
-    label: Annotated[str, typer.Option("--label", metavar="COLUMN", help="Column to predict.")] = "",
+    labels: Annotated[
+        list[str],
+        typer.Option("--label", metavar="COLUMN", help="Column to predict; several of 0 and 1, if it is repeated."),
+    ] = [],  # noqa: B006 - typer copies it
     table: Annotated[str, typer.Option("--table", help="Which table.", show_default="the only one")] = "",
     time: Annotated[
         str, typer.Option("--time", metavar="COLUMN", help="When a row is from.", show_default="the only one of dates")
@@ -48,7 +51,7 @@ def init(
         )
     named = name or re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
     with warehouse.open(config.absolute(url, folder.absolute())) as opened:
-        made = draft(cast("DuckDB", opened), url, named, label, table, time, cast(Every, every))
+        made = draft(cast("DuckDB", opened), url, named, labels, table, time, cast(Every, every))
     there = [file for file in made.files if (folder / file).exists()]
     if there:
         raise ConfigError(f"{folder} has {' and '.join(there)} already", "give another folder, or remove them first.")

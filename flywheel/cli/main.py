@@ -111,8 +111,10 @@ def options(
 ) -> None:
     """Continuous training: retrain, judge, promote, serve, and start again.
 
-    Exit codes: 0 an outcome was reached, 1 a step failed, 2 wrong input, 3 the data of the span has not arrived: try
-    later, 130 interrupted.
+    Every command takes its folder by --in FOLDER; most also as their last argument.
+
+    Exit codes: 0 an outcome was reached, 1 a step failed or something is not there yet, 2 wrong input, 3 the data of
+    the span has not arrived: try later, 4 an alert of monitor, 130 interrupted.
     """
 
 

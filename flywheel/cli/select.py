@@ -32,6 +32,13 @@ def select(
     versions: Annotated[int, typer.Option(min=2, help="For dynamics: how many versions, up to the newest.")] = 5,
     slice: Annotated[str, typer.Option("--slice", metavar="COLUMN", help="Share the budget among its values.")] = "",
     random_part: Annotated[float, typer.Option("--random", help="Share that is drawn by lot.", min=0.01, max=1)] = 0.2,
+    lists: Annotated[
+        list[Path],
+        typer.Option(
+            "--exclude", metavar="FILE", exists=True, dir_okay=False, help="CSV of a selection made elsewhere."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    again: Annotated[bool, typer.Option("--again", help="Also what was chosen before, or has a label.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV file to write.")] = Path("to-label.csv"),
     profile: Profile = None,
 ) -> None:
@@ -39,6 +46,9 @@ def select(
 
     --by margin and entropy are of what was answered; disagreement is the champion's with another version, dynamics how
     unsure the last versions were of it on average. These and --diverse load packaged models and ask them.
+
+    Left out are requests that an earlier selection in this folder chose, or one in --exclude, and those that have a
+    label by `monitor.labels`.
 
     The file has the requests as they were logged, `why` (random or informative) and `inclusion`, the chance of the
     random part to take a row: use that part alone, weighted by one over it, to say how good the model is.
@@ -49,6 +59,7 @@ def select(
     from flywheel.errors import ConfigError
     from flywheel.monitoring import log as logs
     from flywheel.monitoring import select as choose
+    from flywheel.monitoring import taken
     from flywheel.serving.pyfunc import PREDICTION, PROBABILITY
     from flywheel.serving.request_log import REQUEST, ROW
     from flywheel.spans import Span
@@ -62,17 +73,26 @@ def select(
     requests, every = here.logged(), here.project.source.every
     if not requests:
         raise ConfigError("no requests are logged on this machine", "give `deploy: {log: {sample: 1.0}}`.")
+    folder_of_ids = here.state / taken.FOLDER
     last = Span.parse(until, every) if until else logs.newest_span(Path(requests), every)
     with logs.Log.of_folder(Path(requests), last.back(spans)) as log:
         answers = [name for name in log.columns if name.startswith(PROBABILITY)] or [PREDICTION]
         if slice and slice not in log.inputs:
             raise ConfigError(f"--slice names {slice!r}, which is not logged", f"there are {', '.join(log.inputs)}.")
         own = [name for name in (REQUEST, ROW) if name in log.columns]
-        columns = list(dict.fromkeys([*own, *log.inputs, *answers]))
+        key, left = taken.key_of(log, here.project.monitor.id), {}
+        if not again:
+            left["were chosen before"] = taken.leave_out_chosen(log, folder_of_ids, lists, key)
+            if labels := here.labels_query():
+                source, monitor = here.project.source.for_steps(), here.project.monitor
+                left["have a label"] = taken.leave_out_labelled(log, labels, here.warehouse, source, monitor)
+        away = " and ".join(f"{count:,} {why}" for why, count in left.items() if count)
+        columns = list(dict.fromkeys([*own, *(name for name in key if name in log.columns), *log.inputs, *answers]))
         batches = [batch for span in log.spans for batch in log.batches(span, columns, 1_000_000)]
         total = sum(log.rows().values())
         if not batches:
-            raise ConfigError(f"no requests are logged in {last}", "choose another span by --until.")
+            none = f"no requests of {last} are left: {away}" if away else f"no requests are logged in {last}"
+            raise ConfigError(none, "choose another span by --until" + (", or take them by --again." if away else "."))
         table = pa.Table.from_batches(batches)
     points, how = None, by
     if by in ("margin", "entropy"):
@@ -96,9 +116,10 @@ def select(
     )
     chosen = table.take(pa.array(found.rows)).append_column("why", pa.array(found.why))
     _write(chosen.append_column("inclusion", pa.array(found.inclusion * table.num_rows / total)), output)
+    taken.remember(chosen, folder_of_ids, key)
     typer.echo(f"{len(found.rows):,} of {table.num_rows:,} rows to label are in {output}: ", nl=False)
-    apart = ", far apart" if diverse else ""
-    typer.echo(f"{found.why.count('informative'):,} by {how}{apart}, {found.why.count('random'):,} by lot")
+    typer.echo(f"{found.why.count('informative'):,} by {how}{', far apart' if diverse else ''}, ", nl=False)
+    typer.echo(f"{found.why.count('random'):,} by lot{f'; left out: {away}' if away else ''}")
 
 
 def _answered(table: pa.Table, answers: list[str]) -> NDArray[np.float64]:

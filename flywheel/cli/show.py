@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from flywheel.cli.arguments import Profile
 if TYPE_CHECKING:
     from flywheel.ledger import Ledger, Row
     from flywheel.runner import Result
+    from flywheel.spans import Every
 
 
 def show(
@@ -56,7 +58,7 @@ def _show_run(run: str, folder: Path, task: str, as_json: bool) -> None:
     if as_json:
         told = [
             {
-                "task": shown(name),
+                "task": shown(name, result.titles),
                 "state": step.state,
                 "seconds": step.seconds,
                 "cpu": step.cpu,
@@ -71,7 +73,7 @@ def _show_run(run: str, folder: Path, task: str, as_json: bool) -> None:
         table.add_column(title, justify="right" if title == "seconds" else "left", overflow="fold")
     for name, step in steps.items():
         seconds = f"{step.seconds:.1f}" if step.seconds else ""
-        table.add_row(shown(name), step.state, seconds, escape(str(step.error or "")))
+        table.add_row(shown(name, result.titles), step.state, seconds, escape(str(step.error or "")))
     console = Console(highlight=False)
     console.print(table)
     console.print(f"\nrun {result.id}: {result.status} in {result.seconds:.1f} s\n{result.folder}", soft_wrap=True)
@@ -81,10 +83,11 @@ def _print_log(result: Result, task: str) -> None:
     from flywheel.errors import ConfigError, meant
     from flywheel.runner.progress import is_branch, shown
 
+    named = {title: name for name, title in result.titles.items()}
     try:
-        log = result.tasks[task].log
+        log = result.tasks[named.get(task, task)].log
     except KeyError:
-        found = [shown(name) for name in result.tasks if not is_branch(name)]
+        found = [shown(name, result.titles) for name in result.tasks if not is_branch(name)]
         raise ConfigError(
             f"run {result.id} has no one task {task!r}", f"{meant(task, found)}there are {', '.join(found)}."
         ) from None
@@ -123,7 +126,7 @@ def _show_span(what: str, folder: Path, task: str, profile: str | None, as_json:
             typer.echo(json.dumps(row.to_dict() | {"verdicts": verdicts, "pipeline_run": here.get(row.job)}))
     else:
         for row in rows:
-            _print_row(ledger, row, here.get(row.job, ""))
+            _print_row(ledger, row, here.get(row.job, ""), workspace.project.source.every)
         reports = workspace.state / "reports" / span
         if reports.is_dir():
             typer.echo("reports: " + " ".join(str(path) for path in sorted(reports.glob("*.html"))))
@@ -136,17 +139,18 @@ def _runs_here(state: Path) -> dict[str, str]:
     return {str(run.info().get("job", "")): run.id for run in list_runs(state)}
 
 
-def _print_row(ledger: Ledger, row: Row, run: str) -> None:
+def _print_row(ledger: Ledger, row: Row, run: str, every: Every) -> None:
     from rich.console import Console
 
+    bad = ledger.verdict(row.run, "data").facts.get("left_out", {}) if "data" in row.decisions else {}
     console = Console(highlight=False, soft_wrap=True)
     taken = "" if row.seconds is None else f", {row.seconds:.1f} s"
     version = f" v{row.version}" if row.version else ""
     console.print(f"[bold]{row.span}[/]  {row.outcome or row.status}{version}  {row.started:%Y-%m-%d %H:%M} UTC{taken}")
     console.print(f"  {row.why}" + (f"\n  unfinished: {row.unfinished}" if row.unfinished else ""), markup=False)
     facts = {
-        "trained on": row.tags.get("flywheel.window", ""),
-        "judged on": row.tags.get("flywheel.judge", ""),
+        "trained on": _spans(row, "window", bad, every),
+        "judged on": _spans(row, "judge", bad, every),
         "against": f"version {number}" if (number := row.tags.get("flywheel.champion", "")) else "no champion",
         "challenger": f"version {number}" if (number := row.tags.get("flywheel.challenger", "")) else "",
         "code": row.tags.get("flywheel.code", ""),
@@ -165,3 +169,17 @@ def _print_row(ledger: Ledger, row: Row, run: str) -> None:
     if row.metric:
         given = [f"{name} {value:.4f}" for name, value in row.figures.items() if value is not None]
         console.print(f"  {row.metric}: " + ", ".join(given), markup=False)
+
+
+def _spans(row: Row, part: str, bad: Collection[str], every: Every) -> str:
+    """Return how many spans a row's window or judge has, from which to which, and which in between are bad."""
+    from flywheel.backfill import spans_between
+    from flywheel.spans import Span, counted, listed
+
+    first, _, last = row.tags.get(f"flywheel.{part}", "").partition(" to ")
+    if not first:
+        return ""
+    spans = spans_between(Span.parse(first, every), Span.parse(last or first, every))
+    over = [span for span in spans if span in bad]
+    without = f"; without {len(over)} bad in between, {listed(over)}" if over else ""
+    return counted([span for span in spans if span not in bad]) + without

@@ -1,4 +1,4 @@
-"""`flywheel trigger`: a run on a Kubeflow cluster, when new data has arrived."""
+"""`flywheel trigger`: a run on a Kubeflow cluster, when new data has arrived or monitoring asks for one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import signal
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flywheel.trigger import Look
 
 _NOTHING = 3
+When = Literal["data", "retrain"]
 
 
 def trigger(
@@ -27,6 +28,13 @@ def trigger(
     ] = ".",
     profile: Profile = None,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
+    when: Annotated[
+        When | None,
+        typer.Option(
+            help="data: for each new span. retrain: only when `flywheel monitor` asks for a training.",
+            show_default="as `trigger` says, else data",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
     listen: Annotated[
         str | None,
@@ -48,12 +56,13 @@ def trigger(
         bool, typer.Option("--detailed-exit-code", help="Exit with 3 instead of 0 where no run was started.")
     ] = False,
 ) -> None:
-    """Look whether a new span's data has arrived, and start its run on the cluster: at most one a span.
+    """Look whether a run is due, for new data or since monitoring asks, and start it: at most one a span.
 
     For a CronJob (that of `flywheel compile --kubernetes`), or anything that is told of new data. The newest span is
     that of `source.watermark`, `source.grace` and the clock. To say it again, or twice at once, starts nothing more. A
-    run that failed is not started again: `flywheel submit --span` does. Whether the model is trained at all is decided
-    in the run, by `plan`.
+    run that failed is not started again: `flywheel submit --span` does. With --when retrain a run is started only when
+    the newest look of `flywheel monitor` at the model in service asks for a training, as after drift or decay, and none
+    has answered it. Whether the model is trained is decided in the run, by `retrain` in flywheel.yaml.
 
     With --listen, a POST has to bear a token that Google signed for the account of the push subscription (--audience,
     --pusher); others are answered 401 or 403, and told.
@@ -64,9 +73,9 @@ def trigger(
 
     if listen is not None:
         admit = _admission(audience, pushers, unverified)
-        _listen(listen, lambda: look(folder, profile=profile, overrides=overrides), admit)
+        _listen(listen, lambda: look(folder, profile=profile, overrides=overrides, when=when), admit)
         return
-    found = look(folder, profile=profile, overrides=overrides)
+    found = look(folder, profile=profile, overrides=overrides, when=when)
     if as_json:
         typer.echo(json.dumps(asdict(found)))
     else:

@@ -9,8 +9,10 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from flywheel.config import metrics
+from flywheel.config.metrics import MACRO
 from flywheel.config.serving import ServingGate
 from flywheel.config.strict import FUNCTION, Duration, Strict
+from flywheel.spans import LEAVE_OUT
 
 
 class Statistics(Strict):
@@ -74,10 +76,11 @@ class DataGate(Strict):
         (), description="Unusual spans, as 2013-07-04 or 2013-12-20 to 2014-01-02: bars from history only warn there."
     )
     leave_out: float = Field(
-        0.25,
+        LEAVE_OUT,
         ge=0,
-        lt=1,
-        description="Largest share of older spans left out for bad data before it blocks.",
+        le=0.9,
+        description="Largest share of bad spans among those that a run looks at: good ones from before stand in for "
+        "them, from so far back and no further. It blocks when a larger share of the window is missing then.",
     )
 
     @field_validator("calendar", mode="before")
@@ -110,10 +113,13 @@ class ModelGate(Strict):
     """One bar that a candidate has to clear."""
 
     metric: str = Field(
-        description="What is measured. Binary: auc, accuracy, log_loss, brier, precision, recall, calibration, "
+        description="What is measured. Binary: auc, accuracy, log_loss, brier, precision, recall, f1, calibration, "
         "false_positive_rate, selection_rate. "
         "Multiclass: accuracy, macro_f1, weighted_f1, auc, log_loss, top_2, top_3, top_5, precision_<class>, "
-        "recall_<class>. Regression: mae, rmse, mse, mape, smape, r2, pinball, mase, bias, calibration. "
+        "recall_<class>. "
+        "Multilabel: macro_auc, macro_precision, macro_recall, macro_f1, macro_log_loss, macro_brier, the same with "
+        "micro_, and each with the label behind it in place of macro_ before it, as auc_<label>. "
+        "Regression: mae, rmse, mse, mape, smape, r2, pinball, mase, bias, calibration. "
         "Any: one of `metrics`; with `ranking` ndcg_<k>, map_<k>."
     )
     at_least: float | None = Field(None, description="Absolute bar, higher is better.")
@@ -123,6 +129,9 @@ class ModelGate(Strict):
     )
     margin: float = Field(0.0, ge=0, description="How much worse is still accepted, in the metric's unit.")
     slices: tuple[str, ...] = Field((), description="Columns; a group of rows shown to be worse blocks.")
+    labels: bool | None = Field(
+        None, description="Of a macro_ metric: each label by itself too; one that is shown to be worse blocks."
+    )
     gap: str | None = Field(
         None, description="Column; the metric must not differ between two of its values by more than at_most."
     )
@@ -134,17 +143,19 @@ class ModelGate(Strict):
         if len(bars) != 1:
             found = " and ".join(bars) or "none"
             raise ValueError(f"a gate needs one of at_least, at_most, no_worse_than; found {found}")
-        if self.gap and (self.at_most is None or self.slices):
+        if self.gap and (self.at_most is None or self.slices or self.labels):
             raise ValueError("gap needs at_most, the largest difference between groups that is accepted, and no slices")
+        if self.labels and not self.metric.startswith(MACRO):
+            raise ValueError(f"labels is of a metric that is a mean over labels, as macro_auc; found {self.metric!r}")
         if self.no_worse_than and not self.margin:
             raise ValueError("no_worse_than needs a margin above 0: how much worse is still accepted")
         return self
 
-    def fit(self, task: str, own: Collection[str] = ()) -> None:
+    def fit(self, task: str, own: Collection[str] = (), labels: Collection[str] = ()) -> None:
         """Raise a ValueError unless this gate judges what a model of `task` has, or a metric of the user's own."""
         if self.metric in own:
             return
-        metrics.check(self.metric, task, own)
+        metrics.check(self.metric, task, own, labels)
         if self.no_worse_than and not metrics.better(self.metric, task):
             raise ValueError(f"metric {self.metric} has no better or worse; give it at_least or at_most")
         if self.no_worse_than == "naive" and self.metric == "mase":

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from flywheel.config.deploy import Deploy, Local, OfRows
 from flywheel.config.features import Feature, Transform
 from flywheel.config.gates import Analyze, Gates, OwnMetric, Statistics
-from flywheel.config.metrics import BETTER, OF_A_CLASS, OF_A_RANKING, check
+from flywheel.config.metrics import BETTER, OF_A_CLASS, OF_A_RANKING, check, of_labels
 from flywheel.config.monitor import Monitor
 from flywheel.config.notify import Notify
 from flywheel.config.resources import Pod, Resources
@@ -21,8 +21,16 @@ from flywheel.config.source import Source
 from flywheel.config.stages import STAGES, Stages
 from flywheel.config.strict import FUNCTION, NAME, Duration, Strict
 from flywheel.config.tune import Tune
+from flywheel.labels import MULTILABEL, checked, columns_of
 
 _BASELINE = "flywheel.trainers.boosting:train"
+_COLUMN = {"type": "string"}
+Label = Annotated[
+    str,
+    BeforeValidator(checked),
+    WithJsonSchema({"anyOf": [_COLUMN, {"type": "array", "items": _COLUMN, "minItems": 2}]}),
+]
+"""One column, or several as one text: `flywheel.labels` takes it apart."""
 
 
 class Checkpoint(Strict):
@@ -37,16 +45,21 @@ class Checkpoint(Strict):
 
 
 class ThresholdBar(Strict):
-    """What a class's threshold has to reach: one of the two."""
+    """What a class's threshold has to reach: one of the two, or neither with `together`."""
 
     precision: float | None = Field(None, gt=0, lt=1, description="Share of the rows called so that are.")
     recall: float | None = Field(None, gt=0, lt=1, description="Share of the rows of that class that are called so.")
 
     @model_validator(mode="after")
     def _one(self) -> ThresholdBar:
-        if (self.precision is None) == (self.recall is None):
-            raise ValueError("a threshold needs one bar: precision or recall")
+        if self.precision is not None and self.recall is not None:
+            raise ValueError("a threshold has one bar: precision or recall")
         return self
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is none."""
+        return self.precision is None and self.recall is None
 
 
 class Train(Strict):
@@ -67,7 +80,12 @@ class Train(Strict):
     weight: str | None = Field(None, description="Column of the query that says how much a row counts in training.")
     thresholds: dict[str, ThresholdBar] = Field(
         {},
-        description="Class (1 of a binary task): bar of its threshold, chosen on validation rows, held on fresh ones.",
+        description="Class (1 of a binary task) or label: bar of its threshold, chosen on validation rows, held on "
+        "fresh ones, and applied: the packaged model answers a `decision` too.",
+    )
+    together: ThresholdBar | None = Field(
+        None,
+        description="Bar of a row being called any of `thresholds`, which are then chosen jointly; each may be {}.",
     )
     warm_start: bool = Field(
         False, description="Hand the champion to the trainer, to start from its weights where they fit."
@@ -81,6 +99,14 @@ class Train(Strict):
         1, ge=1, description="Processes that train together on the CPUs of one machine; with GPUs it is one for each."
     )
     resources: Resources = Field(Resources(), description="What the step asks a cluster for.")
+
+    @model_validator(mode="after")
+    def _thresholds_have_bars(self) -> Train:
+        if self.together is None and (bare := [name for name, bar in self.thresholds.items() if bar.empty]):
+            raise ValueError(f"thresholds.{bare[0]} needs one bar, precision or recall; or together one for all")
+        if self.together is not None and (self.together.empty or len(self.thresholds) < 2):
+            raise ValueError("together needs a bar, precision or recall, and two classes or more in thresholds")
+        return self
 
     @model_validator(mode="after")
     def _one_search_on_one_machine(self) -> Train:
@@ -137,9 +163,14 @@ class Project(Strict):
 
     name: str = Field(pattern=NAME, description="Names the model and all its runs.")
     source: Source = Field(description="Where the data comes from.")
-    label: str = Field(description="Column to predict.")
-    task: Literal["binary", "multiclass", "regression"] = Field(
-        "binary", description="What the label is: 0 or 1; one of several classes, text or integer; a number."
+    label: Label = Field(
+        description="Column to predict. A list of them for `task: multilabel`: each is 0 or 1, or null where that "
+        "label of the row is not known."
+    )
+    task: Literal["binary", "multiclass", "multilabel", "regression"] = Field(
+        "binary",
+        description="What the label is: 0 or 1; one of several classes, text or integer; several labels of a row, each "
+        "0 or 1, as it is with a list of labels; a number.",
     )
     naive: str | None = Field(
         None, description="Column with a forecast that costs nothing, as the value a week ago; for regression."
@@ -171,6 +202,11 @@ class Project(Strict):
         ge=0,
         description="What an hour of a run costs, in your currency: `flywheel status` then shows each run's.",
     )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns to predict."""
+        return columns_of(self.label)
 
     @property
     def slices(self) -> tuple[str, ...]:
@@ -213,11 +249,32 @@ class Project(Strict):
         )
         asked += [column for column in given if column]
         sources = [column for feature in self.features for column in feature.sources]
-        return tuple(dict.fromkeys([self.label, *sources, *self.slices, *asked]))
+        return tuple(dict.fromkeys([*self.labels, *sources, *self.slices, *asked]))
 
     def asked(self, stage: str) -> Pod:
         """Return what a step asks a cluster for: its own settings over those of all steps."""
         return self.resources.of(stage, self.train.resources)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_labels_are_a_task(cls, values: Any) -> Any:
+        """Take a list of labels for what it is."""
+        if isinstance(values, dict) and isinstance(values.get("label"), list | tuple) and "task" not in values:
+            return values | {"task": MULTILABEL}
+        return values
+
+    @model_validator(mode="after")
+    def _labels_fit_the_task(self) -> Project:
+        if (len(self.labels) > 1) != (self.task == MULTILABEL):
+            found = f"{len(self.labels)} labels" if len(self.labels) > 1 else f"the one label {self.label!r}"
+            raise ValueError(
+                f"label is a list where task is 'multilabel', and only there; found {found}, {self.task!r}"
+            )
+        if self.task == MULTILABEL and self.monitor.labels:
+            raise ValueError(
+                "monitor.labels: the live quality of several labels of a row is not measured; leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _resources_fit_together(self) -> Project:
@@ -241,31 +298,40 @@ class Project(Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"column {twice[0]!r} stands twice in features: give one of them another `name`")
-        if self.label in names or any(self.label in feature.sources for feature in self.features):
-            raise ValueError(f"the label {self.label!r} stands in features too: the model would know the answer")
+        for label in self.labels:
+            if label in names or any(label in feature.sources for feature in self.features):
+                raise ValueError(f"the label {label!r} stands in features too: the model would know the answer")
         return self
 
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> Project:
         if self.naive and self.task != "regression":
             raise ValueError(f"naive is a forecast of a number, and task is {self.task!r}")
+        taken = [column for feature in self.features for column in feature.sources if column == "decision"]
+        if self.train.thresholds and taken:
+            raise ValueError(
+                "train.thresholds: the answer gets a column 'decision', which a feature has too: rename it"
+            )
         if self.train.thresholds and self.task == "regression":
             raise ValueError("train.thresholds: a number has no classes; task is 'regression'")
         if self.task == "binary" and (wrong := set(self.train.thresholds) - {"1"}):
             raise ValueError(f"train.thresholds: of a binary task there is the class '1' alone; found {min(wrong)!r}")
-        if self.ranking and self.task == "multiclass":
+        if self.task == MULTILABEL and (wrong := set(self.train.thresholds) - set(self.labels)):
+            raise ValueError(f"train.thresholds: {min(wrong)!r} is no label; there are {', '.join(self.labels)}")
+        if self.ranking and self.task in ("multiclass", MULTILABEL):
             raise ValueError("ranking needs one score a row: task binary (a chance) or regression (a gain)")
         if self.train.tune and self.train.tune.metric:
             try:
-                check(self.train.tune.metric, self.task)
+                check(self.train.tune.metric, self.task, labels=self.labels)
             except ValueError as error:
                 raise ValueError(f"train.tune: {error}") from None
         for name in self.metrics:
-            if name in BETTER[self.task] or name.startswith(OF_A_CLASS):
+            if name in BETTER[self.task] or name.startswith(OF_A_CLASS) or name in of_labels(self.labels):
                 raise ValueError(f"metrics.{name}: the task {self.task!r} has a metric of that name")
         for number, gate in enumerate(self.gates.model):
             try:
-                gate.fit(self.task, (*self.metrics, *(self.ranking.metrics if self.ranking else ())))
+                own = (*self.metrics, *(self.ranking.metrics if self.ranking else ()))
+                gate.fit(self.task, own, self.labels)
             except ValueError as error:
                 raise ValueError(f"gates.model.{number}: {error}") from None
             if gate.no_worse_than == "baseline" and self.train.for_baseline() is None:

@@ -42,7 +42,13 @@ class Retrain(Strict):
         None, pattern=FUNCTION, description="For `function`: module:function; it takes the evidence."
     )
     cooldown: Duration = Field(
-        timedelta(0), description="Time after a training in which `on_drift` and `on_decay` do not ask for another."
+        timedelta(0),
+        description="Time after a training in which `on_drift`, `on_decay` and monitoring do not ask for another.",
+    )
+    on_monitor: bool = Field(
+        True,
+        description="Train also when `flywheel monitor` says `retrain` of the model in service and no training has "
+        "answered that; not for `never` and `function`.",
     )
     max_age: Duration | None = Field(None, description="Time after which to train whatever the policy says, as 28d.")
     budget: int | None = Field(None, ge=1, description="Trainings in `budget_period` at most.")

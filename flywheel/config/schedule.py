@@ -114,10 +114,15 @@ class Schedule(Strict):
 
 
 class Trigger(Strict):
-    """When a cluster looks whether new data has arrived: the CronJob that `flywheel compile --kubernetes` writes."""
+    """When a cluster looks whether a run is due: the CronJob that `flywheel compile --kubernetes` writes."""
 
     cron: Annotated[str, AfterValidator(_cron)] = Field("*/15 * * * *", description="Five fields, as `*/15 * * * *`.")
     time_zone: Zone = Field("UTC", description="In which that is read.")
+    when: Literal["data", "retrain"] = Field(
+        "data",
+        description="data: a run for each new span. retrain: only when `flywheel monitor` asks for a training, as "
+        "after drift or decay; then for the newest span.",
+    )
     service_account: str | None = Field(
         None, description="Kubernetes service account that it runs as; by default the flywheel's name and -trigger."
     )

@@ -67,6 +67,16 @@ def _calibration(s: Floats) -> Floats:
     return np.where(s[..., _POSITIVES] > 0, s[..., _SCORES] / s[..., _POSITIVES], np.nan)
 
 
+def _f1(s: Floats) -> Floats:
+    f1: Floats = 2 * s[..., _CAUGHT] / _called_or_there(s)
+    return f1
+
+
+def _called_or_there(s: Floats) -> Floats:
+    both: Floats = s[..., _FLAGGED] + s[..., _POSITIVES]
+    return both
+
+
 def _negatives(s: Floats) -> Floats:
     rest: Floats = s[..., _ROWS] - s[..., _POSITIVES]
     return rest
@@ -79,6 +89,7 @@ METRICS: Mapping[str, Metric] = {
     "brier": _ratio(_SQUARES, _ROWS, "MeanSquaredError"),
     "precision": _ratio(_CAUGHT, _FLAGGED, "Precision"),
     "recall": _ratio(_CAUGHT, _POSITIVES, "Recall"),
+    "f1": OfSums(sums, _f1, _called_or_there, Tfma("F1Score")),
     "calibration": OfSums(sums, _calibration, tfma=Tfma("Calibration")),
     "false_positive_rate": OfSums(
         sums, lambda s: (s[..., _FLAGGED] - s[..., _CAUGHT]) / _negatives(s), _negatives, Tfma("FallOut")

@@ -133,14 +133,15 @@ def pooled(clusters: Groups, labels: Ints, seed: int = 0) -> tuple[Groups, Ints]
     """Return clusters put together at random into at most about five hundred, and the stratum of each.
 
     Sums of whole clusters are independent again, and their spread tells as much: so a million users cost what five
-    hundred do. A cluster's stratum is the largest of its labels; numbers have one stratum.
+    hundred do. A cluster's stratum is the largest of its labels; numbers have one stratum, rows of
+    several labels are in the second one when they have any.
     """
     import numpy as np
 
     used, codes = np.unique(clusters.codes, return_inverse=True)
     strata = np.zeros(len(used), np.int64)
     if np.issubdtype(labels.dtype, np.integer):
-        np.maximum.at(strata, codes, labels)
+        np.maximum.at(strata, codes, labels if labels.ndim == 1 else labels.max(axis=1))
     block, blocks = np.zeros(len(used), np.int64), 0
     found: list[int] = []
     draw = np.random.default_rng(seed)

@@ -12,56 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-import pandas as pd
 import pyarrow as pa
 from mlflow.models import Model
 
-from flywheel.evaluation.answers import PredictionError, answer, asked_columns, classes_of
+from flywheel.evaluation.answers import Answered, PredictionError, answer, asked_columns, classes_of
+from flywheel.labels import columns_of
 from flywheel.serving import inference
 from flywheel.serving.inference import Answer, Models, Rows
-from flywheel.serving.pyfunc import PREDICTION, PROBABILITY
+from flywheel.serving.pyfunc import SEVERAL
 from flywheel.transform import raw
 from flywheel.transform.shards import shards_of
 
 if TYPE_CHECKING:
     from flywheel.artifacts import Examples
     from flywheel.transform.beam import Job
-
-
-class Answered:
-    """A model that has answered all rows already, in the order in which they are asked about.
-
-    Args:
-        name: The model's.
-        metadata: What MLflow says of it.
-        classes: That it gives probabilities of; none but for a task with several.
-        batches: Its answers among those of others.
-    """
-
-    def __init__(self, name: str, metadata: Any, classes: Sequence[str], batches: Iterator[pa.RecordBatch]) -> None:
-        self.metadata = metadata
-        self._name, self._classes, self._batches = name, classes, batches
-        self._held: list[pa.Array] = []
-
-    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the answers to the next rows, as many as `frame` has.
-
-        Raises:
-            PredictionError: There are not as many.
-        """
-        wanted = len(frame)
-        while sum(map(len, self._held)) < wanted:
-            batch = next(self._batches, None)
-            if batch is None:
-                raise PredictionError("Beam's runner has lost rows", "analyze by another runner, or in process.")
-            self._held.append(batch.column(batch.schema.get_field_index(self._name)))
-        held = pa.concat_arrays(self._held)
-        self._held = [held.slice(wanted)] if len(held) > wanted else []
-        values = held.slice(0, wanted)
-        if not self._classes:
-            return pd.DataFrame({PREDICTION: values.to_numpy()})
-        table = values.flatten().to_numpy().reshape(wanted, len(self._classes))
-        return pd.DataFrame(table, columns=[f"{PROBABILITY}{value}" for value in self._classes])
 
 
 @dataclass(frozen=True)
@@ -71,7 +35,7 @@ class Ask:
     Attributes:
         inputs: Columns that each model is asked with.
         classes: That each gives probabilities of.
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
     """
 
     inputs: Mapping[str, Sequence[str]]
@@ -98,7 +62,7 @@ def predicted(
         spans: Which of them.
         label: Column with the truth.
         models: MLflow folders by name.
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
         job: Where it runs; it has to last until the answers are read.
 
     Raises:
@@ -107,13 +71,18 @@ def predicted(
     """
     about = {name: _About(Model.load(str(folder))) for name, folder in models.items()}
     names = examples.schema.names
-    inputs = {name: asked_columns(name, each, names, label) for name, each in about.items()}
-    classes = {name: classes_of(name, each) if task == "multiclass" else () for name, each in about.items()}
+    labels = columns_of(label)
+    inputs = {name: asked_columns(name, each, names, labels) for name, each in about.items()}
+    classes = {name: classes_of(name, each) if task in SEVERAL else () for name, each in about.items()}
     columns = [name for name in names if name in {column for each in inputs.values() for column in each}]
     handler = inference.PackagedModels(inference.reachable(models, job), load, Ask(inputs, classes, task))
     done = inference.infer(shards_of(examples, spans), columns, handler, job)
     files = [each.good for each in done]
-    return {name: Answered(name, about[name].metadata, classes[name], inference.answered(files)) for name in models}
+
+    def answers(name: str) -> Iterator[pa.Array]:
+        return (batch.column(batch.schema.get_field_index(name)) for batch in inference.answered(files))
+
+    return {name: Answered(name, about[name].metadata, classes[name], answers(name)) for name in models}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Check
-from flywheel.evaluation import paired
+from flywheel.config.metrics import MACRO
+from flywheel.evaluation import multilabel, paired
 from flywheel.evaluation.paired import ALPHA
 from flywheel.evaluation.predictions import CANDIDATE, Predictions
 from flywheel.evaluation.trials import Trial, count_of, trial
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def trials(found: Predictions, gate: ModelGate) -> Iterator[Trial]:
-    """Yield `gate` held against the rows of every slice that it asks for."""
+    """Yield `gate` held against the rows of every slice that it asks for, and against every label by itself."""
+    for index, label in enumerate(found.classes if gate.labels else ()):
+        of_one = gate.model_copy(update={"metric": gate.metric.removeprefix(MACRO)})
+        yield trial(multilabel.of_label(found, index), of_one, f"label={label}")
     for column in gate.slices:
         groups = found.slices[column]
         for code, key in enumerate(groups.keys):

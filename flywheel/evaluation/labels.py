@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flywheel.errors import DataError
+from flywheel.labels import MULTILABEL, UNKNOWN
 from flywheel.transform import raw
+from flywheel.transform.tensors import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from flywheel.artifacts import Examples
 
@@ -31,8 +36,10 @@ def classes_in(examples: Examples, spans: Sequence[str], label: str) -> set[str]
     return found
 
 
-def encoded(column: pa.Array, task: str, classes: Sequence[str], label: str, span: str) -> pa.Array:
+def encoded(columns: Sequence[pa.Array], task: str, classes: Sequence[str], label: str, span: str) -> pa.Array:
     """Return labels as they are written: 0 and 1, the index of the class, or a float64.
+
+    Of several labels it is a list of 0 and 1 for each row, -1 where one is not known.
 
     Raises:
         DataError: One is missing, or is something else.
@@ -40,6 +47,10 @@ def encoded(column: pa.Array, task: str, classes: Sequence[str], label: str, spa
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if task == MULTILABEL:
+        each = [_zero_or_one(column, name, span) for column, name in zip(columns, classes, strict=True)]
+        return pa.FixedSizeListArray.from_arrays(pa.array(np.stack(each, axis=1).ravel()), len(each))
+    (column,) = columns
     if column.null_count:
         raise DataError(
             f"the label {label!r} is missing in {column.null_count} rows of span {span}",
@@ -50,32 +61,64 @@ def encoded(column: pa.Array, task: str, classes: Sequence[str], label: str, spa
         return pc.index_in(texts, value_set=pa.array(classes, pa.string())).cast(pa.int64())
     if task == "regression":
         return _number(column, label, span)
-    numeric = pa.types.is_boolean(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    wrong = [value for value in pc.unique(column).to_pylist() if not numeric or value not in (0, 1)]
+    return pa.array(_zero_or_one(column, label, span))
+
+
+def _zero_or_one(column: pa.Array, label: str, span: str) -> NDArray[np.int8]:
+    """Return 0 and 1, and -1 where a value is missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    numeric = pa.types.is_boolean(column.type) or raw.is_number(column.type) or pa.types.is_null(column.type)
+    wrong = [value for value in pc.unique(column.drop_null()).to_pylist() if not numeric or value not in (0, 1)]
     if wrong:
         raise DataError(
             f"the label {label!r} is {wrong[0]!r} in span {span}", "give it as 0 or 1 in the query, with IF or CAST."
         )
-    return column.cast(pa.int8())
+    return np.nan_to_num(raw.numbers(column), nan=UNKNOWN).astype(np.int8)
 
 
-def check(seen: set[Any], task: str, label: str, spans: Sequence[str]) -> None:
-    """Raise a DataError if there are no rows, or those of one label only.
+class Seen:
+    """Watches labels go by, batch by batch, for whether they can judge.
 
     Args:
-        seen: Labels that were seen, all of them or at least two.
-        task: `binary`, `multiclass` or `regression`.
-        label: Name of the column.
-        spans: Spans that judge.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
+        labels: Names of the columns.
+        classes: What the indices of classes mean.
     """
-    where = f"the spans {spans[0]} to {spans[-1]} that judge" if spans else "no spans at all"
-    if not seen:
-        raise DataError(f"there are no rows in {where}", "judge on more spans (`source.judge`), or check the query.")
-    if len(seen) == 1:
-        raise DataError(
-            f"the label {label!r} is {seen.pop()} in all rows of {where}",
-            "judge on more spans (`source.judge`), or check how the query makes the label.",
-        )
+
+    def __init__(self, task: str, labels: Sequence[str], classes: Sequence[str]) -> None:
+        self._labels, self._classes = labels, classes if task == "multiclass" else ()
+        self._values: list[set[Any]] = [set() for _ in labels]
+        self._rows = 0
+
+    def look(self, labels: pa.Array) -> None:
+        """Take the labels of a batch, as `encoded` gave them."""
+        self._rows += len(labels)
+        columns = plain(labels).reshape(len(labels), len(self._labels))
+        for values, column in zip(self._values, columns.T, strict=True):
+            if len(values) < 2:
+                values.update(np.unique(column[column != UNKNOWN] if len(self._labels) > 1 else column)[:2].tolist())
+
+    def check(self, spans: Sequence[str]) -> None:
+        """Raise a DataError if there were no rows, or none of the labels differed from row to row.
+
+        Args:
+            spans: Spans that judge.
+        """
+        where = f"the spans {spans[0]} to {spans[-1]} that judge" if spans else "no spans at all"
+        if not self._rows:
+            raise DataError(
+                f"there are no rows in {where}", "judge on more spans (`source.judge`), or check the query."
+            )
+        if all(len(values) < 2 for values in self._values):
+            found = [self._classes[value] if self._classes else value for each in self._values for value in each]
+            name = ", ".join(map(repr, self._labels))
+            what = f"{found[0]} in all rows" if len(self._labels) == 1 else "each alike, or not known, in all rows"
+            raise DataError(
+                f"the label {name} is {what} of {where}",
+                "judge on more spans (`source.judge`), or check how the query makes the label.",
+            )
 
 
 def _number(column: pa.Array, label: str, span: str) -> pa.Array:

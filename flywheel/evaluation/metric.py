@@ -24,12 +24,16 @@ class Tfma:
         config: Further settings of it.
         by_class: Whether it is that of each class against the rest, averaged over classes.
         by_list: Whether it is that of each list of rows that are ranked among each other, averaged over lists.
+        output: Of the model that it is of; empty where it has but one.
+        mean_of: Outputs that it is the mean over.
     """
 
     name: str
     config: Mapping[str, Any] = field(default_factory=dict)
     by_class: bool = False
     by_list: bool = False
+    output: str = ""
+    mean_of: tuple[str, ...] = ()
 
 
 class Metric(Protocol):

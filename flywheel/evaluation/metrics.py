@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.config.metrics import HEADLINE
 from flywheel.config.metrics import better as better_of
-from flywheel.evaluation import binary, multiclass, queries, regression
+from flywheel.evaluation import binary, multiclass, multilabel, queries, regression
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.metric import Metric
 from flywheel.evaluation.own import metric
+from flywheel.labels import MULTILABEL
 
 if TYPE_CHECKING:
     from flywheel.evaluation.groups import Floats
@@ -26,6 +27,8 @@ def of(found: Predictions) -> Mapping[str, Metric]:
         own |= queries.metrics(found.tops)
     if found.task == "multiclass":
         return {**multiclass.metrics(found.classes), **own}
+    if found.task == MULTILABEL:
+        return {**multilabel.metrics(found.classes), **own}
     if found.task == "binary":
         return {**binary.METRICS, **own}
     known = {name: each for name, each in regression.METRICS.items() if name != "mase" or found.naive}

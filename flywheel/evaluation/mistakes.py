@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel.evaluation.binary import THRESHOLD
 from flywheel.evaluation.predictions import CANDIDATE, MODELS
+from flywheel.labels import columns_of
+from flywheel.transform.tensors import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,14 +25,15 @@ class Mistakes:
     """Watches batches of rows and answers go by, and keeps the rows with the largest loss.
 
     Args:
-        label: Column with the truth.
+        label: Column with the truth, or columns as `flywheel.labels` joins them.
         count: How many rows to keep.
         redacted: Columns that are never kept.
     """
 
     def __init__(self, label: str, count: int, redacted: Collection[str] = ()) -> None:
-        self._hidden = {label, *redacted}
-        self._label_shown, self._count = label not in redacted, count
+        labels = columns_of(label)
+        self._hidden = {*labels, *redacted}
+        self._label_shown, self._count = not set(labels) & set(redacted), count
         self._kept: pa.Table | None = None
 
     def look(
@@ -44,7 +48,7 @@ class Mistakes:
         import numpy as np
         import pyarrow as pa
 
-        losses = _losses(labels.to_numpy(zero_copy_only=False), answers[CANDIDATE], len(classes))
+        losses = _losses(plain(labels), answers[CANDIDATE])
         floor = float(self._kept[LOSS][-1].as_py()) if self._kept is not None and len(self._kept) == self._count else 0
         worst = np.argsort(-losses, kind="stable")[: self._count]
         worst = worst[losses[worst] > floor]
@@ -54,7 +58,8 @@ class Mistakes:
         columns = {LOSS: pa.array(losses[worst]), "span": spans.take(chosen)}
         if self._label_shown:
             columns["label"] = _named(labels.take(chosen), classes)
-        columns |= {name: _likely(answers[name].take(chosen), classes) for name in MODELS if name in answers}
+        several = pa.types.is_fixed_size_list(labels.type)
+        columns |= {name: _likely(answers[name].take(chosen), classes, several) for name in MODELS if name in answers}
         for field, column in zip(batch.schema, batch.columns, strict=True):
             if field.name not in self._hidden and not pa.types.is_nested(field.type) and not _bytes(field.type):
                 columns[_free(field.name)] = _plain(column.take(chosen))
@@ -79,32 +84,51 @@ def read(folder: Path) -> list[dict[str, object]]:
     return rows
 
 
-def _losses(labels: Any, answer: pa.Array, classes: int) -> Floats:
-    """Return how far off each answer is: the chance that the truth was denied, or the absolute error."""
+def _losses(labels: Any, answer: pa.Array) -> Floats:
+    """Return how far off each answer is: the chance that the truth was denied, or the absolute error.
+
+    Of several labels it is that of the one that is furthest off.
+    """
     import numpy as np
 
-    if classes:
-        chances = answer.flatten().to_numpy().reshape(-1, classes)
-        denied: Floats = 1 - chances[np.arange(len(labels)), labels]
+    given = plain(answer)
+    if labels.ndim == 2:
+        worst: Floats = np.where(labels >= 0, np.abs(given - labels), 0.0).max(axis=1)
+        return worst
+    if given.ndim == 2:
+        denied: Floats = 1 - given[np.arange(len(labels)), labels]
         return denied
-    off: Floats = np.abs(answer.to_numpy(zero_copy_only=False) - labels)
+    off: Floats = np.abs(given - labels)
     return off
 
 
 def _named(labels: pa.Array, classes: Sequence[str]) -> pa.Array:
+    """Return labels as a person reads them; one of several that is not known has a question mark."""
+    import numpy as np
     import pyarrow as pa
 
+    given = plain(labels)
+    if given.ndim == 2:
+        named = np.array([*classes, *(f"{name}?" for name in classes)], dtype=object)
+        return _texts(named[row] for row in np.concatenate([given == 1, given < 0], axis=1))
     return pa.array(classes, pa.string()).take(labels) if classes else labels
 
 
-def _likely(answer: pa.Array, classes: Sequence[str]) -> pa.Array:
-    """Return a number as it is, and of several classes the likeliest one."""
+def _likely(answer: pa.Array, classes: Sequence[str], several: bool) -> pa.Array:
+    """Return a number as it is, of several classes the likeliest one, and of several labels those that are likely."""
+    import numpy as np
     import pyarrow as pa
 
-    if not classes:
-        return answer
-    chances = answer.flatten().to_numpy().reshape(-1, len(classes))
-    return pa.array(classes, pa.string()).take(pa.array(chances.argmax(axis=1)))
+    chances = plain(answer)
+    if several:
+        return _texts(np.array(classes, dtype=object)[row] for row in chances > THRESHOLD)
+    return pa.array(classes, pa.string()).take(pa.array(chances.argmax(axis=1))) if classes else answer
+
+
+def _texts(rows: Iterable[Iterable[str]]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array([", ".join(row) or "none" for row in rows], pa.string())
 
 
 def _plain(column: pa.Array) -> pa.Array:

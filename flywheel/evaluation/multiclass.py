@@ -6,7 +6,7 @@ ours: TFMA's average counts a class that does not occur in the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -128,9 +128,15 @@ class MacroAuc:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of several statistics, of those that are defined."""
+    """The mean of several statistics.
 
-    parts: list[Wins]
+    Attributes:
+        parts: The statistics.
+        skips: Whether it is that of those which are defined; else it is undefined where one of them is.
+    """
+
+    parts: Sequence[Statistic]
+    skips: bool = True
 
     @property
     def sizes(self) -> Floats:
@@ -146,7 +152,7 @@ class Mean:
 
         if not self.parts:
             return np.full(len(weights), np.nan)
-        return _mean_of_defined(np.array([part.at(weights) for part in self.parts]))
+        return self._mean(np.array([part.at(weights) for part in self.parts]))
 
     def without(self) -> Floats:
         """Return the mean without each of the clusters."""
@@ -154,16 +160,15 @@ class Mean:
 
         if not self.parts:
             return np.zeros(0)
-        return _mean_of_defined(np.array([part.without() for part in self.parts]))
+        return self._mean(np.array([part.without() for part in self.parts]))
 
+    def _mean(self, values: Floats) -> Floats:
+        import numpy as np
 
-def _mean_of_defined(values: Floats) -> Floats:
-    import numpy as np
-
-    there = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        mean: Floats = np.where(there, values, 0).sum(axis=0) / there.sum(axis=0)
-    return mean
+        there = np.isfinite(values) if self.skips else np.ones(values.shape, bool)
+        with np.errstate(invalid="ignore"):
+            mean: Floats = np.where(there, values, 0).sum(axis=0) / there.sum(axis=0)
+        return mean
 
 
 @cache

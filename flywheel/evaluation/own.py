@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import ConfigError, DataError
 from flywheel.evaluation.metric import OfSums, total
+from flywheel.labels import columns_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,29 +68,30 @@ class Own:
 
         Args:
             batch: Raw rows.
-            label: Column with the truth.
+            label: Column with the truth, or columns as `flywheel.labels` joins them.
             answers: What each model predicts.
             classes: Of a task with several.
 
         Raises:
             DataError: A function fails, or gives something else than a finite number a row.
         """
+        truth, several = _truth(batch, label)
         for name in self.asked:
             for answer in answers.values():
-                yield self._called(name, batch, label, _shown(answer, classes))
+                yield self._called(name, batch, truth, _shown(answer, classes, several))
 
     def names(self, models: Sequence[str]) -> list[str]:
         """Return the names of the columns of numbers in the predictions."""
         return [f"{PREFIX}{name} {model}" for name in self.asked for model in models]
 
-    def _called(self, name: str, batch: pa.RecordBatch, label: str, answer: pa.Array) -> pa.Array:
+    def _called(self, name: str, batch: pa.RecordBatch, truth: pa.Array, answer: pa.Array) -> pa.Array:
         import numpy as np
         import pyarrow as pa
 
         from flywheel.transform import raw
 
         about = self.asked[name]
-        given = {LABEL: batch.column(batch.schema.get_field_index(label)), PREDICTION: answer}
+        given = {LABEL: truth, PREDICTION: answer}
         given |= {column: batch.column(batch.schema.get_field_index(column)) for column in about["columns"]}
         function = about["function"]
         try:
@@ -121,12 +123,29 @@ def metric(name: str) -> OfSums:
     return OfSums(sums, lambda s: s[..., 1] / s[..., 0])
 
 
-def _shown(answer: pa.Array, classes: Sequence[str]) -> pa.Array:
-    """Return a model's answer as the function gets it: a number, or of several classes the most likely one."""
+def _truth(batch: pa.RecordBatch, label: str) -> tuple[pa.Array, bool]:
+    """Return the label as the function gets it, and whether it is a list of several, NaN where one is not known."""
     import numpy as np
     import pyarrow as pa
 
-    if not classes:
+    from flywheel.transform import raw
+
+    columns = [batch.column(batch.schema.get_field_index(name)) for name in columns_of(label)]
+    if len(columns) == 1:
+        return columns[0], False
+    values = np.stack([raw.numbers(column) for column in columns], axis=1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), len(columns)), True
+
+
+def _shown(answer: pa.Array, classes: Sequence[str], several: bool) -> pa.Array:
+    """Return a model's answer as the function gets it: a number, or of several classes the most likely one.
+
+    Of several labels it is the list of their chances.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if not classes or several:
         return answer
     likely = answer.flatten().to_numpy().reshape(-1, len(classes)).argmax(1)
     return pa.array(np.asarray(classes, object)[likely], pa.string())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from flywheel.evaluation import ranking
-from flywheel.evaluation.metrics import by_group
-from flywheel.evaluation.predictions import CANDIDATE, Predictions
-from flywheel.reports import Section, charts, join, paragraph
+from flywheel.evaluation import estimates, multilabel, ranking
+from flywheel.evaluation.metrics import by_group, overall
+from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
+from flywheel.labels import MULTILABEL
+from flywheel.reports import Section, charts, join, paragraph, table
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -19,7 +20,8 @@ _BINS = 10
 
 def sections(found: Predictions) -> list[Section]:
     """Return the sections of a report that are the task's own."""
-    return {"binary": _binary, "multiclass": _multiclass, "regression": _regression}[found.task](found)
+    drawn = {"binary": _binary, "multiclass": _multiclass, MULTILABEL: _multilabel, "regression": _regression}
+    return drawn[found.task](found)
 
 
 def _binary(found: Predictions) -> list[Section]:
@@ -50,6 +52,41 @@ def _multiclass(found: Predictions) -> list[Section]:
         Section("Confusion", _confusion(found, shown), said),
         Section("Classes", _classes(found, shown), "Precision and recall of each class, the largest class first."),
     ]
+
+
+def _multilabel(found: Predictions) -> list[Section]:
+    shown = [multilabel.of_label(found, index) for index in range(len(found.classes))]
+    named = dict(zip(found.classes, shown, strict=True))
+    told = dict(list(named.items())[: len(charts.PALETTE) - 1])
+    both = {name: part for name, part in told.items() if len(set(part.labels.tolist())) == 2}
+    rest = f" The first {len(told)} of {len(named)} labels." if len(told) < len(named) else ""
+    curves = {
+        name: list(zip(*ranking.roc(part.labels, part.scores[CANDIDATE])[:2], strict=True))
+        for name, part in both.items()
+    }
+    bins = {name: ranking.calibration(part.labels, part.scores[CANDIDATE], _BINS) for name, part in both.items()}
+    lead = f"The candidate's, of each label on the rows of which it is known.{rest}"
+    sections = [Section("Labels", table(_labels(named)), "Each label by itself, on the rows of which it is known.")]
+    if both:
+        sections += [
+            Section("ROC by label", _drawn(curves, 1.0, "false positive rate", "true positive rate"), lead),
+            Section("Calibration by label", _drawn(bins, _top(bins), "mean prediction", "share of positives"), lead),
+        ]
+    return sections
+
+
+def _labels(named: Mapping[str, Predictions]) -> list[dict[str, object]]:
+    """Return the figures of each label, and what the candidate gains over the champion."""
+    rows: list[dict[str, object]] = []
+    for name, part in named.items():
+        figures = overall(part, CANDIDATE)
+        row: dict[str, object] = {"label": name, "rows": len(part), "label rate": figures["label_rate"]}
+        row |= {f"auc of the {model}": estimates.value(part, "auc", model) for model in part.models}
+        if CHAMPION in part.scores:
+            gained = estimates.difference(part, "auc")
+            row |= {"gain": gained.value, "90% interval": gained.interval()}
+        rows.append(row | {metric: figures[metric] for metric in ("precision", "recall", "f1", "calibration")})
+    return rows
 
 
 def _regression(found: Predictions) -> list[Section]:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from flywheel.artifacts.examples import gathered, joined
 from flywheel.errors import ConfigError, DataError
 from flywheel.evaluation.answers import answer, asked_columns, classes_of
-from flywheel.evaluation.labels import check, classes_in, encoded, sorted_classes
+from flywheel.evaluation.labels import Seen, classes_in, encoded, sorted_classes
 from flywheel.evaluation.own import Own
 from flywheel.evaluation.predictions import ABOUT, CLUSTER, LISTED, RESERVED, ROWS, SEARCHED, Evidence
 from flywheel.evaluation.regression import NAIVE
+from flywheel.labels import MULTILABEL, columns_of
+from flywheel.serving.pyfunc import SEVERAL
 from flywheel.transform import raw
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ class Wanted:
     """What is wanted of each row, beside what models predict.
 
     Attributes:
-        label: Column with the truth.
-        task: `binary`, `multiclass` or `regression`.
+        label: Column with the truth, or columns as `flywheel.labels` joins them.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
         slices: Columns to slice by.
         naive: Column with a naive forecast; empty for none.
         own: Metrics of the user's own; what each model's answer is worth by them is written beside it.
@@ -48,6 +50,11 @@ class Wanted:
     ranking: Mapping[str, Any] | None = None
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns with the truth."""
+        return columns_of(self.label)
+
+    @property
     def cluster(self) -> str:
         """Column that says which piece of evidence a row belongs to; empty for none."""
         return self.evidence.cluster if self.evidence.cluster != ROWS else ""
@@ -59,7 +66,7 @@ class Wanted:
 
     def check(self, names: Sequence[str]) -> None:
         """Raise a ConfigError unless all its columns are among `names`, and have names that the file has room for."""
-        asked = [(self.label, "label"), *((column, "slice column") for column in self.slices)]
+        asked = [*((column, "label") for column in self.labels), *((column, "slice column") for column in self.slices)]
         asked += [(self.naive, "naive forecast"), (self.cluster, "column of `gates.cluster`")]
         for column, what in [*asked, (self.listed, "column of `ranking.group`")]:
             if column and column not in names:
@@ -92,7 +99,8 @@ class Wanted:
         import pyarrow as pa
 
         labels = {"binary": pa.int8(), "multiclass": pa.int64(), "regression": pa.float64()}
-        score = pa.list_(pa.float64(), len(classes)) if self.task == "multiclass" else pa.float64()
+        labels[MULTILABEL] = pa.list_(pa.int8(), len(classes))
+        score = pa.list_(pa.float64(), len(classes)) if self.task in SEVERAL else pa.float64()
         naive = [NAIVE] if self.naive else []
         fields = [("span", pa.string()), ("label", labels[self.task])]
         fields += [(name, _sliceable(given.field(name).type)) for name in self.slices]
@@ -134,32 +142,34 @@ def write(
     Raises:
         ConfigError: The label, a slice column, the cluster or the naive forecast is not in the examples, or has a name
             that this file needs.
-        DataError: A model needs a column that is not there; a label or naive forecast is none; all labels are the same.
+        DataError: A model needs a column that is not there; a label or naive forecast is none; all rows have a label
+            alike (of several labels: all of them).
         PredictionError: A model fails, or does not answer every row as its task wants.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     schema, label, task, naive = examples.schema, wanted.label, wanted.task, wanted.naive
     wanted.check(schema.names)
-    inputs = {name: asked_columns(name, model, schema.names, label) for name, model in models.items()}
+    inputs = {name: asked_columns(name, model, schema.names, wanted.labels) for name, model in models.items()}
     grouping = wanted.grouping(schema).values()
-    read = {label, naive, *wanted.slices, *wanted.own.columns, *grouping}.union(*inputs.values())
+    read = {*wanted.labels, naive, *wanted.slices, *wanted.own.columns, *grouping}.union(*inputs.values())
     names = [column for column in schema.names if column in read]
-    classes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = wanted.labels if task == MULTILABEL else ()
     if task == "multiclass":
         told = [value for name, model in models.items() for value in classes_of(name, model)]
         classes = sorted_classes({*told, *classes_in(examples, spans, label)})
     target = wanted.schema(schema, list(models), classes)
-    rows, seen = 0, set[Any]()
+    rows, seen = 0, Seen(task, wanted.labels, classes)
     with pq.ParquetWriter(file, target, compression="zstd") as writer:
         for parts in gathered(examples.batches(spans, names)):  # a call of a model takes milliseconds
             batch = joined([each for _, each in parts])
-            truth = [encoded(each.column(names.index(label)), task, classes, label, span) for span, each in parts]
+            truth = [
+                encoded([each.column(names.index(column)) for column in wanted.labels], task, classes, label, span)
+                for span, each in parts
+            ]
             labels = pa.concat_arrays(truth)
-            if len(seen) < 2:
-                seen.update(pc.unique(labels)[:2].to_pylist())
+            seen.look(labels)
             frame = raw.frame(batch)
             columns = [pa.concat_arrays([pa.repeat(span, each.num_rows) for span, each in parts]), labels]
             columns += [batch.column(names.index(name)) for name in wanted.slices]
@@ -174,7 +184,7 @@ def write(
             columns = [each.cast(field.type) for each, field in zip(columns, target, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=target))
             rows += batch.num_rows
-    check({classes[index] for index in seen} if classes else seen, task, label, spans)
+    seen.check(spans)
     return rows
 
 

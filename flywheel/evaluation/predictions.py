@@ -53,13 +53,15 @@ class Predictions:
     """Labels and predictions of the judge's rows, as columns.
 
     Attributes:
-        labels: For each row 0 or 1, the index of its class, or a number.
+        labels: For each row 0 or 1, the index of its class, or a number; of several labels (rows, labels), -1 where one
+            is not known.
         scores: What each model predicts: `candidate`, and `champion` and `baseline` when there are such; `naive` is the
-            forecast that a column of the examples gives. A number for each row, or (rows, classes) probabilities.
+            forecast that a column of the examples gives. A number for each row, or (rows, classes or labels)
+            probabilities.
         spans: The rows of each span.
         slices: The rows of each value, by slice column.
-        task: `binary`, `multiclass` or `regression`.
-        classes: What the indices of classes mean, as text; only when there are several.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
+        classes: What the indices of classes mean, as text, or the labels; only when there are several.
         own: By metric of the user's own, what each model's prediction of a row is worth.
         better: For each of those, 1 when more is better and -1 when less is.
         searched: The rows of each value, by column in which slices are searched for.
@@ -114,9 +116,10 @@ class Predictions:
     def of(cls, table: pa.Table) -> Predictions:
         """Return what a table with the columns of such a file holds."""
         from flywheel.evaluation.worst import grouped
+        from flywheel.transform.tensors import plain
 
         about = json.loads((table.schema.metadata or {}).get(ABOUT, _BINARY))
-        labels = table["label"].to_numpy()
+        labels = plain(table["label"])
         scores = [name for name in (*MODELS, NAIVE) if name in table.column_names]
         own, ours = about.get("own", {}), (PREFIX, SEARCHED, CLUSTER, LISTED)
         ranking = about.get("ranking")
@@ -124,7 +127,7 @@ class Predictions:
         slices = [name for name in table.column_names if name not in RESERVED and not name.startswith(ours)]
         return cls(
             labels=labels if about["task"] == "regression" else labels.astype("int64"),
-            scores={name: _scores(table[name], len(about["classes"])) for name in scores},
+            scores={name: plain(table[name]) for name in scores},
             spans=_groups(table["span"]),
             slices={name: _groups(table[name]) for name in slices},
             task=about["task"],
@@ -189,16 +192,6 @@ class Predictions:
             return chosen
         used, codes = np.unique(self.clusters.codes[rows], return_inverse=True)
         return replace(chosen, clusters=Groups(range(len(used)), codes))
-
-
-def _scores(column: pa.ChunkedArray, classes: int) -> Floats:
-    import numpy as np
-
-    if not classes:
-        scores: Floats = column.to_numpy()
-        return scores
-    parts = [chunk.flatten().to_numpy().reshape(-1, classes) for chunk in column.chunks]
-    return np.concatenate(parts) if parts else np.empty((0, classes))
 
 
 def _groups(column: pa.ChunkedArray) -> Groups:

@@ -15,6 +15,7 @@ from flywheel.evaluation.estimates import difference, value
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
 from flywheel.reports import Card, Section, cards, charts, join, page, paragraph, table, verdict_table
+from flywheel.serving.pyfunc import SEVERAL
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -241,7 +242,7 @@ def _spans(found: Predictions) -> Markup:
 
 def _labels(found: Predictions, groups: Groups, code: int) -> dict[str, float]:
     """Return what a group's labels are like: their mean, where they have one."""
-    if found.task == "multiclass":
+    if found.task in SEVERAL:
         return {}
     labels = found.labels[groups.codes == code]
     return {"label rate" if found.task == "binary" else "mean label": float(labels.mean()) if len(labels) else math.nan}

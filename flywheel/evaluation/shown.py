@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flywheel.artifacts import Evaluation, Verdict
-from flywheel.evaluation import ranking
+from flywheel.evaluation import multilabel, ranking
 from flywheel.evaluation.binary import THRESHOLD
 from flywheel.evaluation.predictions import CANDIDATE, FILE, Predictions
+from flywheel.labels import MULTILABEL
 
 if TYPE_CHECKING:
     from flywheel.evaluation.groups import Ints
@@ -23,8 +24,8 @@ class Shown(NamedTuple):
     Attributes:
         metrics: The candidate's overall figures, the champion's and the baseline's under their names, and what the
             candidate gains by the headline metric, with its 90% interval.
-        roc: False and true positive rates with their thresholds.
-        confusion: Categories, and rows by true class (rows of the table) and predicted class.
+        roc: False and true positive rates with their thresholds; of several labels those of all of them together.
+        confusion: Categories, and rows by true class (rows of the table) and predicted class; as `roc`.
     """
 
     metrics: dict[str, float]
@@ -44,10 +45,11 @@ class Shown(NamedTuple):
 def shown(evaluation: Evaluation, verdict: Verdict) -> Shown:
     """Return what is to be drawn of `evaluation`, whose candidate `verdict` judged."""
     found = Predictions.read(evaluation.path / FILE)
-    roc = ranking.roc(found.labels, found.scores[CANDIDATE]) if found.task == "binary" else None
-    confusion = None
-    if found.task == "binary":
-        confusion = (["0", "1"], _cells(found.labels, (found.scores[CANDIDATE] > THRESHOLD).astype("int64"), 2))
+    roc = confusion = None
+    if found.task in ("binary", MULTILABEL):
+        each = multilabel.of_all(found) if found.task == MULTILABEL else found
+        roc = ranking.roc(each.labels, each.scores[CANDIDATE])
+        confusion = (["0", "1"], _cells(each.labels, (each.scores[CANDIDATE] > THRESHOLD).astype("int64"), 2))
     elif found.task == "multiclass":
         confusion = _classes(found)
     return Shown(_metrics(evaluation.manifest.facts["overall"], verdict.facts), roc, confusion)

@@ -20,11 +20,15 @@ from tensorflow_model_analysis.metrics.metric_types import AggregationType, Metr
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as tfma_writer
 
-from flywheel.evaluation import metrics
+from flywheel.config.metrics import MACRO
+from flywheel.evaluation import metrics, multilabel
 from flywheel.evaluation.metric import Metric
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions, groupings
+from flywheel.labels import MULTILABEL
+from flywheel.transform.tensors import plain
 
 SliceKey = tuple[tuple[str, Any], ...]
+_KNOWN = "known"
 Result = dict[str, dict[SliceKey, dict[str, float]]]
 """Model, slice, metric: the figure."""
 
@@ -37,9 +41,18 @@ def eval_config(found: Predictions, slices: Sequence[str], listed: str = "") -> 
     """
     names = _names(found.models)
     config = config_pb2.EvalConfig()
+    outputs = (*found.classes, multilabel.ALL) if found.task == MULTILABEL else ()
     for model, name in names.items():
         baseline = True if model == CHAMPION else None
-        config.model_specs.add(name=name, prediction_key=model, label_key="label", is_baseline=baseline)
+        spec = config.model_specs.add(name=name, is_baseline=baseline)
+        if not outputs:
+            spec.prediction_key, spec.label_key = model, "label"
+        for output in outputs:
+            spec.prediction_keys[output], spec.label_keys[output] = f"{model} {output}", f"label {output}"
+            spec.example_weight_keys[output] = f"{_KNOWN} {output}"
+    if outputs:
+        _of_outputs(config, found)
+        return _sliced(config, slices)
     whole = config.metrics_specs.add(model_names=list(names.values()))
     by_class = config_pb2.MetricsSpec(model_names=list(names.values()))
     by_class.binarize.class_ids.values.extend(range(len(found.classes)))
@@ -55,10 +68,31 @@ def eval_config(found: Predictions, slices: Sequence[str], listed: str = "") -> 
         config.metrics_specs.append(by_class)
     if by_list.metrics:
         config.metrics_specs.append(by_list)
+    return _sliced(config, slices)
+
+
+def _sliced(config: config_pb2.EvalConfig, slices: Sequence[str]) -> config_pb2.EvalConfig:
     config.slicing_specs.add()
     for column in slices:
         config.slicing_specs.add(feature_keys=[column])
     return config
+
+
+def _of_outputs(config: config_pb2.EvalConfig, found: Predictions) -> None:
+    """Say what is measured of a model with an output for each of several labels, and one for all of them."""
+    specs: dict[tuple[str, ...], Any] = {}
+    for name, metric in metrics.of(found).items():
+        if not metric.tfma:
+            continue
+        outputs = metric.tfma.mean_of or ((metric.tfma.output,) if metric.tfma.output else ())
+        if outputs not in specs:
+            specs[outputs] = config.metrics_specs.add(model_names=list(_names(found.models).values()))
+            specs[outputs].output_names.extend(outputs)
+            if not outputs:
+                specs[outputs].example_weights.unweighted = True
+            for output in metric.tfma.mean_of:
+                specs[outputs].output_weights[output] = 1.0
+        specs[outputs].metrics.add(class_name=metric.tfma.name, config=json.dumps({"name": name, **metric.tfma.config}))
 
 
 def measure(found: Predictions) -> Result:
@@ -111,7 +145,17 @@ def _key(name: str, metric: Metric, model: str, is_diff: bool = False) -> Metric
     sub_key = SubKey(class_id=told["class_id"], top_k=told["top_k"]) if "class_id" in told else None
     sub_key = SubKey(top_k=told["top_k_list"][0]) if "top_k_list" in told else sub_key
     average = AggregationType(macro_average=True) if metric.tfma and metric.tfma.by_class else None
-    return MetricKey(name, model, sub_key=sub_key, aggregation_type=average, is_diff=is_diff)
+    output = metric.tfma.output if metric.tfma else ""
+    weighted = bool(metric.tfma and (output or metric.tfma.mean_of))
+    return MetricKey(
+        name,
+        model,
+        output,
+        sub_key=sub_key,
+        aggregation_type=average,
+        example_weighted=weighted or None,
+        is_diff=is_diff,
+    )
 
 
 def measure_on_beam(predictions: Path, slices: Sequence[str], folder: Path, options: Sequence[str] = ()) -> Result:
@@ -130,11 +174,14 @@ def measure_on_beam(predictions: Path, slices: Sequence[str], folder: Path, opti
     from flywheel.transform import runners
 
     found = Predictions.described(predictions)
+    labels = found.classes if found.task == MULTILABEL else ()
     with runners.job(options, folder, None) as job:
         source, target = (job.put(predictions), job.folder("tfma")) if job.remote else (str(predictions), str(folder))
         with job.pipeline() as pipeline:
             batches = (
-                pipeline | "Read" >> beam.io.ReadFromParquetBatched(source) | "Canonicalize" >> beam.FlatMap(_canonical)
+                pipeline
+                | "Read" >> beam.io.ReadFromParquetBatched(source)
+                | "Canonicalize" >> beam.FlatMap(_canonical, labels, found.models)
             )
             _ = batches | "Evaluate" >> model_eval_lib.ExtractEvaluateAndWriteResults(
                 eval_config=eval_config(found, slices, Predictions.listed(predictions)),
@@ -157,6 +204,8 @@ def read(folder: Path, models: Sequence[str]) -> Result:
         for pair in record.metric_keys_and_values:
             # What an average over classes is made of has a sub-key as well as the average's name
             part = pair.key.HasField("sub_key") and not pair.key.sub_key.HasField("top_k")
+            # and what a mean over outputs is made of has the output's
+            part |= bool(pair.key.output_name) and pair.key.name.startswith(MACRO)
             if not pair.key.is_diff and not part:
                 model = pair.key.model_name or CANDIDATE
                 result[model].setdefault(tuple(key), {})[pair.key.name] = pair.value.double_value.value
@@ -168,13 +217,32 @@ def _names(models: Sequence[str]) -> dict[str, str]:
     return {model: model if len(models) > 1 else "" for model in models}
 
 
-def _canonical(table: Any) -> Iterator[Any]:
-    """Yield the rows of an Arrow table as TFMA wants them: every value a list, missing values empty."""
+def _canonical(table: Any, labels: Sequence[str] = (), models: Sequence[str] = ()) -> Iterator[Any]:
+    """Yield the rows of an Arrow table as TFMA wants them: every value a list, missing values empty.
+
+    Of several labels each becomes an output: label, prediction, and as its weight whether it is known.
+    """
     from tfx_bsl.arrow import table_util
 
-    for batch in table.combine_chunks().to_batches():
+    for each in table.combine_chunks().to_batches():
+        batch = _by_output(each, labels, models) if labels else each
         columns = [_listed(column) for column in batch.columns]
         yield table_util.CanonicalizeRecordBatch(pa.RecordBatch.from_arrays(columns, batch.schema.names))
+
+
+def _by_output(batch: pa.RecordBatch, labels: Sequence[str], models: Sequence[str]) -> pa.RecordBatch:
+    truth = plain(batch.column(batch.schema.get_field_index("label")))
+    known = truth >= 0
+    parts = {"label": np.where(known, truth, 0), _KNOWN: known}
+    for model in models:  # what is not known must not make a loss infinite either
+        parts[model] = np.where(known, plain(batch.column(batch.schema.get_field_index(model))), 0.5)
+    kept = [name for name in batch.schema.names if name not in parts]
+    columns = {name: batch.column(batch.schema.get_field_index(name)) for name in kept}
+    for name, values in parts.items():
+        numbers = values.astype(np.float64)
+        columns |= {f"{name} {label}": pa.array(numbers[:, index]) for index, label in enumerate(labels)}
+        columns[f"{name} {multilabel.ALL}"] = pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), len(labels))
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 
 def _listed(column: pa.Array) -> pa.Array:

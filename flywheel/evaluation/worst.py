@@ -21,6 +21,7 @@ from flywheel.evaluation import paired
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.paired import ALPHA
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
+from flywheel.labels import MULTILABEL
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -255,6 +256,8 @@ def _losses(found: Predictions, model: str) -> Floats:
     scores = found.scores[model]
     if found.task == "multiclass":
         losses: Floats = ((scores - np.eye(len(found.classes))[found.labels]) ** 2).sum(1)
+    elif found.task == MULTILABEL:
+        losses = np.where(found.labels >= 0, (scores - found.labels) ** 2, 0.0).sum(1)
     elif found.task == "binary":
         losses = (scores - found.labels) ** 2
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from flywheel import labels
 from flywheel.invariants import search
 from flywheel.invariants.rules import Ordered, Sum
 from flywheel.invariants.sample import ROWS, columns_of
@@ -26,10 +27,10 @@ def propose(batches: Iterable[pa.RecordBatch], label: str, rows: int = ROWS) -> 
 
     Args:
         batches: Rows of many spans, in their order.
-        label: The column to predict.
+        label: The column to predict, or columns as `flywheel.labels` joins them.
         rows: How many to look at.
     """
-    columns = columns_of(batches, [label], rows)
+    columns = columns_of(batches, list(labels.columns_of(label)), rows)
     found = [_plainest(look(columns), most) for look, most in _MOST.items()]
     proposals = [proposal for each in found for proposal in each]
     totals = {(part, rule.total) for each in proposals if isinstance(rule := each.invariant, Sum) for part in rule.of}

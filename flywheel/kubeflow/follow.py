@@ -85,7 +85,8 @@ def tasks_of(spec: Mapping[str, Any]) -> dict[str, str]:
 
     def within(dag: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
         for key, task in dag["tasks"].items():
-            here = f"{path}{task['taskInfo']['name'] if 'taskInfo' in task else key}"
+            title = task["taskInfo"]["name"] if "taskInfo" in task else key
+            here = f"{path}{key if is_branch(key) else title}"
             yield key, here
             component = spec["components"].get(task["componentRef"]["name"], {})
             if "dag" in component:

@@ -38,8 +38,9 @@ PRELOAD = (
     "mlflow.store.model_registry.sqlalchemy_workspace_store",
     "sqlalchemy.dialects.sqlite",
     "alembic.config",
+    "flywheel.ledger.opened",
 )
-"""What MLflow imports when it opens a store."""
+"""What MLflow imports when it opens a store; and the one that is going to be used."""
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs a stack for what we report in a line

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import LedgerError
 from flywheel.ledger.acts import Act
-from flywheel.ledger.registry import LOOKS, version_of
+from flywheel.ledger.registry import LOOKS, NoVersion, version_of
 from flywheel.ledger.rows import Champion, Row
 from flywheel.ledger.store import Missing
 from flywheel.ledger.timeline import changes, reigns
@@ -109,7 +109,7 @@ def versions(ledger: Ledger, name: str) -> list[Version]:
     """Return the versions of a registered model, oldest first.
 
     Raises:
-        LedgerError: There is no such model.
+        NoVersion: There is no such model.
     """
     client = ledger.client
     try:
@@ -118,7 +118,7 @@ def versions(ledger: Ledger, name: str) -> list[Version]:
         known = sorted(
             model.name for model in client.search_registered_models() if ".promotion-lock." not in model.name
         )
-        raise LedgerError(
+        raise NoVersion(
             f"there is no model {name!r} in the ledger", f"there are {', '.join(known) or 'none yet'}."
         ) from None
     rows, found, token = {row.run: row for row in ledger.rows(name)}, [], None

@@ -25,16 +25,30 @@ def ensure_current(file: Path) -> None:
     Raises:
         LedgerError: It was made by a newer MLflow, or a migration failed; the file is as it was.
     """
-    from mlflow.version import VERSION
-
-    noted = file.with_name(f".{file.name}.schema")
-    if noted.exists() and noted.read_text() == f"{VERSION} {_revision(file)}":
+    if is_current(file):
         return
     with suppress(PermissionError), locked(file.with_name(f".{file.name}.lock")):
         _migrate(file)
+        noted = _note(file)
         partial = noted.with_name(f"{noted.name}.{os.getpid()}")
-        partial.write_text(f"{VERSION} {_revision(file)}")
+        partial.write_text(_current(file))
         partial.replace(noted)
+
+
+def is_current(file: Path) -> bool:
+    """Return whether there is a store in `file` that is noted to have the schema of this MLflow."""
+    noted = _note(file)
+    return noted.exists() and noted.read_text() == _current(file)
+
+
+def _note(file: Path) -> Path:
+    return file.with_name(f".{file.name}.schema")
+
+
+def _current(file: Path) -> str:
+    from mlflow.version import VERSION
+
+    return f"{VERSION} {_revision(file)}"
 
 
 def _migrate(file: Path) -> None:

@@ -24,7 +24,7 @@ _AFTER, _ROLLED_BACK = "flywheel.after", "flywheel.rolled_back"
 
 
 class NoVersion(Missing):
-    """A version that is asked for is not in the registry: name one that is."""
+    """A model or version that is asked for is not in the registry: name one that is."""
 
     exit_code = 2
 

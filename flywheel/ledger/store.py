@@ -15,6 +15,8 @@ from typing import Any
 
 from flywheel.errors import LedgerError
 
+OPENED = "FLYWHEEL_LEDGER"
+"""Environment variable with the tracking URI of a ledger that is opened before steps are forked: see `opened`."""
 _SQLITE = "sqlite:///"
 _ATTEMPTS = 3
 _CAUSE = re.compile(r"\(Caused by \w+\([\"'](?:[^\"']*\): )?(.*)[\"']\)\)$")

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flywheel.errors import ConfigError
+from flywheel.labels import MULTILABEL
 from flywheel.ledger import Ledger
 from flywheel.ledger.lineage import versions
 from flywheel.ledger.registry import version_of
@@ -104,6 +105,11 @@ class Asked:
     def _probabilities(self, version: str, batches: Sequence[pa.RecordBatch]) -> Floats:
         """Return what a version says of rows: shape (rows, classes), or (rows, 1) where it gives a number."""
         model = self._model(version)
+        if model.state.task == MULTILABEL:
+            raise ConfigError(
+                "what to label next is chosen for one label a row, and this model has several",
+                "take the random part alone: a budget with `random: 1`.",
+            )
         found = np.concatenate([model.outputs(batch) for batch in batches])
         if found.ndim == 2:
             return found

@@ -45,7 +45,7 @@ def join(log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any]
                 f"monitor.labels gives no column {name!r}, only {', '.join(kinds)}",
                 f"select it there: `{key}` of flywheel.yaml names it.",
             )
-    same = _same(types_of(log, "requests"), kinds, keys)
+    alike = same(types_of(log, "requests"), kinds, keys)
     log.connection.execute(
         f"CREATE OR REPLACE VIEW known AS SELECT * REPLACE (CAST({at} AS TIMESTAMP) AS {at}) FROM labels "
         f"WHERE CAST({at} AS TIMESTAMP) < TIMESTAMP '{log.spans[-1].end}' AND {quoted(label)} IS NOT NULL"
@@ -54,22 +54,25 @@ def join(log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any]
     log.connection.execute(
         f"CREATE OR REPLACE VIEW labelled AS SELECT r.*, CASE WHEN {waited} <= {delay} THEN l.{quoted(label)} END "
         f"AS {LABEL}, CASE WHEN {waited} <= {delay} THEN {waited} END AS {WAITED} "
-        f"FROM requests r ASOF LEFT JOIN known l ON {same} AND r.{TIME} <= l.{at}"
+        f"FROM requests r ASOF LEFT JOIN known l ON {alike} AND r.{TIME} <= l.{at}"
     )
 
 
-def _same(left: Mapping[str, str], right: Mapping[str, str], columns: Sequence[str]) -> str:
+def same(
+    left: Mapping[str, str], right: Mapping[str, str], columns: Sequence[str], where: str = "monitor.labels"
+) -> str:
     """Return the condition that a request `r` and a label `l` have the same id, whatever types their columns have.
 
     Args:
         left: DuckDB's type of each column of the requests.
         right: And of the labels.
         columns: The id.
+        where: Where the labels are from.
 
     Raises:
         ConfigError: One lacks a column.
     """
-    for side, name in ((left, "the requests that are logged"), (right, "monitor.labels")):
+    for side, name in ((left, "the requests that are logged"), (right, where)):
         if missing := [column for column in columns if column not in side]:
             raise ConfigError(
                 f"monitor.id names the column {missing[0]!r}, which {name} do not have, only {', '.join(side)}",

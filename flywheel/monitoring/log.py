@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel import warehouse as warehouses
 from flywheel.errors import DataError
-from flywheel.serving.pyfunc import PREDICTION, PROBABILITY
+from flywheel.serving.pyfunc import DECISION, PREDICTION, PROBABILITY
 from flywheel.serving.request_log import META, TIME, VERSION
 from flywheel.serving.traffic import PREFIX
 from flywheel.spans import Every, Span, last_complete
@@ -104,7 +104,11 @@ class Log(AbstractContextManager["Log"]):
     @property
     def inputs(self) -> list[str]:
         """Columns that were asked with, so neither the log's own nor answers."""
-        return [name for name in self.columns if name not in (*META, PREDICTION) and not name.startswith(PROBABILITY)]
+        return [
+            name
+            for name in self.columns
+            if name not in (*META, PREDICTION, DECISION) and not name.startswith(PROBABILITY)
+        ]
 
     def rows(self) -> dict[str, int]:
         """Return how many rows were logged by span; 0 where none were."""

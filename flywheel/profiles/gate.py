@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
 from flywheel.invariants import Invariant, Known, Unique, Violation
 from flywheel.kept import Kept
+from flywheel.labels import MULTILABEL, columns_of
 from flywheel.profiles.alarms import Finding, examine
 from flywheel.profiles.bars import column_of
 from flywheel.profiles.compare import Measure
@@ -19,6 +21,7 @@ from flywheel.profiles.profile import Column, Profile
 from flywheel.profiles.relations import Relations
 from flywheel.profiles.settings import Settings
 from flywheel.spans import Span
+from flywheel.statistics.local import together
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,12 +32,14 @@ _LEAST_SPANS = 14
 _FITS: dict[str, Callable[[Column], bool]] = {
     "binary": lambda column: column.kind == "number" and set(column.points.tolist()) <= {0.0, 1.0},
     "multiclass": lambda column: column.kind == "word" or (column.kind == "number" and column.whole == 1.0),
+    MULTILABEL: lambda column: column.kind == "number" and set(column.points.tolist()) <= {0.0, 1.0},
     "regression": lambda column: column.kind == "number",
 }
 _LEAVE_OUT = "leave out rows without a label yet."
 _LABEL_REMEDIES = {
     "binary": f"have the query give 0 or 1 for every row, as by IF(condition, 1, 0); {_LEAVE_OUT}",
     "multiclass": f"have the query give text or an integer for every row, as by CAST(label AS STRING); {_LEAVE_OUT}",
+    MULTILABEL: "have the query give 0 or 1, and null where a label of the row is not known.",
     "regression": f"have the query give a number for every row, as by CAST(label AS FLOAT64); {_LEAVE_OUT}",
 }
 
@@ -103,15 +108,25 @@ class SpanGate:
         start = Span.parse(span, self._settings.every).start
         told = self._settings
         profile, rows = profile_of(batches, start, told.rated, told.leave_out, told.key)
-        checks = [*_label_checks(span, profile, self._settings.label, self._settings.task)]
+        checks = [
+            check
+            for label in columns_of(self._settings.label)
+            for check in _label_checks(span, profile, label, self._settings.task)
+        ]
         if profile.rows:
             checks += [_invariant_check(span, found) for found in self._learnt_of_all().violations(batches)]
             checks += self._schema_checks(span, batches, statistics)
         related = self._related(span, rows) if profile.rows else {}
         if self._score and profile.rows and (quality := self._score(span)) is not None:
-            related |= {f"champion's score of {self._settings.label}": Measure(quality, quality, 0.0, "plain")}
+            related |= {self._scored: Measure(quality, quality, 0.0, "plain")}
         finding = examine(span, profile, self.history, self._settings, related) if profile.rows else Finding(())
         return Judged(span, (*checks, *finding.checks), profile, rows, finding)
+
+    @property
+    def _scored(self) -> str:
+        """The measure of what a champion scores: of the label, or with several of the whole span."""
+        labels = columns_of(self._settings.label)
+        return f"champion's score of {labels[0]}" if len(labels) == 1 else "champion's score"
 
     def take(
         self, judged: Judged, batches: Iterable[pa.RecordBatch], digest: str = "", *, waived: bool = False
@@ -141,9 +156,11 @@ class SpanGate:
     def _learnt_of_all(self) -> Known:
         """Return what is known of all spans that were learnt."""
         unlearnt, self._unlearnt = self._unlearnt, []
-        if self._known.invariants:
-            for batches in unlearnt:
-                self._known = self._known.learn(batches)
+        if self._known.invariants and unlearnt:
+            *earlier, last = unlearnt
+            if earlier:  # as if they were one: of each alone only the keys matter, and those of the last are kept
+                self._known = self._known.learn(together(chain.from_iterable(earlier)))
+            self._known = self._known.learn(last)
         return self._known
 
     def look_again(self, span: str, batches: Iterable[pa.RecordBatch], *, waived: bool = False) -> None:
@@ -197,7 +214,9 @@ def _label_checks(span: str, profile: Profile, label: str, task: str) -> list[Ch
     if column is None:
         return []
     wrong = ""
-    if column.nulls:
+    if column.nulls == 1 and task == MULTILABEL:
+        return []  # of these rows it is not known yet
+    if column.nulls and task != MULTILABEL:
         wrong = f"the label {label} is null in {column.nulls:.2%} of the rows of {span}"
     elif not _FITS[task](column):
         values = list(column.values) or column.points.tolist()

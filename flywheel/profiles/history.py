@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from flywheel.errors import ArtifactError
 from flywheel.profiles.known import Known
@@ -53,6 +53,35 @@ class Entry:
     profile: Profile | None = None
 
 
+class Waiver(Protocol):
+    """A person's word that a span may be trained on."""
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+
+    @property
+    def who(self) -> str:
+        """Who says so."""
+
+    def covers(self, name: str, column: str = "") -> bool:
+        """Return whether a check called `name`, about `column`, is waived."""
+
+
+Failed = Sequence[tuple[str, str, str]]
+"""Name, column and reason of each check that failed."""
+
+
+def covered(failed: Failed, waiver: Waiver | None) -> bool:
+    """Return whether everything that failed is waived."""
+    return waiver is not None and all(waiver.covers(name, column) for name, column, _ in failed)
+
+
+def why_bad(failed: Failed) -> str:
+    """Return what is wrong with a span in a sentence."""
+    return failed[0][2] + (f" (and {len(failed) - 1} more)" if len(failed) > 1 else "")
+
+
 class History:
     """Spans in their order, and what follows from them.
 
@@ -92,6 +121,12 @@ class History:
                 self._entries[span] = replace(self._entries[span], profile=None)
         for span in self.spans[:-_SPANS]:
             del self._entries[span]
+
+    def fail(self, span: str, failed: Failed, *, waived: bool) -> None:
+        """Note what else failed of a span that is known: it teaches nothing, as if that had been found at once."""
+        entry = self._entries[span]
+        found = (*entry.failed, *failed)
+        self._entries[span] = replace(entry, failed=found, normal=False, reference=entry.reference and waived)
 
     def past(self, span: str) -> list[Mapping[str, float]]:
         """Return the measures of the normal spans before `span`, oldest first.
@@ -181,14 +216,39 @@ class History:
             history._entries = {line["span"]: _entry(line) for line in lines[:-1]}
             history.known = Known.from_json(lines[-1]["known"])
         except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise ArtifactError(
-                f"{file} is no history of a flywheel: {error}", "delete it: the next run begins a new one."
-            ) from None
+            raise _no_history(file, error) from None
         return history
 
 
 def _uncounted(measures: Mapping[str, float]) -> Mapping[str, float]:
     return {name: value for name, value in measures.items() if name.partition(" of ")[0] not in _COUNTS}
+
+
+def bad_spans(file: Path, waivers: Mapping[str, Waiver]) -> dict[str, str]:
+    """Return why, for each span of a history on disk that must not be trained or judged on, whatever `waivers` let in.
+
+    Args:
+        file: What `History.save` wrote; of spans that passed, which are nearly all, nothing is read.
+        waivers: What people waived, by span.
+
+    Raises:
+        ArtifactError: The file is no history.
+    """
+    try:
+        lines = gzip.decompress(file.read_bytes()).decode().splitlines()[:-1]
+        failed = [json.loads(line) for line in lines if _PASSED not in line]
+        found = {line["span"]: [tuple(check) for check in line["failed"]] for line in failed}
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise _no_history(file, error) from None
+    return {span: why_bad(checks) for span, checks in found.items() if not covered(checks, waivers.get(span))}
+
+
+_PASSED = '"failed": [], '
+"""Stands in the line of a span of which no check failed."""
+
+
+def _no_history(file: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{file} is no history of a flywheel: {error}", "delete it: the next run begins a new one.")
 
 
 def _line(entry: Entry) -> dict[str, Any]:

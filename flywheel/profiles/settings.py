@@ -15,8 +15,8 @@ class Settings:
     """The parts of flywheel.yaml that decide what a normal span is.
 
     Attributes:
-        label: Column to predict; empty for none.
-        task: `binary`, `multiclass` or `regression`: what the label may be.
+        label: Column to predict, or columns as `flywheel.labels` joins them; empty for none.
+        task: `binary`, `multiclass`, `multilabel` or `regression`: what the label may be.
         every: How long a span is.
         false_alarms: How often a normal span may be called unusual.
         columns: Column: `severity`, `nulls_at_most` and `distance_at_most`, each where it was given.

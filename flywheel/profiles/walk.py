@@ -5,29 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check, Examples
 from flywheel.profiles.gate import Judged, SpanGate
-from flywheel.profiles.history import Entry
+from flywheel.profiles.history import Waiver, covered, why_bad
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-class Waiver(Protocol):
-    """A person's word that a span may be trained on."""
-
-    @property
-    def reason(self) -> str:
-        """Why."""
-
-    @property
-    def who(self) -> str:
-        """Who says so."""
-
-    def covers(self, name: str, column: str = "") -> bool:
-        """Return whether a check called `name`, about `column`, is waived."""
 
 
 @dataclass
@@ -92,30 +77,24 @@ def walk(
         digest = rows.digest
         if not newest and span in gate.history and gate.history[span].digest == digest:
             entry = gate.history[span]
-            failed, covered = list(entry.failed), _covers(waivers.get(span), entry)
-            if not failed or covered:
-                gate.look_again(span, rows, waived=covered)
+            failed = list(entry.failed)
+            waived = covered(failed, waivers.get(span))
+            if not failed or waived:
+                gate.look_again(span, rows, waived=waived)
         else:
             judged = gate.judge(span, rows, statistics(span) if statistics else None)
-            covered = _covers(waivers.get(span), judged)
-            gate.take(judged, rows, digest, waived=covered)
             failed = [(check.name, check.column, check.reason) for check in judged.failed]
+            waived = covered(failed, waivers.get(span))
+            gate.take(judged, rows, digest, waived=waived)
             found.judged += 1
             if newest:
                 found.newest = _with_waivers(judged, waivers.get(span))
-        if failed and covered:
+        if failed and waived:
             found.waived[span] = f"{waivers[span].reason} ({waivers[span].who or 'nobody said who'})"
         elif failed and not newest:
-            found.bad[span] = failed[0][2] + (f" (and {len(failed) - 1} more)" if len(failed) > 1 else "")
+            found.bad[span] = why_bad(failed)
         said(done + 1, len(spans))
     return found
-
-
-def _covers(waiver: Waiver | None, found: Judged | Entry) -> bool:
-    """Return whether everything that failed is waived."""
-    names = [(check.name, check.column) for check in found.failed if isinstance(check, Check)]
-    names += [(each[0], each[1]) for each in found.failed if not isinstance(each, Check)]
-    return waiver is not None and all(waiver.covers(name, column) for name, column in names)
 
 
 def _with_waivers(judged: Judged, waiver: Waiver | None) -> Judged:

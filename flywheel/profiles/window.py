@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flywheel import invariants
@@ -10,6 +10,7 @@ from flywheel import statistics as stats
 from flywheel.artifacts import Check, Examples
 from flywheel.invariants import Invariant
 from flywheel.profiles.walk import SpanRows, Walked
+from flywheel.spans import Windows, reach
 
 _PROPOSED_FROM = 7
 
@@ -20,9 +21,9 @@ def groups_of(good: Sequence[str]) -> dict[str, list[str]]:
     return groups | ({"before": [good[-2]]} if len(good) > 1 else {})
 
 
-def left_out(walked: Walked, settings: Mapping[str, Any], most: float) -> list[Check]:
-    """Return one check for each earlier span that was found bad, and one on how many they are."""
-    checks = [
+def left_out(walked: Walked) -> list[Check]:
+    """Return one check for each earlier span that was found bad."""
+    return [
         Check(
             "span left out",
             "warn",
@@ -33,21 +34,36 @@ def left_out(walked: Walked, settings: Mapping[str, Any], most: float) -> list[C
         )
         for span, reason in walked.bad.items()
     ]
-    for part in ("window", "judge"):
-        spans = settings.get(part) or ()
-        bad = [span for span in spans if span in walked.bad]
-        if bad and len(bad) > most * len(spans):
-            checks.append(
-                Check(
-                    f"spans left out of {part}",
-                    "fail",
-                    len(bad) / len(spans),
-                    most,
-                    reason=f"{len(bad)} of {len(spans)} spans of {part} are bad; at most {most:.0%} may be left out",
-                    remedy="mend them at their source; gates.data.leave_out says how many may be left out.",
-                )
-            )
-    return checks
+
+
+def good_enough(windows: Windows, window: int, judge: int, leave_out: float) -> list[Check]:
+    """Return one check on whether there are enough good spans to train on.
+
+    Args:
+        windows: What is left of the spans that were looked at.
+        window: How many there are to be to train on.
+        judge: How many to judge on; they are taken first.
+        leave_out: As in `gates.data`.
+    """
+    if short := shortage(windows, window, leave_out):
+        furthest = reach(window, judge, leave_out)
+        further = f"run the span again: knowing them it looks at up to {furthest} spans; or " * (
+            len(windows.all) < furthest
+        )
+        cure = "mend them at their source, let some in by `flywheel waive`, or raise gates.data.leave_out."
+        return [Check("spans to train on", "fail", len(windows.train), window, reason=short, remedy=f"{further}{cure}")]
+    return []
+
+
+def shortage(windows: Windows, window: int, leave_out: float) -> str:
+    """Return why there are too few good spans to train on; empty when there are enough. Arguments as `good_enough`."""
+    if len(windows.train) >= window * (1 - leave_out):
+        return ""
+    bad = len(windows.passed_over)
+    return (
+        f"only {len(windows.train)} of {window} spans to train on are left: {bad} of the {len(windows.all)} up to "
+        f"{windows.all[-1]} are bad"
+    )
 
 
 def empty_spans(examples: Examples) -> list[Check]:

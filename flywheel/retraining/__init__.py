@@ -3,8 +3,9 @@
 A policy sees `Evidence` and nothing else, so that a run and a backtest decide alike.
 """
 
+from flywheel.retraining.asked import asked_for
 from flywheel.retraining.evidence import Evidence, Gain, Reference
 from flywheel.retraining.losses import LossCurve
 from flywheel.retraining.policies import Choice, weigh
 
-__all__ = ["Choice", "Evidence", "Gain", "LossCurve", "Reference", "weigh"]
+__all__ = ["Choice", "Evidence", "Gain", "LossCurve", "Reference", "asked_for", "weigh"]

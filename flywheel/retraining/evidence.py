@@ -54,6 +54,7 @@ class Evidence:
         then: How good the champion was when it was promoted; None when that was not noted.
         now: How good it is on the newest spans; None when it was not measured.
         moved: Columns that have moved from what it was trained on, and how, in a sentence each.
+        asked: Why monitoring asks for a training, in a sentence; empty when it does not, or one has answered it.
         rows: Rows of the newest span.
         new_rows: Rows of all spans since the champion's.
         window_rows: Rows that a training would take.
@@ -74,6 +75,7 @@ class Evidence:
     then: Reference | None = None
     now: Estimate | None = None
     moved: Mapping[str, str] = field(default_factory=dict)
+    asked: str = ""
     rows: int = 0
     new_rows: int = 0
     window_rows: int = 0

@@ -32,7 +32,7 @@ def weigh(retrain: Retrain, evidence: Evidence, function: Function | None = None
     """Return whether a training is worth it.
 
     Without a champion it always is. A budget that is spent forbids what any policy wants; `max_age` asks for what any
-    policy does not.
+    policy does not, and so does monitoring where the policy is neither `never` nor a function, which sees that it asks.
 
     Args:
         retrain: The policy, as `retrain` in flywheel.yaml.
@@ -45,6 +45,9 @@ def weigh(retrain: Retrain, evidence: Evidence, function: Function | None = None
     if not evidence.champion:
         return Choice(True, "there is no champion yet")
     choice = _POLICIES[retrain.policy](retrain, evidence, function)
+    if not choice.train and evidence.asked and retrain.on_monitor and retrain.policy not in ("never", "function"):
+        resting = _resting(retrain, evidence)
+        choice = Choice(not resting, f"{evidence.asked}{resting and f'; but {resting}'}", choice.facts)
     if not choice.train and retrain.max_age and evidence.trained:
         waited = time_between(evidence.trained[-1], evidence.span, evidence.every)
         if waited >= retrain.max_age:

@@ -55,6 +55,7 @@ def _rows(evidence: Evidence) -> list[dict[str, object]]:
         f"{evidence.metric} on the newest spans": evidence.now and evidence.now.value,
         "lost, with its 90% interval": lost and f"{lost.value:+.3g} ({lost.lower():+.3g} to {lost.upper():+.3g})",
         "columns that moved": len(evidence.moved),
+        "monitoring asks for a training": evidence.asked or None,
         "seconds that a run with a training takes": evidence.seconds,
     }
     return [{"what": what, "value": value} for what, value in told.items() if value is not None]

@@ -184,6 +184,7 @@ def _describe(spec: Pipeline, inputs: Outputs, folder: RunFolder, name: str | No
     write_atomically(folder.path / "pipeline.yaml", spec.text)
     return {
         "pipeline": spec.name,
+        "titles": spec.titles,
         "name": name or folder.id,
         "job": str(uuid.uuid4()),
         "arguments": dict(inputs.parameters),
@@ -197,7 +198,7 @@ def _execute(spec: Pipeline, inputs: Outputs, folder: RunFolder, info: dict[str,
     started, events = time.monotonic(), settings.events
     with folder.lock(), borrow() as warm:
         folder.write_info({**info, "status": "RUNNING"})
-        events(ev.RunStarted(folder.id, spec.name, str(folder.path)))
+        events(ev.RunStarted(folder.id, spec.name, str(folder.path), spec.titles))
         graph = Graph(spec, inputs, _job(info, folder), lambda node: end_of(node, folder, events))
         warm.prepare(needs_of(spec, settings.preload))
         machine = find_machine(settings.jobs, gpus_asked=any(container.gpus for _, container in steps_of(spec)))
@@ -216,7 +217,7 @@ def _execute(spec: Pipeline, inputs: Outputs, folder: RunFolder, info: dict[str,
     if scheduler.interrupts:
         raise KeyboardInterrupt
     tasks = Tasks({path: task_result(node, folder) for path, node in graph.nodes.items()})
-    return Result(folder.id, state, graph.outputs.flat(), tasks, folder.path, seconds)
+    return Result(folder.id, state, graph.outputs.flat(), tasks, folder.path, seconds, spec.titles)
 
 
 def _job(info: Mapping[str, Any], folder: RunFolder) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -23,6 +23,8 @@ class RunStarted(Event):
     run: str
     pipeline: str
     folder: str
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """What its author calls a task, by its name, where that is another one."""
 
 
 @dataclass(frozen=True)

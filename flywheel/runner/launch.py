@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.drawing import CHARTS, place_of
-from flywheel.kept import KEPT
+from flywheel.kept import CODE, KEPT
 from flywheel.runner import events as ev
 from flywheel.runner.cache import Cache
 from flywheel.runner.containers import container_job
@@ -112,7 +112,7 @@ class Launcher:
         if place := place_of(os.getpid()):
             environment[CHARTS] = place
         if self.cache:
-            environment[KEPT] = f"{self.cache.code(program.source)}:{self.cache.folder.parent}"
+            environment[KEPT] = f"{self.cache.code(CODE)}:{self.cache.folder.parent}"
         job = make_job(node.path, container, program, given, self.folder, environment, share, digests)
         job["id"] = name
         if self._is_debugged(node):

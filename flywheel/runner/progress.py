@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -62,17 +62,27 @@ class Plain:
             logs: Whether to write what the steps write, too.
         """
         self.stream, self.logs = stream, logs
+        self._titles: Mapping[str, str] = {}
 
     def __call__(self, event: ev.Event) -> None:
         """Write what the event is in words."""
-        for line in describe(event, logs=self.logs):
+        if isinstance(event, ev.RunStarted):
+            self._titles = event.titles
+        for line in describe(event, self._titles, logs=self.logs):
             self.stream.write(line + "\n")
         self.stream.flush()
 
 
-def shown(task: str) -> str:
-    """Return the name of a task as its author knows it, without the branches that compiling made around it."""
-    return "/".join(part for part in task.split("/") if not _GROUP.fullmatch(part))
+def shown(task: str, titles: Mapping[str, str] | None = None) -> str:
+    """Return the name of a task as its author knows it, without the branches around it; of a branch its own.
+
+    Args:
+        task: Where it stands.
+        titles: What its author calls tasks, by their names, where that is another one.
+    """
+    *around, last = task.split("/")
+    parts = [part for part in around if not _GROUP.fullmatch(part)]
+    return "/".join((titles or {}).get(part, part) for part in (*parts, last))
 
 
 def is_branch(task: str) -> bool:
@@ -80,21 +90,22 @@ def is_branch(task: str) -> bool:
     return bool(_GROUP.fullmatch(task.rsplit("/", 1)[-1]))
 
 
-def describe(event: ev.Event, *, logs: bool = True) -> Iterable[str]:
-    """Return an event as lines of text."""
+def describe(event: ev.Event, titles: Mapping[str, str] | None = None, *, logs: bool = True) -> Iterable[str]:
+    """Return an event as lines of text; `titles` as `shown` takes them."""
     if isinstance(event, ev.RunStarted):
         return [f"run {event.run}"]
     if isinstance(event, ev.TaskStarted):
         again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
-        return [f"{shown(event.task)}: started{again}"]
+        return [f"{shown(event.task, titles)}: started{again}"]
     if isinstance(event, ev.TaskWaits):
-        return [f"{shown(event.task)}: waits: {event.why}"]
+        return [f"{shown(event.task, titles)}: waits: {event.why}"]
     if isinstance(event, ev.LogLine):
-        return [f"{shown(event.task)} | {event.line}"] if logs else []
+        return [f"{shown(event.task, titles)} | {event.line}"] if logs else []
     if isinstance(event, ev.TaskRetried):
-        return [f"{shown(event.task)}: attempt {event.attempt} failed, again in {event.wait:g} s: {event.error}"]
+        why = f"attempt {event.attempt} failed, again in {event.wait:g} s: {event.error}"
+        return [f"{shown(event.task, titles)}: {why}"]
     if isinstance(event, ev.TaskFinished):
-        return _finished(event, tail=not logs)
+        return _finished(event, shown(event.task, titles), tail=not logs)
     if isinstance(event, ev.Cancelling):
         return ["stopping: exit tasks still run; once more to stop at once"]
     if isinstance(event, ev.RunFinished):
@@ -102,10 +113,9 @@ def describe(event: ev.Event, *, logs: bool = True) -> Iterable[str]:
     return []
 
 
-def _finished(event: ev.TaskFinished, *, tail: bool) -> list[str]:
+def _finished(event: ev.TaskFinished, task: str, *, tail: bool) -> list[str]:
     if is_branch(event.task):  # what is in it has been told
-        return [f"{event.task.rsplit('/', 1)[-1]}: {event.state}: {event.error}"] if event.state == SKIPPED else []
-    task = shown(event.task)
+        return [f"{task}: {event.state}: {event.error}"] if event.state == SKIPPED else []
     seconds = f" in {event.seconds:.1f} s" if event.seconds else ""
     lines = [f"{task}: {event.state}{seconds}" + (f": {event.error}" if event.error else "")]
     if tail and event.log:
@@ -131,7 +141,7 @@ class Live:
 
         self.console = Console(file=stream)
         self.tasks: dict[str, _Line] = {}
-        self._title = ""
+        self._title, self._titles = "", dict[str, str]()
         self._live: Any = None
         self._lock = threading.Lock()
 
@@ -147,7 +157,7 @@ class Live:
     def _take(self, event: ev.Event) -> None:
         now = time.monotonic()
         if isinstance(event, ev.RunStarted):
-            self.tasks, self._title = {}, event.run
+            self.tasks, self._title, self._titles = {}, event.run, dict(event.titles)
         elif isinstance(event, ev.TaskStarted):
             note = f"attempt {event.attempt}" if event.attempt > 1 else ""
             self.tasks[event.task] = _Line(RUNNING, now, note=note)
@@ -209,7 +219,7 @@ class Live:
     def _label(self, task: str, name: str) -> Any:
         from rich.text import Text
 
-        line = self.tasks.get(task)
+        line, name = self.tasks.get(task), self._titles.get(name, name)
         if line is None:
             return Text(name, style="dim")
         seconds = time.monotonic() - line.since if line.state == RUNNING else line.seconds

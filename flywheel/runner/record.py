@@ -62,5 +62,6 @@ def result_of(folder: RunFolder) -> Result:
     }  # fmt: skip
     outputs = Outputs.from_dict(info["outputs"]).flat() if "outputs" in info else {}
     return Result(
-        folder.id, info.get("status", SUCCEEDED), outputs, Tasks(tasks), folder.path, info.get("seconds", 0.0)
-    )
+        folder.id, info.get("status", SUCCEEDED), outputs, Tasks(tasks), folder.path, info.get("seconds", 0.0),
+        info.get("titles", {}),
+    )  # fmt: skip

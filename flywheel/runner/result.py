@@ -140,6 +140,8 @@ class Result:
     tasks: Tasks
     folder: Path
     seconds: float
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """What the pipeline's author calls a task, by the last part of its name, where that is another one."""
 
     @property
     def ok(self) -> bool:

@@ -187,6 +187,16 @@ class Pipeline:
     """The compiled form that this was read from."""
 
     @property
+    def titles(self) -> dict[str, str]:
+        """What authors call tasks by kfp's name, where it is another: `dsl.If(…, name=…)`, `set_display_name`."""
+        found: dict[str, str] = {}
+        bodies = [component.body for component in (self.root, *self.components.values())]
+        for task in (task for body in bodies if isinstance(body, Dag) for task in body.tasks.values()):
+            if found.setdefault(task.name, task.title) != task.title:  # in two pipelines, one in the other
+                found[task.name] = task.name
+        return {name: title for name, title in found.items() if title != name}
+
+    @property
     def dag(self) -> Dag:
         """The outermost DAG."""
         assert isinstance(self.root.body, Dag)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flywheel.labels import columns_of
 from flywheel.schemas.seen import Past
 from flywheel.statistics.schema import ENVIRONMENTS, SERVING
 
@@ -45,7 +46,8 @@ def propose(given: Any, suggested: Any, past: Mapping[str, Past], label: str) ->
         given: The project's schema; an empty one proposes everything.
         suggested: The schema that is inferred from the same rows.
         past: What each span brought in each column; those that stand in structs are judged by `suggested` alone.
-        label: The column to predict; a schema that knows it in serving is told otherwise.
+        label: The column to predict, or columns as `flywheel.labels` joins them; a schema that knows them in serving is
+            told otherwise.
     """
     known = {feature.name: feature for feature in given.feature}
     wanted = {feature.name: feature for feature in suggested.feature}
@@ -59,10 +61,11 @@ def propose(given: Any, suggested: Any, past: Mapping[str, Past], label: str) ->
         else:
             changes += _words(given, known[name], seen)
             changes += _presence(known[name], seen)
-            changes += _range(known[name], seen) if name != label else ()
+            changes += _range(known[name], seen) if name not in columns_of(label) else ()
     changes += [_gone(name) for name in known if name not in wanted]
-    if label in wanted and known and not _kept_from_serving(given, label):
-        changes.append(Change(label, "environment", "is in SERVING too; requests have no label", _not_served(label)))
+    for name in columns_of(label):
+        if name in wanted and known and not _kept_from_serving(given, name):
+            changes.append(Change(name, "environment", "is in SERVING too; requests have no label", _not_served(name)))
     return changes
 
 

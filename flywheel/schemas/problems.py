@@ -10,6 +10,7 @@ from typing import Any
 from flywheel.errors import meant
 from flywheel.invariants import FILE as INVARIANTS
 from flywheel.invariants import Invariant
+from flywheel.labels import columns_of
 from flywheel.schemas.changes import KINDS, bounds
 from flywheel.statistics.schema import SCHEMA_FILE, SERVING
 
@@ -39,7 +40,7 @@ def problems(
 
     Args:
         schema: The project's.
-        label: The column to predict.
+        label: The column to predict, or columns as `flywheel.labels` joins them.
         used: Columns that flywheel.yaml names, the label among them.
         given: Columns that the query gives.
         invariants: The project's.
@@ -72,23 +73,25 @@ def _of_the_schema(schema: Any) -> Iterator[Problem]:
 
 def _of_the_project(schema: Any, label: str, used: Sequence[str]) -> Iterator[Problem]:
     known = {feature.name.split("/")[0]: feature for feature in schema.feature}
+    labels = columns_of(label)
     for column in used:
         if column not in known:
-            what = "the label" if column == label else "the column"
+            what = "the label" if column in labels else "the column"
             yield Problem(
                 f"{SCHEMA_FILE} does not have {what} {column!r}, which flywheel.yaml names",
                 f"flywheel schema accept SPAN --feature {column}",
             )
-    if label in known and known[label].type not in (2, 3):
-        kind = KINDS.get(known[label].type, "of no type")
-        yield Problem(
-            f"the label {label!r} is {kind} in {SCHEMA_FILE}", "have the query give 0 or 1, and the schema INT."
-        )
-    if label in known and schema.default_environment and SERVING not in known[label].not_in_environment:
-        yield Problem(
-            f"the label {label!r} is expected in SERVING; requests have none",
-            f'write `not_in_environment: "{SERVING}"` in its feature.',
-        )
+    for name in (each for each in labels if each in known):
+        if known[name].type not in (2, 3):
+            kind = KINDS.get(known[name].type, "of no type")
+            yield Problem(
+                f"the label {name!r} is {kind} in {SCHEMA_FILE}", "have the query give 0 or 1, and the schema INT."
+            )
+        if schema.default_environment and SERVING not in known[name].not_in_environment:
+            yield Problem(
+                f"the label {name!r} is expected in SERVING; requests have none",
+                f'write `not_in_environment: "{SERVING}"` in its feature.',
+            )
 
 
 def _of_the_query(schema: Any, given: Sequence[str]) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from flywheel.labels import columns_of
 from flywheel.schemas.changes import KINDS, allowed, bounds
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def table(schema: Any, label: str) -> Table:
     ):
         made.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for feature in schema.feature:
-        notes = ["label"] * (feature.name == label)
+        notes = ["label"] * (feature.name in columns_of(label))
         notes += [f"not in {', '.join(feature.not_in_environment)}"] * bool(feature.not_in_environment)
         made.add_row(
             escape(feature.name),

@@ -115,30 +115,32 @@ def score(model: Path, version: str, settings: Batch, span: Span, folder: Path) 
     """
     state = pyfunc.state_of(model)
     with open_job(settings.beam, folder, None) as job:
-        given, parts = extracted(settings, span, job, lambda given: _check(given, state, settings))
+        made = predicted(state, bool(pyfunc.thresholds_of(model)))
+        given, parts = extracted(settings, span, job, lambda given: _check(given, state, made, settings))
         columns = settings.columns or tuple(given.names)
-        ask = Ask(columns, (span.start.replace(tzinfo=UTC), version), predicted(state))
+        ask = Ask(columns, (span.start.replace(tzinfo=UTC), version), made)
         addresses = inference.reachable({MODEL: model}, job)
         handler = inference.PackagedModels(addresses, pyfunc.load, ask)
         done = asked(parts, given, handler, job)
         return _gathered(done, ask.schema(given), _dead_schema(given), folder)
 
 
-def predicted(state: State) -> pa.Schema:
-    """Return the columns of predictions."""
-    if state.task != "multiclass":
-        return pa.schema([(pyfunc.PREDICTION, pa.float64())])
+def predicted(state: State, decides: bool = False) -> pa.Schema:
+    """Return the columns of predictions; with thresholds there is a decision among them."""
+    decision = [(pyfunc.DECISION, pa.int64() if state.task == "binary" else pa.string())] * decides
+    if state.task not in pyfunc.SEVERAL:
+        return pa.schema([(pyfunc.PREDICTION, pa.float64()), *decision])
     kind = pa.string() if isinstance(state.classes[0], str) else pa.int64()
     chances = [(name, pa.float64()) for name in pyfunc.probabilities(state)]
-    return pa.schema([(pyfunc.PREDICTION, kind), *chances])
+    return pa.schema([(pyfunc.PREDICTION, kind), *chances, *decision])
 
 
-def _check(schema: pa.Schema, state: State, settings: Batch) -> None:
+def _check(schema: pa.Schema, state: State, predictions: pa.Schema, settings: Batch) -> None:
     """Raise a DataError unless the query gives what the model and `columns` name, and nothing twice."""
     asked = [(name, "the model needs") for name in state.columns]
     asked += [(name, "deploy.columns names") for name in settings.columns]
     refuse_missing(schema, asked)
-    made = {*predicted(state).names, *_STAMP.names}
+    made = {*predictions.names, *_STAMP.names}
     if taken := next((name for name in settings.columns or schema.names if name in made), ""):
         raise DataError(
             f"the rows to score have a column {taken!r}, as the predictions have",
@@ -151,7 +153,7 @@ def _outputs(predictor: pyfunc.Predictor, batch: pa.RecordBatch, bad: BadRows) -
     inputs = predictor.inputs(batch, bad)
     rows = np.flatnonzero(~bad.mask())
     if not len(rows):
-        return np.empty((0, len(predictor.state.classes)) if predictor.state.task == "multiclass" else 0)
+        return np.empty((0, len(predictor.state.classes)) if predictor.state.task in pyfunc.SEVERAL else 0)
     try:
         return predictor.answers(inputs)
     except Exception as error:
@@ -187,7 +189,7 @@ class Failing:
             if len(rows) == 1:
                 self._note(int(rows[0]), error)
                 classes = len(self._predictor.state.classes)
-                return np.empty((0, classes) if self._predictor.state.task == "multiclass" else 0)
+                return np.empty((0, classes) if self._predictor.state.task in pyfunc.SEVERAL else 0)
         middle = len(rows) // 2
         return np.concatenate([self.halves(rows[:middle]), self.halves(rows[middle:])])
 

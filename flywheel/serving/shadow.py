@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.serving.pyfunc import PREDICTION, PROBABILITY
+from flywheel.serving.pyfunc import DECISION, PREDICTION, PROBABILITY, SEVERAL
 from flywheel.serving.request_log import META, REQUEST, VERSION
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def compare(logged: pa.Table, answers: pa.Table, task: str = "binary") -> Shadow
     Args:
         logged: Requests with the champion's answers.
         answers: The candidate's, row by row.
-        task: `binary`, `multiclass` or `regression`: what a change is.
+        task: `binary`, `multiclass`, `multilabel` or `regression`: what a change is.
 
     Raises:
         ValueError: The two models do not answer with the same columns.
@@ -127,7 +127,7 @@ def compare(logged: pa.Table, answers: pa.Table, task: str = "binary") -> Shadow
 
     differences, changed, meaning = _differences(logged, answers, task)
     sizes = np.abs(differences)
-    inputs = [name for name in logged.column_names if name not in (*META, *answers.column_names)]
+    inputs = [name for name in logged.column_names if name not in (*META, DECISION, *answers.column_names)]
     inputs = [name for name in inputs if not pa.types.is_binary(logged.schema.field(name).type)]
     order = np.argsort(-sizes, kind="stable")[:_WORST]
     worst = [_row(logged, answers, inputs, int(at)) for at in order if sizes[at] > 0]
@@ -142,11 +142,12 @@ def _differences(logged: pa.Table, answers: pa.Table, task: str) -> tuple[Floats
     classes = [name for name in answers.column_names if name.startswith(PROBABILITY)]
     if missing := [name for name in (PREDICTION, *classes) if name not in logged.column_names]:
         raise ValueError(f"the champion's answers that are logged have no {missing[0]!r}")
-    if task == "multiclass":
+    if task in SEVERAL:
         apart = np.stack([_numbers(answers[name]) - _numbers(logged[name]) for name in classes], axis=1)
         at = np.abs(apart).argmax(axis=1)
         same = np.array(answers[PREDICTION].to_pylist(), object) == np.array(logged[PREDICTION].to_pylist(), object)
-        return apart[np.arange(len(apart)), at], ~same, "another class"
+        what = "another class" if task == "multiclass" else "other labels"
+        return apart[np.arange(len(apart)), at], ~same, what
     before, after = _numbers(logged[PREDICTION]), _numbers(answers[PREDICTION])
     if task == "binary":
         return after - before, (before >= THRESHOLD) != (after >= THRESHOLD), f"the other side of {THRESHOLD}"

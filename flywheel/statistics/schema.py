@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import ConfigError
+from flywheel.labels import columns_of
 from flywheel.statistics.reading import common, features
 
 SCHEMA_FILE = "schema.pbtxt"
@@ -25,7 +26,7 @@ def infer_schema(statistics: Any, label: str = "") -> Any:
 
     Args:
         statistics: A `DatasetFeatureStatisticsList` of many spans together.
-        label: The column to predict; what is served does not have it.
+        label: The column to predict, or columns as `flywheel.labels` joins them; what is served does not have it.
     """
     import tensorflow_data_validation as tfdv
 
@@ -37,7 +38,7 @@ def infer_schema(statistics: Any, label: str = "") -> Any:
         feature.presence.min_fraction = round(present[feature.name] * _LEAST_PRESENT, 3)
         if feature.WhichOneof("domain_info") in ("domain", "string_domain"):
             feature.distribution_constraints.min_domain_mass = _LEAST_MASS
-        if feature.name == label:
+        if feature.name in columns_of(label):
             feature.not_in_environment.append(SERVING)
     return schema
 

@@ -130,7 +130,7 @@ def _parse(gates: Sequence[dict[str, Any]], found: Predictions, look: Look) -> l
         ) from None
     for bar in bars:
         try:
-            bar.fit(found.task, (*found.own, *queries.names(found.tops)))
+            bar.fit(found.task, (*found.own, *queries.names(found.tops)), found.classes)
         except ValueError as error:
             raise ConfigError(f"gates.model is wrong: {error}", "name one of those, or mend `task`.") from None
         if bar.metric not in metrics.of(found):

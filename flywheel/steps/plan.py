@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from flywheel.config import Schedule
 from flywheel.ledger import Champion, Ledger, Row, Waiver
+from flywheel.ledger.bad import known_bad
 from flywheel.say import say
-from flywheel.spans import Span, Windows
+from flywheel.spans import LEAVE_OUT, Span, Windows, listed, reach
 from flywheel.steps.due import due
 from flywheel.steps.ready import Data, noted
 
@@ -23,8 +24,9 @@ class Plan(NamedTuple):
     Attributes:
         go: Whether there is something to do.
         span: Name of the run's span.
-        spans: Names of all spans to extract, oldest first.
-        window: Names of those to train on.
+        spans: Names of all spans to extract, oldest first: from the first of the window to the run's own, those known
+            as bad among them, as they may have been mended.
+        window: Names of those to train on, as far as is known before their rows are looked at.
         judge: Names of those to judge on, the run's own last.
         champion: MLflow URI of the version in service; empty when there is none.
         challenger: MLflow URI of the version that was left undecided and is to be judged again; empty when none is.
@@ -64,15 +66,18 @@ def plan(
 
     A span that is done is not done again, and none older than the champion's is trained for: both are `not-needed`. One
     whose rows have not arrived is `not-ready`. None of these leaves a row. A try that failed, or whose process is gone,
-    does not count. A span whose data was rejected is tried again when a person has waived something since, or when the
-    data has changed.
+    does not count. A span whose data was rejected is tried again when a person has waived something since, when the
+    data has changed, or when it was rejected for others, which are known now and passed over.
+
+    The newest `judge` good spans judge, and the `window` good ones before them are trained on: older spans stand in for
+    those that the data gate found bad, as far back as `leave_out` lets it.
 
     Args:
         name: Name of the flywheel.
         span: Name of the span; empty for the last one that is complete by the clock, `grace` and `watermark`, or the
             one that `schedule` says.
         source: As `source` in flywheel.yaml: `every`, how long a span is, how many to train on, `window`, and to judge
-            on, `judge`; `grace` in seconds, and `watermark`.
+            on, `judge`; `grace` in seconds, and `watermark`; and `leave_out` as in `gates.data`.
         warehouse: URL of the warehouse.
         query: SQL that is going to be extracted.
         ledger: MLflow tracking URI.
@@ -91,7 +96,9 @@ def plan(
     with Data(warehouse, query, source) as data:
         tried = [row for row in book.rows(name) if row.job != job] if schedule and not span else []
         chosen, idle = _choose(span, source, schedule, tried, data, clock())
-        windows = Windows.of(chosen, int(source["window"]), int(source["judge"]))
+        waivers, bad = book.waivers(name), known_bad(book, name, chosen.name)
+        sizes = int(source["window"]), int(source["judge"])
+        windows = Windows.of(chosen, *sizes, bad, reach(*sizes, float(source.get("leave_out", LEAVE_OUT))))
         newest = book.champion(name)
         earlier = [row for row in book.rows(name, span=chosen.name) if row.job != job]
         # A span that is tried again after its promotion meets the champion of before, as it did the first time.
@@ -100,12 +107,13 @@ def plan(
         challenger = again if again and again.span != chosen.name else _challenger(book, name, chosen, windows)
         waits = book.challenger(name)
         trained = book.trained_until(champion)  # it is one of the judge's only after `source.judge` was raised
-        judge = tuple(span for span in windows.judge if span.name > trained)
+        judge = [span.name for span in windows.judge if span.name > trained]
+        window = [span.name for span in windows.train]
         done = _done(earlier)
         run, outcome = "", "not-needed"
         if idle:
             reason = idle
-        elif done and not _anew(done, windows, book.waivers(name), data):
+        elif done and not _anew(done, windows, waivers, data, chosen.name in bad):
             reason = f"span {chosen} is done: {done.outcome} on {done.started:%Y-%m-%d at %H:%M} UTC ({done.why})"
         elif newest and chosen.name < newest.span:
             reason = f"span {chosen} is older than the champion's: version {newest.version} is of {newest.span}"
@@ -117,8 +125,9 @@ def plan(
             _give_up(book, earlier)
             tags = {
                 "code": code_zip.stem,
-                "window": _range(windows.train),
-                "judge": _range(judge),
+                "window": listed(window),
+                "judge": listed(judge),
+                "reach": windows.all[0].name,
                 "champion": champion.version if champion else "",
                 "challenger": challenger.version if challenger else "",
                 "waiting": f"version {waits.version.version} of {waits.version.span}" if waits else "",
@@ -128,7 +137,9 @@ def plan(
             against = (
                 f"against champion version {champion.version} of {champion.span}" if champion else "the first model"
             )
-            reason = f"train for span {chosen} on {_range(windows.train)}, judge on {_range(judge)}, {against}"
+            reason = f"train for span {chosen} on {listed(window) or 'nothing'}, judge on {listed(judge)}, {against}"
+            if over := windows.passed_over:
+                reason += f"; {len(over)} bad span{'s are' if len(over) > 1 else ' is'} passed over, {listed(over)}"
             if challenger:
                 reason += f"; challenger version {challenger.version} of {challenger.span} is to be judged again"
         state = data.state if run else ""
@@ -138,8 +149,8 @@ def plan(
         go=bool(run),
         span=chosen.name,
         spans=[part.name for part in windows.all],
-        window=[part.name for part in windows.train],
-        judge=[part.name for part in judge],
+        window=window,
+        judge=judge,
         champion=champion.uri if champion else "",
         challenger=challenger.uri if challenger and run else "",
         state=state,
@@ -173,11 +184,13 @@ def _done(earlier: list[Row]) -> Row | None:
     return next(reversed(judged or done), None)
 
 
-def _anew(row: Row, windows: Windows, waivers: Mapping[str, Waiver], data: Data) -> bool:
-    """Return whether a rejection has to be looked at again."""
+def _anew(row: Row, windows: Windows, waivers: Mapping[str, Waiver], data: Data, bad: bool) -> bool:
+    """Return whether a rejection has to be looked at again; `bad` says whether the span itself was what is wrong."""
     if row.outcome != "data-rejected":
         return False
     if any(span.name in waivers and waivers[span.name].at > row.started for span in windows.all):
+        return True
+    if not bad and row.tags.get("flywheel.reach", "") > windows.all[0].name:  # it did not know yet what to pass over
         return True
     seen = row.tags.get("flywheel.state")
     return seen is not None and seen != noted(data.state)
@@ -195,7 +208,7 @@ def _challenger(book: Ledger, name: str, chosen: Span, windows: Windows) -> Cham
     if found is None:
         return None
     last, version = found.looks[-1], found.version.version
-    due = found.due(chosen.name, [span.name for span in windows.all])
+    due = found.due(chosen.name, [span.name for span in (*windows.train, *windows.judge)])
     if not due and last["found"] == "pass":
         told = [row for row in book.rows(name, span=last["span"]) if row.challenger.get("version") == version]
         due = bool(told) and all(row.outcome == "kept-champion" and row.version != version for row in told)
@@ -209,7 +222,3 @@ def _give_up(book: Ledger, rows: list[Row]) -> None:
             if row.outcome is None:
                 book.settle(row.run, "failed", "interrupted")
             book.close(row.run, ok=False, unfinished="interrupted")
-
-
-def _range(spans: tuple[Span, ...]) -> str:
-    return f"{spans[0]} to {spans[-1]}" if len(spans) > 1 else str(spans[0])

@@ -39,6 +39,7 @@ PRELOAD = (
     "flywheel.training.package",
     "flywheel.training.tracking",
     "flywheel.training.user_code",
+    "flywheel.training.versions",
     "flywheel.training.watchdog",
     "flywheel.trainjob.own",
 )
@@ -74,7 +75,7 @@ def train(
             written then.
         ClusterError: It is to be trained on several machines, and the cluster refuses or has no room.
     """
-    from flywheel.evaluation.thresholds import FILE
+    from flywheel.evaluation.thresholds import FILE, values
     from flywheel.training import package
     from flywheel.training.tracking import training_run
     from flywheel.training.user_code import trainer
@@ -105,11 +106,11 @@ def train(
             made = found.model if found else called(job, call, context)
         framework, judged = _judged(made, context, settings["trainer"])
         metrics = _figures(judged)
-        thresholds = _thresholds(judged, bars)
+        thresholds = _thresholds(judged, bars, settings.get("together"))
         tracker.metrics({f"validation_{name}": value for name, value in metrics.items()})
         with Model.create(model, producer="train", spans=spans) as draft:
             example = _example(examples, spans)
-            package.write(draft.path, made, framework, job.learned, example)
+            package.write(draft.path, made, framework, job.learned, example, values(thresholds))
             package.check_reloads(draft.path, made, example, settings["trainer"])
             draft.counts["rows"] = len(context.train)
             draft.facts |= {
@@ -209,6 +210,8 @@ def _judged(made: Any, context: TrainContext, trainer: str) -> tuple[str, Predic
 
     from flywheel.evaluation.groups import Groups
     from flywheel.evaluation.predictions import CANDIDATE, Predictions
+    from flywheel.labels import UNKNOWN
+    from flywheel.serving.pyfunc import SEVERAL
     from flywheel.training import frameworks, package
 
     framework = frameworks.name_of(made, trainer)
@@ -216,11 +219,11 @@ def _judged(made: Any, context: TrainContext, trainer: str) -> tuple[str, Predic
     given = frameworks.get(framework).predict(made, inputs)
     scores = package.check_outputs(given, len(labels), trainer, context.task, len(context.classes))
     found = Predictions(
-        labels if context.task == "regression" else labels.astype(np.int64),
+        labels if context.task == "regression" else np.nan_to_num(labels, nan=UNKNOWN).astype(np.int64),
         {CANDIDATE: scores.astype(np.float64)},
         Groups.whole(len(labels)),
         task=context.task,
-        classes=tuple(map(str, context.classes)) if context.task == "multiclass" else (),
+        classes=tuple(map(str, context.classes)) if context.task in SEVERAL else (),
     )
     return framework, found
 
@@ -235,7 +238,9 @@ def _figures(judged: Predictions) -> dict[str, float]:
 
 def _refuse_unknown(bars: Mapping[str, Any], context: TrainContext) -> None:
     """Raise a ConfigError, before anything is trained, if a threshold is asked for of a class that there is not."""
-    known = [str(each) for each in context.classes] if context.task == "multiclass" else ["1"]
+    from flywheel.serving.pyfunc import SEVERAL
+
+    known = [str(each) for each in context.classes] if context.task in SEVERAL else ["1"]
     if wrong := next((name for name in bars if name not in known), ""):
         raise ConfigError(
             f"`train.thresholds` names the class {wrong!r}, the model knows {', '.join(known)}",
@@ -243,17 +248,22 @@ def _refuse_unknown(bars: Mapping[str, Any], context: TrainContext) -> None:
         )
 
 
-def _thresholds(judged: Predictions, bars: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def _thresholds(
+    judged: Predictions, bars: Mapping[str, Mapping[str, float]], together: Mapping[str, float] | None
+) -> dict[str, Any]:
     """Return the thresholds of classes that have a bar, with what they reach on the validation rows."""
     from flywheel.evaluation import thresholds
 
-    chosen = thresholds.choose(judged, bars)
+    chosen = thresholds.choose(judged, bars, together) if bars else {}
     for name, each in chosen.items():
-        at = "none is shown to reach" if each["threshold"] is None else f"{each['threshold']:.4g} reaches"
-        say(
-            f"threshold of {name}: {at} {each['bar']} {each['at_least']:g}; precision {each['precision']:.4g}, "
-            f"recall {each['recall']:.4g} on validation rows"
-        )
+        rates = f"precision {each['precision']:.4g}, recall {each['recall']:.4g} on validation rows"
+        bar = f"{each['bar']} {each['at_least']:g}" if each["bar"] else "its part of the bar on all"
+        if name == thresholds.ANY:
+            say(f"together they are {'' if each['shown'] else 'not '}shown to reach {bar}: {rates}")
+            continue
+        at = "it is never called" if each["shown"] else f"none is shown to reach {bar}"
+        at = at if each["threshold"] is None else f"{each['threshold']:.4g} does {bar}"
+        say(f"threshold of {name}: {at}; {rates}")
     return chosen
 
 

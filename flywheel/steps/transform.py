@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import ADDED, Draft, Examples, ExamplesWriter, TransformState
 from flywheel.errors import DataError, meant
+from flywheel.labels import MULTILABEL, columns_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +34,7 @@ PRELOAD = (
 _LABELS = {
     "binary": ("a number", "make it 0 or 1 in the query, or set `task: multiclass`."),
     "multiclass": ("text or an integer", "CAST it to STRING or INT64 in the query, or set `task: regression`."),
+    MULTILABEL: ("a number", "make it 0, 1 or null in the query, for each of the labels."),
     "regression": ("a number", "CAST it to a number in the query, or set `task: multiclass`."),
 }
 _REASONS = 3
@@ -54,15 +56,16 @@ def transform(
     Args:
         examples: Raw rows; only the spans of `window` are read.
         features: As `features` in flywheel.yaml: `{"column": "carrier", "as": "category", "top": 100}`.
-        label: Column to predict.
+        label: Column to predict, or columns as `flywheel.labels` joins them.
         window: Names of the spans to learn from, oldest first.
         state: Where the TransformState goes.
-        transformed: Where the rows go: one column an input, the label (float32 0 or 1, int64 index of the class,
-            float32 value), and what `source.split` and `train.weight` say of each row. Rows that cannot be transformed
-            go to `dead_letters` in it, with the reason.
+        transformed: Where the rows go: one column an input, the label (float32 0 or 1, int64 index of the class, a list
+            of float32 with NaN for null, float32 value), and what `source.split` and `train.weight` say of each row.
+            Rows that cannot be transformed go to `dead_letters` in it, with the reason.
         code: The project's archive, for feature functions.
         settings: As `transform` in flywheel.yaml.
-        task: `binary`: the label is 0 or 1; `multiclass`: text or integers; `regression`: numbers.
+        task: `binary`: the label is 0 or 1; `multiclass`: text or integers; `multilabel`: each is 0, 1 or null;
+            `regression`: numbers.
 
     Raises:
         DataError: A column is missing or of a type that its kind of feature cannot read, the window has no rows, the
@@ -113,7 +116,8 @@ def checked(
     from flywheel.transform.features import KINDS
 
     parsed = SPECS.validate_python(features)
-    for name in (*(column for feature in parsed for column in feature.sources), label):
+    labels = columns_of(label)
+    for name in (*(column for feature in parsed for column in feature.sources), *labels):
         if name not in schema.names:
             raise DataError(
                 f"the query gives no column {name!r}, only {', '.join(schema.names)}",
@@ -124,9 +128,10 @@ def checked(
             form = raw.form(schema.field(column).type)
             if form not in KINDS[feature.kind].forms and not (feature.function and form):
                 raise _unreadable(column, schema.field(column).type, feature.kind)
-    if not target.fits(schema.field(label).type, task):
-        wanted, remedy = _LABELS[task]
-        raise DataError(f"label {label!r} is {str(schema.field(label).type)!r}, not {wanted}", remedy)
+    for name in labels:
+        if not target.fits(schema.field(name).type, task):
+            wanted, remedy = _LABELS[task]
+            raise DataError(f"label {name!r} is {str(schema.field(name).type)!r}, not {wanted}", remedy)
     return [feature.model_dump(mode="json", by_alias=True, exclude_none=True) for feature in parsed]
 
 

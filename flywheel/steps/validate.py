@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,15 +15,18 @@ from flywheel.errors import ConfigError, DataError, meant
 from flywheel.evaluation.champion import scorer
 from flywheel.invariants import Invariant, Unique
 from flywheel.kept import Kept
+from flywheel.labels import columns_of
 from flywheel.ledger import Ledger
+from flywheel.ledger.registry import version_of
 from flywheel.profiles import History, Settings
 from flywheel.profiles.aging import drift_since_training
 from flywheel.profiles.anomalies import drift_checks, schema_checks, skew_checks
 from flywheel.profiles.gate import SpanGate
-from flywheel.profiles.walk import Waiver, Walked, walk, with_waiver
-from flywheel.profiles.window import empty_spans, groups_of, left_out, one_class, proposals
+from flywheel.profiles.history import Waiver, covered
+from flywheel.profiles.walk import Walked, walk, with_waiver
+from flywheel.profiles.window import empty_spans, good_enough, groups_of, left_out, one_class, proposals
 from flywheel.say import say
-from flywheel.spans import Every
+from flywheel.spans import LEAVE_OUT, Every, Span, Windows, counted, listed
 from flywheel.statistics.gathered import Gathered
 
 PRELOAD = (
@@ -97,26 +100,26 @@ def gate(
     Args:
         examples: As `validate` takes them.
         code: The project's archive.
-        settings: As `validate` takes them without `window` and `judge`; and `name`, that of the flywheel.
+        settings: As `validate` takes them; and `name`, that of the flywheel.
         paths: Where to write statistics and report.
         ledger: MLflow tracking URI.
-        run: Row of the ledger that the verdict goes to; it says which spans are to train and to judge on.
+        run: Row of the ledger that the verdict goes to, and which spans are trained and judged on; it says which
+            version the candidate is held against, and that is never judged on what it was trained on.
         serving: Logged requests.
 
     Raises:
         LedgerError: The ledger cannot be reached.
     """
     book, name = Ledger(ledger), settings["name"]
-    champion = book.champion(name)
+    against = book.row(run).tags.get("flywheel.champion", "")
+    champion = version_of(book.client, name, against) if against else None
     trained_on = book.row(champion.run).tags.get("flywheel.window", "") if champion and champion.run else ""
-    last = trained_on.rpartition(" to ")[2]
-    tags = book.row(run).tags
-    parts = {part: _between(examples.spans, tags[f"flywheel.{part}"]) for part in ("window", "judge")}
+    last = book.trained_until(champion)
     with tempfile.TemporaryDirectory() as folder:
         verdict = validate(
             examples,
             Path(code),
-            {**settings, **parts},
+            settings,
             Paths(*map(Path, paths)),
             history=book.history(name, examples.spans[-1], Path(folder)),
             waivers=book.waivers(name),
@@ -128,15 +131,33 @@ def gate(
         )
     book.keep(run, Path(paths[0]) / HISTORY)
     book.record(run, verdict)
-    bad = verdict.facts["left_out"]
-    window, judge = ([span for span in spans if span not in bad] for spans in parts.values())
+    windows = windows_of(examples, settings, verdict.facts["left_out"])
+    window = [span.name for span in windows.train]
+    judge = [span.name for span in windows.judge if span.name > last]
+    book.note(run, window=listed(window), judge=listed(judge))
     return Validated(verdict.ok, window, judge, [*window, *judge])
 
 
-def _between(spans: Sequence[str], named: str) -> list[str]:
-    """Return the spans of `first to last`, or of a single one."""
-    first, _, last = named.partition(" to ")
-    return [span for span in spans if first <= span <= (last or first)]
+def windows_of(examples: Examples, settings: Mapping[str, Any], bad: Collection[str]) -> Windows:
+    """Return what is trained and judged on when the spans in `bad` are passed over, as `plan` does it.
+
+    Args:
+        examples: As `validate` takes them.
+        settings: Likewise.
+        bad: Names of bad spans.
+    """
+    newest = Span.parse(examples.spans[-1], settings["every"])
+    return Windows.of(newest, *_sizes(settings), bad, len(examples.spans))
+
+
+def _sizes(settings: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many spans are to train on, and to judge on."""
+    if missing := [key for key in ("window", "judge") if key not in settings]:
+        raise ConfigError(
+            f"validate is not told how many spans to train and to judge on: its settings lack {' and '.join(missing)}",
+            "give it `window` and `judge` as in `source` of flywheel.yaml.",
+        )
+    return int(settings["window"]), int(settings["judge"])
 
 
 def validate(
@@ -154,14 +175,14 @@ def validate(
     """Return whether the data is fit to train on, every check told; the report is written whatever the answer.
 
     Every span that was not judged before is held against the schema, the invariants and the project's own past. When
-    the newest is bad, the run is; an earlier bad one is left out, `verdict.facts["left_out"]`, up to a share. All spans
-    that are left are held against the schema together, and against logged requests.
+    the newest is bad, the run is; an earlier bad one is left out, `verdict.facts["left_out"]`, while enough good ones
+    are left to train on. All of these are held against the schema together, and against logged requests.
 
     Args:
         examples: Rows of training window and judge, the newest span last.
         code: The project's archive with schema.pbtxt, inferred when it has none, and invariants.yaml, if any.
-        settings: `label`, `task`, `every`, and `gate` and `statistics` as in flywheel.yaml; `window` and `judge`,
-            the spans to train and to judge on.
+        settings: `label`, `task`, `gate` and `statistics` as in flywheel.yaml; `every`, `window` and `judge` as in
+            its `source`.
         paths: Where to write.
         history: What earlier runs learnt; None when there is none.
         waivers: What people waived, by span.
@@ -176,18 +197,25 @@ def validate(
     gate_settings: dict[str, Any] = settings.get("gate", {})
     past = _past(history, settings.get("every", "day"))
     seen = look(examples, code, settings, past, waivers or {}, score)
-    told, counted, expected, walked = seen.settings, seen.counted, seen.expected, seen.walked
+    told, expected, walked = seen.settings, seen.expected, seen.walked
     spans = [span for span in examples.spans if examples.rows_of([span])]
     told_of = [waiver for span, waiver in (waivers or {}).items() if span in spans]
     good = [span for span in spans if span not in walked.bad]  # the newest among them, whatever it is
+    windows = windows_of(examples, settings, walked.bad)
     groups = groups_of(good)
-    found = {group: counted.of(groups[group], group) for group in reversed(groups)}  # all of them last: few are left
+    order = reversed(groups)  # all of them last: few are left
+    found = {group: seen.counted.of(groups[group], group) for group in order}
     drift, moved = drift_checks(expected, gate_settings.get("drift") or {}, found, groups)
+    of_newest = (waivers or {}).get(spans[-1])
+    if far := [(each.name, each.column, each.reason) for each in drift if each.span and each.result == "fail"]:
+        past.fail(spans[-1], far, waived=covered(far, of_newest))
+    drift = [with_waiver(check, [of_newest] if of_newest else []) for check in drift]
     checks = [
         *walked.newest.checks,
-        *left_out(walked, settings, float(gate_settings.get("leave_out", 0.25))),
+        *left_out(walked),
+        *good_enough(windows, *_sizes(settings), float(gate_settings.get("leave_out", LEAVE_OUT))),
         *empty_spans(examples),
-        *one_class(found["all"], told.label),
+        *(check for label in columns_of(told.label) for check in one_class(found["all"], label)),
         *(with_waiver(check, told_of) for check in (schema_checks(found["all"], expected) if len(good) > 1 else ())),
         *drift,
         *(drift_since_training(past, spans[-1], trained_on, told) if trained_on else ()),
@@ -208,7 +236,7 @@ def validate(
     }
     verdict = Verdict("data", tuple(checks), facts)
     _write_statistics(paths.statistics, found, groups, past, expected)
-    _write_report(paths.report, verdict, found, past, examples)
+    _write_report(paths.report, verdict, found, past, examples, windows)
     say(f"data up to {spans[-1]}: {verdict.why}")
     return verdict
 
@@ -272,11 +300,12 @@ def look(
 
 
 def _check_columns(label: str, gate: Mapping[str, Any], columns: Sequence[str]) -> None:
-    if label not in columns:
-        raise DataError(
-            f"the rows have no label column {label!r}, only {', '.join(columns)}",
-            f"have the query give {label!r}, or mend `label` in flywheel.yaml.",
-        )
+    for name in columns_of(label):
+        if name not in columns:
+            raise DataError(
+                f"the rows have no label column {name!r}, only {', '.join(columns)}",
+                f"have the query give {name!r}, or mend `label` in flywheel.yaml.",
+            )
     for key in ("drift", "skew", "columns"):
         for column in gate.get(key) or {}:
             if column not in columns:
@@ -318,13 +347,16 @@ def _write_statistics(
         draft.facts["groups"] = dict(groups)
 
 
-def _write_report(path: Path, verdict: Verdict, found: Mapping[str, Any], past: History, examples: Examples) -> None:
+def _write_report(
+    path: Path, verdict: Verdict, found: Mapping[str, Any], past: History, examples: Examples, windows: Windows
+) -> None:
     from flywheel.reports.data import data_page
 
     newest = [span for span in examples.spans if examples.rows_of([span])][-1]
     facts = {
         "rows": examples.rows,
-        "spans": f"{examples.spans[0]} to {examples.spans[-1]}",
+        "to train on": counted([span.name for span in windows.train]),
+        "to judge on": counted([span.name for span in windows.judge]),
         f"rows of {newest}": examples.rows_of([newest]),
         "schema": verdict.facts["schema"],
         "left out": len(verdict.facts["left_out"]) or "none",

@@ -12,9 +12,9 @@ from flywheel.artifacts import Check, Examples, Verdict
 from flywheel.config import Retrain
 from flywheel.config.metrics import HEADLINE, better
 from flywheel.errors import ConfigError, DataError, LedgerError
-from flywheel.ledger import Ledger, Row
+from flywheel.ledger import MONITOR, Ledger, Row
 from flywheel.profiles.aging import DRIFT
-from flywheel.retraining import Choice, Evidence, Gain, weigh
+from flywheel.retraining import Choice, Evidence, Gain, asked_for, weigh
 from flywheel.retraining.evidence import gains_of, passed, reference_of
 from flywheel.say import say
 
@@ -106,6 +106,7 @@ def gather(examples: Examples, settings: Mapping[str, Any], ledger: str, run: st
     gains = gains_of(rows, every)
     metric = HEADLINE[task]
     measured = champion is not None and retrain.policy in _MEASURES
+    looks = [each for each in book.rows(name, MONITOR) if each.span <= row.span]
     judge = [span for span in settings["judge"] if examples.rows_of([span])]
     return Evidence(
         span=row.span,
@@ -119,6 +120,7 @@ def gather(examples: Examples, settings: Mapping[str, Any], ledger: str, run: st
         then=reference_of(champion, rows),
         now=_measured(champion.uri, ledger, examples, judge, settings) if champion and measured and judge else None,
         moved=_moved(book, row),
+        asked=asked_for(champion.version, looks, rows) if champion else "",
         rows=examples.rows_of([row.span]),
         new_rows=examples.rows_of([span for span in examples.spans if champion and span > champion.span]),
         window_rows=examples.rows_of(list(settings["window"])),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.multioutput import MultiOutputClassifier
 
 from flywheel.config.strict import Strict
+from flywheel.errors import TrainerError
+from flywheel.labels import MULTILABEL
 from flywheel.say import say
 from flywheel.trainers import calibration, weighting
 from flywheel.trainers.parameters import check_known, read
@@ -38,20 +42,68 @@ class Parameters(Strict):
 
 
 def train(context: TrainContext) -> BaseEstimator:
-    """Return boosted trees (Ke et al. 2017, as scikit-learn has them), stopped when validation rows get no better."""
+    """Return boosted trees (Ke et al. 2017, as scikit-learn has them), stopped when validation rows get no better.
+
+    Of several labels each has trees of its own, fitted on the rows of which it is known.
+    """
     parameters = read(Parameters, context.parameters)
     columns, labels = context.train.arrays()
     held, truth = context.validation.arrays()
-    features, checked = matrix(columns), matrix(held)
-    weights, counts = context.train.weights(), context.validation.weights()
+    rows = _Part(matrix(columns), labels, context.train.weights())
+    checked = _Part(matrix(held), truth, context.validation.weights())
+    if context.task != MULTILABEL:
+        return _fitted(context, parameters, rows, checked)
+    model = MultiOutputClassifier(_model(context, parameters))
+    model.estimators_ = [
+        _fitted(context, parameters, rows.of(index), checked.of(index), str(name))
+        for index, name in enumerate(context.classes)
+    ]
+    model.classes_, model.n_features_in_ = [each.classes_ for each in model.estimators_], rows.features.shape[1]
+    return model
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows to fit on, or to stop by: features, labels, and how much each counts."""
+
+    features: Matrix
+    labels: Matrix
+    weights: Matrix | None
+
+    def of(self, label: int) -> _Part:
+        """Return the rows of which one of several labels is known."""
+        known = ~np.isnan(self.labels[:, label])
+        return _Part(
+            self.features[known], self.labels[known, label], None if self.weights is None else self.weights[known]
+        )
+
+
+def _fitted(context: TrainContext, parameters: Parameters, rows: _Part, held: _Part, label: str = "") -> Any:
+    """Return trees of one label; those of several are told apart by its name.
+
+    Raises:
+        TrainerError: One of several labels is the same in all rows, or in all that training stops by.
+    """
+    if label and any(len(np.unique(part.labels)) < 2 for part in (rows, held)):
+        raise TrainerError(
+            f"the label {label!r} is the same in all rows to train or to validate on where it is known",
+            "widen source.window, or take that label out of `label`.",
+        )
     classes = weighting.of_classes(context, parameters.class_weights)
-    weights, counts = weighting.of_rows(labels, classes, weights), weighting.of_rows(truth, classes, counts)
+    weights = weighting.of_rows(rows.labels, classes, rows.weights)
+    counts = weighting.of_rows(held.labels, classes, held.weights)
     model = _model(context, parameters)
-    model.fit(*_every_class(context, features, labels, weights), X_val=checked, y_val=truth, sample_weight_val=counts)
+    model.fit(
+        *_every_class(context, rows.features, rows.labels, weights),
+        X_val=held.features,
+        y_val=held.labels,
+        sample_weight_val=counts,
+    )
     for tree, score in enumerate(model.validation_score_):
-        context.log("val_loss", -score, tree)
-    say(f"{model.n_iter_} rounds of boosting; the loss of validation rows is {-max(model.validation_score_):.4f}")
-    return calibration.sklearn(model, checked, truth, context.validation.weights()) if parameters.calibrate else model
+        context.log(f"val_loss_{label}" if label else "val_loss", -score, tree)
+    of = f" of {label}" if label else ""
+    say(f"{model.n_iter_} rounds of boosting{of}; the loss of validation rows is {-max(model.validation_score_):.4f}")
+    return calibration.sklearn(model, held.features, held.labels, held.weights) if parameters.calibrate else model
 
 
 def categorical(features: tuple[FeatureSpec, ...]) -> list[bool]:

@@ -36,18 +36,33 @@ def sklearn(model: Any, features: Floats, labels: Floats, weights: Floats | None
     return CalibratedClassifierCV(FrozenEstimator(model), method="temperature").fit(features, labels, weights)
 
 
-def keras(last: Any, logits: Floats, labels: Floats, weights: Floats | None = None) -> float:
-    """Divide what a Dense layer gives by the temperature that fits, and return it.
+def keras(last: Any, logits: Floats, labels: Floats, weights: Floats | None = None) -> float | Floats:
+    """Divide what a Dense layer gives by the temperature that fits, and return it; of several labels each has one.
 
     Args:
         last: The layer that gives the logits; nothing but a sigmoid or softmax comes after it.
         logits: Of rows that the model was not fitted on: (n, 1), or (n, classes).
-        labels: Theirs, 0 or 1 or the index of a class.
+        labels: Theirs, 0 or 1 or the index of a class; of several labels (n, labels), NaN where one is not known.
         weights: How much each counts.
     """
-    found = temperature(logits, labels, weights)
+    found = _of_each(logits, labels, weights) if labels.ndim == 2 else temperature(logits, labels, weights)
     last.set_weights([values / found for values in last.get_weights()])
     return found
+
+
+def _of_each(logits: Floats, labels: Floats, weights: Floats | None) -> Floats:
+    known = ~np.isnan(labels)
+    return np.array(
+        [
+            temperature(logits[rows, index], labels[rows, index], None if weights is None else weights[rows])
+            for index, rows in enumerate(known.T)
+        ]
+    )
+
+
+def shown(found: float | Floats) -> str:
+    """Return one temperature, or those of several labels, for people."""
+    return ", ".join(f"{each:.3f}" for each in np.atleast_1d(found))
 
 
 def torch(last: Any, logits: Floats, labels: Floats, weights: Floats | None = None) -> float:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from flywheel.config.strict import Strict
 from flywheel.errors import ConfigError
+from flywheel.labels import MULTILABEL
 from flywheel.say import say
 from flywheel.trainers import calibration, losses, weighting
 from flywheel.trainers.parameters import read
@@ -81,7 +82,7 @@ def train(context: TrainContext) -> keras.Model:
         last.set_weights([kernel, bias - calibration.prior(classes)])
     if parameters.calibrate:
         found = calibration.keras(last, model.predict(held, batch_size=8192, verbose=0), truth, counts)
-        say(f"calibrated: the temperature of validation rows is {found:.3f}")
+        say(f"calibrated: the temperature of validation rows is {calibration.shown(found)}")
     return keras.Model(inputs, layers.Activation("softmax" if context.task == "multiclass" else "sigmoid")(logits))
 
 
@@ -93,7 +94,7 @@ def network(context: TrainContext, parameters: Parameters) -> tuple[dict[str, An
     for number, units in enumerate(parameters.hidden):
         hidden = layers.Dense(units, activation="relu", name=f"hidden_{number + 1}")(hidden)
         hidden = layers.Dropout(parameters.dropout)(hidden)
-    outputs = len(context.classes) if context.task == "multiclass" else 1
+    outputs = len(context.classes) if context.task in ("multiclass", MULTILABEL) else 1
     return inputs, layers.Dense(outputs, name="answer")(hidden)
 
 
@@ -124,7 +125,8 @@ def _loss(context: TrainContext, parameters: Parameters) -> Any:
         )
     if context.task == "regression":
         return _REGRESSION[loss]
-    return losses.keras(loss, parameters.gamma, parameters.q)  # type: ignore[arg-type]
+    several = context.task == MULTILABEL
+    return losses.keras(loss, parameters.gamma, parameters.q, several=several)  # type: ignore[arg-type]
 
 
 def _moments(context: TrainContext, labels: Any) -> tuple[float, float]:

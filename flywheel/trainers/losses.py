@@ -12,7 +12,9 @@ from typing import Any, Literal
 Loss = Literal["cross_entropy", "focal", "generalised_cross_entropy"]
 
 
-def keras(loss: Loss = "cross_entropy", gamma: float = 2.0, q: float = 0.7) -> Callable[[Any, Any], Any]:
+def keras(
+    loss: Loss = "cross_entropy", gamma: float = 2.0, q: float = 0.7, *, several: bool = False
+) -> Callable[[Any, Any], Any]:
     """Return a loss for `compile`, of labels and logits: one for a binary label, else one for each class.
 
     Args:
@@ -20,10 +22,16 @@ def keras(loss: Loss = "cross_entropy", gamma: float = 2.0, q: float = 0.7) -> C
             `generalised_cross_entropy` counts rows less that are very wrong, for noisy labels (Zhang & Sabuncu 2018).
         gamma: How much less, of `focal`; 0 is cross entropy.
         q: How much less, of `generalised_cross_entropy`: from 0, which is cross entropy, to 1, the mean absolute error.
+        several: Whether a row has several labels, each with a logit of its own; NaN where one is not known.
     """
     from keras import ops
 
     def call(labels: Any, logits: Any) -> Any:
+        if several:
+            known = ops.cast(ops.logical_not(ops.isnan(labels)), logits.dtype)
+            signs = 2 * ops.where(known > 0, ops.cast(labels, logits.dtype), 0) - 1
+            each = _of(-ops.softplus(-signs * logits), ops.expm1, loss, gamma, q)
+            return ops.mean(each * known, axis=-1)
         if len(logits.shape) == 1 or logits.shape[-1] == 1:
             signs = 2 * ops.reshape(ops.cast(labels, logits.dtype), (-1,)) - 1
             likelihood = -ops.softplus(-signs * ops.reshape(logits, (-1,)))

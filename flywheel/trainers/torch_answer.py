@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from flywheel.errors import ConfigError, meant
+from flywheel.labels import MULTILABEL
 from flywheel.trainers import losses, weighting
 from flywheel.training.context import TrainContext
 
@@ -104,6 +105,11 @@ class Answer(nn.Module):
 
 def outputs_of(context: TrainContext) -> int:
     """Return how many outputs a module needs."""
+    if context.task == MULTILABEL:
+        raise ConfigError(
+            "the PyTorch trainers that come along know one label a row, and there are several",
+            "take flywheel.trainers.boosting:train or keras_tabular:train, or a trainer of your own.",
+        )
     return len(context.classes) if context.task == "multiclass" else 1
 
 

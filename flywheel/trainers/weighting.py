@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.errors import ConfigError, meant
+from flywheel.labels import MULTILABEL
 from flywheel.training.context import TrainContext
 
 Floats = NDArray[Any]
@@ -31,6 +32,10 @@ def of_classes(context: TrainContext, given: ClassWeights) -> Floats | None:
     if given is None:
         return None
     names = [str(value) for value in context.classes]
+    if context.task == MULTILABEL:
+        raise ConfigError(
+            "class weights are of one label, and there are several", "use `train.weight`, a weight a row."
+        )
     if not names:
         raise ConfigError("class weights are set, but this is a regression", "use `train.weight`, a weight a row.")
     if isinstance(given, Mapping):

@@ -35,9 +35,11 @@ class TrainContext:
         validation: Rows of other spans of the window, or those that `source.split` chose, to stop early and to compare
             on; never the judge's.
         features: The model's inputs, in the order of flywheel.yaml.
-        label: Name of the label's column.
-        task: `binary`: labels are float32, 0 or 1; `multiclass`: int64, the index of the class; `regression`: float32.
-        classes: Values of the label in the order of their index; none in a regression.
+        label: Name of the label's column; of several labels all of them, as one text.
+        task: `binary`: labels are float32, 0 or 1; `multiclass`: int64, the index of the class; `multilabel`: float32,
+            (rows, labels), 0 or 1 each, NaN where a label is not known; `regression`: float32.
+        classes: Values of the label in the order of their index, or the labels when there are several; none in a
+            regression.
         parameters: `train.parameters` of flywheel.yaml.
         seed: Python, NumPy and the framework are seeded with it already.
         name: Name of the flywheel.
@@ -96,9 +98,10 @@ class TrainContext:
     def class_weights(self) -> dict[int, float]:
         """Weight of each class by its index, so that all classes weigh the same together; none for regression.
 
-        As scikit-learn's `balanced`: rows / (classes * rows of the class); 1 for a class without rows.
+        As scikit-learn's `balanced`: rows / (classes * rows of the class); 1 for a class without rows. None for several
+        labels, of which each is a task of its own.
         """
-        if self.task == "regression":
+        if self.task in ("regression", "multilabel"):
             return {}
         counts = self.train.counts(len(self.classes))
         return {

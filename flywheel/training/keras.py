@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 FILE = "model.keras"
 _ROWS = 8192
+_MANY = 100
+"""Rows from which a batch is computed as it comes: there is little to gain by tracing the model."""
+_SELDOM = 4
+"""Smaller batches of a model that are, too: to trace it costs as much as some eight of them."""
+_asked: WeakKeyDictionary[keras.Model, int] = WeakKeyDictionary()
 
 
 def seed(seed: int) -> None:
@@ -80,9 +86,17 @@ def predict(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]
     for start in range(0, rows, size):
         at = np.minimum(np.arange(start, start + size), rows - 1)
         batch = {name: values[at] for name, values in given.items()} if isinstance(given, dict) else given[at]
-        parts.append(model.predict_on_batch(batch))
+        parts.append(_answers(model, batch, size))
     answers: NDArray[Any] = np.concatenate(parts)[:rows]
     return answers
+
+
+def _answers(model: keras.Model, batch: Any, rows: int) -> Any:
+    """Return the model's outputs for one batch; a model that is asked often, as a server's is, is traced."""
+    asked = _asked[model] = _asked.get(model, 0) + (rows < _MANY)
+    if asked > _SELDOM:
+        return model.predict_on_batch(batch)
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(batch, training=False))
 
 
 def requirements() -> tuple[str, ...]:

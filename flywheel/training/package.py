@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.errors import FlywheelError, TrainerError
+from flywheel.labels import MULTILABEL
 from flywheel.serving import pyfunc
 from flywheel.training import frameworks
+from flywheel.training.versions import version
 from flywheel.transform import raw
 from flywheel.transform.state import State
 
@@ -27,7 +29,14 @@ _NO_TIME = "1980-01-01 00:00:00"
 _OWN_CODE = "build it of the framework's own parts; serving has none of your code."
 
 
-def write(folder: Path, model: Any, framework: str, state: State, example: pa.RecordBatch) -> None:
+def write(
+    folder: Path,
+    model: Any,
+    framework: str,
+    state: State,
+    example: pa.RecordBatch,
+    thresholds: Mapping[str, float | None] | None = None,
+) -> None:
     """Write `model` with its transform to `folder`, as an MLflow model with signature, example and requirements.
 
     Numbers are `double` in the signature, integers too: an integer column with a missing value is no integer column in
@@ -39,6 +48,8 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
         framework: Name of the framework it is of.
         state: The transform; the archive with its feature functions goes with it.
         example: A few raw rows.
+        thresholds: By class or label, from which chance on a row is called it; None for never. With any of them the
+            model answers a `decision` too.
 
     Raises:
         TrainerError: It cannot be saved.
@@ -54,7 +65,9 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
         state.write(payload / pyfunc.STATE)
         if state.code is not None:
             shutil.copyfile(state.code, payload / pyfunc.CODE)
-        (payload / pyfunc.ABOUT).write_text(json.dumps({"version": pyfunc.VERSION, "framework": framework}))
+        about: dict[str, Any] = {"version": pyfunc.VERSION, "framework": framework}
+        told = {pyfunc.THRESHOLDS: dict(thresholds)} if thresholds else {}
+        (payload / pyfunc.ABOUT).write_text(json.dumps(about | told))
         _save(model, framework, payload, state.apply_batch(example))
         mlflow.pyfunc.save_model(
             path=folder,
@@ -62,7 +75,8 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
             mlflow_model=Model(model_uuid=_digest(payload), utc_time_created=_NO_TIME),
             loader_module=pyfunc.__name__,
             data_path=payload,
-            signature=ModelSignature(Schema(columns), Schema(_outputs(state))),
+            signature=ModelSignature(Schema(columns), Schema(_outputs(state, bool(thresholds)))),
+            metadata=told or None,
             input_example=raw.frame(example)[list(state.columns)],
             pip_requirements=_requirements(framework, state),
         )
@@ -71,13 +85,13 @@ def write(folder: Path, model: Any, framework: str, state: State, example: pa.Re
 def check_outputs(
     predictions: NDArray[Any], rows: int, trainer: str, task: str = "binary", classes: int = 2
 ) -> NDArray[Any]:
-    """Return predictions for `rows` rows in the shape of the task: (rows,), or (rows, classes) when there are several.
+    """Return predictions for `rows` rows in the shape of the task: (rows,), or (rows, classes or labels) for several.
 
     Raises:
         TrainerError: They are not one number a row, or not one probability a row and class.
     """
     outputs = pyfunc.by_class(predictions, classes) if task == "multiclass" else np.asarray(predictions)
-    shape = (rows, classes) if task == "multiclass" else (rows,)
+    shape = (rows, classes) if task in pyfunc.SEVERAL else (rows,)
     if outputs.shape != shape and outputs.shape != (rows, *shape[1:], 1):
         raise TrainerError(
             f"the model of {trainer!r} gives outputs of shape {outputs.shape!r} for {rows} rows", _shape(task, classes)
@@ -98,6 +112,8 @@ def check_outputs(
 def _shape(task: str, classes: int) -> str:
     if task == "multiclass":
         return f"end it with {classes} units and a softmax, so that it gives one probability a class."
+    if task == MULTILABEL:
+        return f"end it with {classes} units and a sigmoid, so that it gives one probability a label, in their order."
     if task == "regression":
         return "end it with one unit and no activation, so that it gives one number a row."
     return (
@@ -107,7 +123,7 @@ def _shape(task: str, classes: int) -> str:
 
 
 def _check_probabilities(outputs: NDArray[Any], trainer: str, task: str) -> None:
-    end = "a sigmoid; outputs are the chance of label 1" if task == "binary" else "a softmax; outputs are chances"
+    end = "a softmax; outputs are chances" if task == "multiclass" else "a sigmoid; outputs are the chance of label 1"
     wrong = outputs[(outputs < 0) | (outputs > 1)]
     if len(wrong):
         raise TrainerError(
@@ -139,7 +155,8 @@ def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: st
         ) from error
     inputs = packaged.state.apply_batch(example)
     given = frameworks.get(packaged.framework).predict(model, inputs)
-    expected = (pyfunc.by_class(given, found.shape[1]) if found.ndim == 2 else np.asarray(given)).reshape(found.shape)
+    several = packaged.state.task == "multiclass"
+    expected = (pyfunc.by_class(given, found.shape[1]) if several else np.asarray(given)).reshape(found.shape)
     if not np.allclose(found, expected, rtol=1e-4, atol=1e-5):
         raise TrainerError(
             f"the model of {trainer!r} predicts {found.flat[0]!s} once it is saved, {expected.flat[0]!s} before",
@@ -147,14 +164,16 @@ def check_reloads(folder: Path, model: Any, example: pa.RecordBatch, trainer: st
         )
 
 
-def _outputs(state: State) -> list[Any]:
-    """Return the columns of the answer: the prediction, and of several classes the probability of each."""
+def _outputs(state: State, decides: bool) -> list[Any]:
+    """Return the columns of the answer: the prediction, each probability where there are several, the decision."""
     from mlflow.types import ColSpec
 
     kind = "double"
-    if state.task == "multiclass":
+    if state.task in pyfunc.SEVERAL:
         kind = "string" if isinstance(state.classes[0], str) else "long"
-    return [ColSpec(kind, pyfunc.PREDICTION), *(ColSpec("double", name) for name in pyfunc.probabilities(state))]
+    chances = [ColSpec("double", name) for name in pyfunc.probabilities(state)]
+    decision = ColSpec("long" if state.task == "binary" else "string", pyfunc.DECISION)
+    return [ColSpec(kind, pyfunc.PREDICTION), *chances, *[decision] * decides]
 
 
 def _save(model: Any, framework: str, payload: Path, inputs: dict[str, NDArray[Any]]) -> None:
@@ -179,4 +198,4 @@ def _digest(folder: Path) -> str:
 def _requirements(framework: str, state: State) -> list[str]:
     images = ("pillow",) if any(input.kind == "image" for input in state.inputs) else ()
     names = ("ai-flywheel", "mlflow", "numpy", "pandas", "pyarrow", *images, *frameworks.get(framework).requirements())
-    return [f"{name}=={importlib.metadata.version(name)}" for name in names]
+    return [f"{name}=={version(name)}" for name in names]

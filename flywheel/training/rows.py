@@ -15,7 +15,7 @@ from flywheel.artifacts import WEIGHT, Examples
 from flywheel.errors import DataError
 from flywheel.training.reader import Reader
 from flywheel.transform.inputs import Input
-from flywheel.transform.tensors import inputs_of, tensor
+from flywheel.transform.tensors import inputs_of, plain, tensor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,10 +119,14 @@ class Rows:
         return weights
 
     def counts(self, classes: int) -> list[int]:
-        """Return how many rows each class has, by its index."""
+        """Return how many rows each class has, by its index; of several labels, how many have each."""
         found = np.zeros(classes, np.int64)
         for batch in self._reader.batches([self._label]):
-            found += np.bincount(batch.column(0).to_numpy(zero_copy_only=False).astype(np.int64), minlength=classes)
+            labels = plain(batch.column(0))
+            if labels.ndim == 2:
+                found += np.nansum(labels, axis=0).astype(np.int64)
+            else:
+                found += np.bincount(labels.astype(np.int64), minlength=classes)
         return [int(count) for count in found]
 
     def moments(self) -> tuple[float, float]:
@@ -246,15 +250,13 @@ class Rows:
     def _array(self, name: str, table: pa.Table) -> NDArray[Any]:
         if name in self._inputs:
             return tensor(table.column(name), self._inputs[name])
-        return _weights(table.column(name)) if name == WEIGHT else table.column(name).to_numpy()
+        return _weights(table.column(name)) if name == WEIGHT else plain(table.column(name))
 
     def _types(self) -> dict[str, tuple[tuple[int, ...], Any]]:
         """Return shape of a row and type of every input and of the label."""
-        plain = {field.name: field.type for field in self._schema if field.name not in self._inputs}
+        fields = {field.name: field.type for field in self._schema if field.name not in self._inputs}
         return {
-            name: (self._inputs[name].shape, self._inputs[name].dtype)
-            if name in self._inputs
-            else ((), plain[name].to_pandas_dtype())
+            name: (self._inputs[name].shape, self._inputs[name].dtype) if name in self._inputs else _form(fields[name])
             for name in self._schema.names
         }
 
@@ -301,6 +303,13 @@ def split(
     age = min(3, len(spans) - 1)
     held = [span for back, span in enumerate(reversed(spans)) if back % 8 == age][::-1]
     return rows([span for span in spans if span not in held]), rows(held)
+
+
+def _form(type: pa.DataType) -> tuple[tuple[int, ...], Any]:
+    """Return shape of a row and type of a column that is no input."""
+    if pa.types.is_fixed_size_list(type):
+        return (type.list_size,), type.value_type.to_pandas_dtype()
+    return (), type.to_pandas_dtype()
 
 
 def _is_bytes(type: pa.DataType) -> bool:

@@ -37,6 +37,8 @@ def load(folder: Path) -> Any:
 def predict(model: Any, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
     """Return the probability of label 1; with more classes one column for each index; of a regressor its values.
 
+    Of several labels, which a `MultiOutputClassifier` knows, it is one column each.
+
     Raises:
         TrainerError: It is a classifier that gives no probabilities, or was fitted on other columns.
     """
@@ -52,7 +54,11 @@ def predict(model: Any, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
         return np.empty(0)
     if not hasattr(model, "predict_proba"):
         return np.asarray(model.predict(features))
-    chances = np.asarray(model.predict_proba(features))
+    given = model.predict_proba(features)
+    if isinstance(given, list):  # of several labels, as scikit-learn's MultiOutputClassifier has it
+        both = zip(given, model.classes_, strict=True)
+        return np.stack([_of_one(np.asarray(chances), classes) for chances, classes in both], axis=1)
+    chances = np.asarray(given)
     classes = np.asarray(model.classes_, dtype=int)
     if chances.ndim == 1:
         return chances
@@ -61,6 +67,12 @@ def predict(model: Any, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
     every = np.zeros((len(chances), classes.max() + 1))
     every[:, classes] = chances  # a class that the training rows do not have has no chance
     return every
+
+
+def _of_one(chances: NDArray[Any], classes: Any) -> NDArray[Any]:
+    """Return the probability of label 1, which a model that never saw one does not have."""
+    known = [int(each) for each in classes]
+    return chances[:, known.index(1)] if 1 in known else np.zeros(len(chances))
 
 
 def requirements() -> tuple[str, ...]:

@@ -23,7 +23,6 @@ ASKED_AHEAD = "FLYWHEEL_AHEAD"
 _EVERY = 1.0  # seconds from one writing of metrics to the next
 _POINTS = 1000  # the most that MLflow takes at once; so many are written without waiting
 _PARAMETERS = 100  # likewise
-_PACKAGES = ("ai-flywheel", "keras", "mlflow", "numpy", "optuna", "pyarrow", "scikit-learn", "tensorflow", "torch")
 
 
 class Tracker:
@@ -149,12 +148,12 @@ def trial_run(parent: Tracker, number: int, parameters: Mapping[str, Any]) -> It
 
 def environment() -> dict[str, str]:
     """Return versions of Python and of the packages that decide what comes out, and the kind of machine."""
+    from flywheel.training import versions
+
     found = {"python": platform.python_version(), "machine": platform.platform(terse=True)}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    for package in versions.NOTED:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = versions.version(package)
     return found
 
 

@@ -82,7 +82,8 @@ class Search:
     @property
     def metric(self) -> str:
         """What is made better."""
-        return self.asked.get("metric") or ("rmse" if self.task == "regression" else "log_loss")
+        usual = {"regression": "rmse", "multilabel": "macro_log_loss"}
+        return self.asked.get("metric") or usual.get(self.task, "log_loss")
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:

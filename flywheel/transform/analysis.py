@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from flywheel import config
 from flywheel.errors import DataError
+from flywheel.labels import MULTILABEL, columns_of
 from flywheel.transform import raw, summaries
 from flywheel.transform.bad_rows import BadRows
 from flywheel.transform.code import Code
@@ -29,7 +30,7 @@ class Labels:
     """What the label's column holds: how often each of its classes occurs, or what its numbers are like.
 
     Attributes:
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
         counts: Rows of each class; of too many classes only some.
         moments: Of a regression's label.
         missing: Rows without a label.
@@ -63,14 +64,23 @@ class Labels:
         if len(self.counts) > 2 * MOST_CLASSES:
             self.counts = Counter({value: self.counts[value] for value in sorted(self.counts)[: MOST_CLASSES + 1]})
 
-    def finish(self, label: str) -> Target:
+    def finish(self, label: str, *, unknown: bool = False) -> Target:
         """Return what is predicted.
+
+        Args:
+            label: Name of the column.
+            unknown: Whether rows may be without it.
 
         Raises:
             DataError: A label is missing, is none of the task's, or all are the same.
         """
         rows = sum(self.counts.values()) + self.moments.rows + self.missing
-        if self.missing:
+        if unknown and not self.counts:
+            raise DataError(
+                f"label {label!r} is not known in any of the {rows} rows of the training window",
+                "widen source.window, or take that label out of `label`.",
+            )
+        if self.missing and not unknown:
             what = "missing or no finite number" if self.task == "regression" else "missing"
             raise DataError(
                 f"label {label!r} is {what} in {self.missing} of {rows} rows",
@@ -83,7 +93,12 @@ class Labels:
         if others:
             raise DataError(
                 f"label {label!r} is {others[0]!r} in some rows",
-                "make it 0 or 1 in the query, or set `task: multiclass` or `task: regression`.",
+                "make it 0 or 1 in the query"
+                + (
+                    ", or null where it is not known."
+                    if unknown
+                    else ", or set `task: multiclass` or `task: regression`."
+                ),
             )
         if len(classes) > MOST_CLASSES:
             raise DataError(
@@ -123,8 +138,8 @@ class Analysis:
 
     Args:
         features: As `features` in flywheel.yaml.
-        label: Column to predict.
-        task: `binary`, `multiclass` or `regression`.
+        label: Column to predict, or columns as `flywheel.labels` joins them.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
     """
 
     def __init__(self, features: list[dict[str, Any]], label: str, task: str = "binary") -> None:
@@ -132,7 +147,9 @@ class Analysis:
         self.specs = SPECS.validate_python(features)
         self.summaries = [SUMMARIES.get(spec.kind, lambda _: summaries.Missing())(spec) for spec in self.specs]
         self.results = [""] * len(self.specs)
-        self.labels, self.rows = Labels(task), 0
+        self.task, self.rows = task, 0
+        each = "binary" if task == MULTILABEL else task
+        self.labels = {name: Labels(each) for name in columns_of(label)}
 
     def add(self, batch: pa.RecordBatch, code: Path | None = None, *, check: bool = False) -> None:
         """Take the rows of `batch`.
@@ -148,7 +165,8 @@ class Analysis:
             if spec.function:
                 columns = [self._made(index, columns, code, check)]
             summary.add(columns)
-        self.labels.add(batch.column(batch.schema.get_field_index(self.label)))
+        for name, labels in self.labels.items():
+            labels.add(batch.column(batch.schema.get_field_index(name)))
 
     def merge(self, other: Analysis) -> None:
         """Take the rows of another analysis of the same features."""
@@ -156,7 +174,8 @@ class Analysis:
         for mine, others in zip(self.summaries, other.summaries, strict=True):
             mine.merge(others)
         self.results = [self._agreed(*each) for each in enumerate(zip(self.results, other.results, strict=True))]
-        self.labels.merge(other.labels)
+        for name, labels in self.labels.items():
+            labels.merge(other.labels[name])
 
     def finish(self, schema: pa.Schema) -> State:
         """Return what was learned from rows of `schema`.
@@ -166,8 +185,13 @@ class Analysis:
         """
         if not self.rows:
             raise DataError("the training window has no rows", "widen source.window, or look at the query's WHERE.")
-        target = self.labels.finish(self.label)
-        return State(target, self.rows, tuple(self._feature(index, schema) for index in range(len(self.specs))))
+        return State(self._target(), self.rows, tuple(self._feature(index, schema) for index in range(len(self.specs))))
+
+    def _target(self) -> Target:
+        if self.task != MULTILABEL:
+            return self.labels[self.label].finish(self.label)
+        each = [labels.finish(name, unknown=True) for name, labels in self.labels.items()]
+        return Target(self.label, self.task, tuple(self.labels), tuple(one.counts[1] for one in each))
 
     def _feature(self, index: int, schema: pa.Schema | None = None) -> Feature:
         """Return a feature with what was learned for it; without a schema, one to call its function with."""

@@ -107,13 +107,13 @@ def analyse(
         features: As `features` in flywheel.yaml.
         label: Column to predict.
         job: Where it runs.
-        task: `binary`, `multiclass` or `regression`.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
 
     Raises:
         FlywheelError: A feature function is wrong, or a shard is damaged.
     """
     if not shards:
-        return Analysis(features, label)
+        return Analysis(features, label, task)
     (found,) = job.run(
         lambda pipeline: (
             pipeline
@@ -159,7 +159,7 @@ class AnalyseShard(beam.DoFn):  # type: ignore[misc]
     def process(self, shard: Shard) -> Iterator[Analysis | FlywheelError]:
         """Yield an analysis of `shard`, or what is wrong with its rows, for people to read."""
         found = Analysis(self._features, self._label, self._task)
-        columns = list(dict.fromkeys([*(name for spec in found.specs for name in spec.sources), self._label]))
+        columns = list(dict.fromkeys([*(name for spec in found.specs for name in spec.sources), *found.labels]))
         try:
             for number, batch in enumerate(shard.batches(columns)):
                 found.add(batch, local_copy(self._code), check=number == 0)

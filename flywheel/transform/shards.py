@@ -95,7 +95,7 @@ def reached(path: str) -> str:
 def write_shard(shard: Shard, state: State, target: str, added: Sequence[pa.Field]) -> ShardResult:
     """Write the rows of `shard` below `target` as the model sees them, and those that cannot be transformed beside."""
     result, schema = ShardResult(shard.span), written(state, added)
-    columns = list(dict.fromkeys([*state.columns, state.label, *(field.name for field in added)]))
+    columns = list(dict.fromkeys([*state.columns, *state.target.columns, *(field.name for field in added)]))
     with ExitStack() as stack:
         good = stack.enter_context(ShardWriter(_opens(target, shard.name, result.files), schema))
         dead: ShardWriter | None = None
@@ -141,6 +141,6 @@ def written(state: State, added: Sequence[pa.Field]) -> pa.Schema:
 def transformed(batch: pa.RecordBatch, state: State, schema: pa.Schema, bad: BadRows) -> pa.RecordBatch:
     """Return raw rows as the model sees them; after its inputs the label, and what else `schema` names, as it is."""
     inputs = list(state.apply(state.columns_of(batch), bad).values())
-    label = state.target.encode(batch.column(batch.schema.get_field_index(state.label)))
+    label = state.target.of(batch)
     rest = [batch.column(batch.schema.get_field_index(name)) for name in schema.names[len(inputs) + 1 :]]
     return pa.RecordBatch.from_arrays([*inputs, label, *rest], schema=schema)

@@ -79,17 +79,17 @@ class State:
 
     @property
     def label(self) -> str:
-        """Column that is predicted."""
+        """Column that is predicted; of several labels all of them, as one text."""
         return self.target.name
 
     @property
     def task(self) -> str:
-        """`binary`, `multiclass` or `regression`."""
+        """`binary`, `multiclass`, `multilabel` or `regression`."""
         return self.target.task
 
     @property
     def classes(self) -> tuple[int | str, ...]:
-        """Values of the label in the order of their index; none in a regression."""
+        """Values of the label in the order of their index, or the labels where there are several; of a number none."""
         return self.target.classes
 
     @cached_property

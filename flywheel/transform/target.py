@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flywheel.labels import MULTILABEL, columns_of
 from flywheel.transform import raw
 
 MOST_CLASSES = 1000
@@ -19,10 +21,11 @@ class Target:
     """What is predicted, and what the training window says of it.
 
     Attributes:
-        name: The label's column.
-        task: `binary`, `multiclass` or `regression`.
-        classes: Values of the label in the order of their index, sorted: (0, 1) when binary, none in a regression.
-        counts: Rows of the window of each class.
+        name: The label's column; of several labels all of them, as one text.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
+        classes: Values of the label in the order of their index, sorted: (0, 1) when binary, none in a regression; of
+            several labels their columns.
+        counts: Rows of the window of each class; of several labels, rows that have it.
         mean: Mean of a regression's label.
         deviation: Its standard deviation (of the population).
     """
@@ -36,11 +39,27 @@ class Target:
 
     @property
     def type(self) -> pa.DataType:
-        """Arrow type of the transformed label: float32 0 or 1, int64 index of the class, float32 value."""
-        return _TYPES[self.task]
+        """Arrow type of the transformed label: float32 0 or 1, int64 index of the class, float32 value.
 
-    def encode(self, column: pa.Array) -> pa.Array:
-        """Return a raw column of labels as a model is trained on them; a class that is unknown becomes null."""
+        Of several labels it is a list of float32, 0 or 1 each, NaN where a label of the row is not known.
+        """
+        return pa.list_(pa.float32(), len(self.classes)) if self.task == MULTILABEL else _TYPES[self.task]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns that it is made of."""
+        return columns_of(self.name)
+
+    def of(self, batch: pa.RecordBatch) -> pa.Array:
+        """Return the labels of raw rows as a model is trained on them."""
+        return self.encode(*(batch.column(batch.schema.get_field_index(name)) for name in self.columns))
+
+    def encode(self, *columns: pa.Array) -> pa.Array:
+        """Return raw columns of labels as a model is trained on them; a class that is unknown becomes null."""
+        if self.task == MULTILABEL:
+            values = np.stack([raw.numbers(column) for column in columns], axis=1).astype(np.float32)
+            return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), len(columns))
+        (column,) = columns
         if self.task != "multiclass":
             return column.cast(pa.float64()).cast(self.type)
         if isinstance(self.classes[0], str):

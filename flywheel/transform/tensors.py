@@ -44,6 +44,20 @@ def tensor(column: pa.Array | pa.ChunkedArray, input: Input) -> NDArray[Any]:
     return found
 
 
+def plain(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+    """Return a column that is no input, as a label, as an array: of lists of one length it is (rows, length)."""
+    if isinstance(column, pa.ChunkedArray) and pa.types.is_fixed_size_list(column.type):
+        parts = [plain(chunk) for chunk in column.chunks]
+        return np.concatenate(parts) if parts else np.empty((0, column.type.list_size), np.float32)
+    if pa.types.is_fixed_size_list(column.type):
+        values: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
+        return values.reshape(len(column), column.type.list_size)
+    found: NDArray[Any] = (
+        column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
+    )
+    return found
+
+
 def inputs_of(examples: Examples) -> dict[str, Input]:
     """Return the inputs that transformed examples hold, by name; of rows that no transform wrote, one a column."""
     described = examples.manifest.facts.get("inputs")

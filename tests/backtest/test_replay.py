@@ -65,9 +65,10 @@ def project():
 
 @pytest.fixture
 def run(project):
-    def call(policy, *, gated=True, bad=None, decide=weigh, **world):
+    def call(policy, *, gated=True, bad=None, empty=(), decide=weigh, **world):
         there = World(project, **world)
-        data = None if bad is None else DataGate(bad, None, None, dict.fromkeys(DAYS, ROWS))
+        rows = dict.fromkeys(DAYS, ROWS) | dict.fromkeys(empty, 0)
+        data = None if bad is None else DataGate(bad, None, None, rows)
         line = Line(Retrain.parse(policy), 7, gated)
         return replay(line, DAYS[14:], there, data, decide), there
 
@@ -130,8 +131,7 @@ def test_bad_spans_reject_their_run_and_are_left_out_of_later_windows(run):
     assert found.decisions[DAYS[20]] == "data-rejected: half of it is missing"
     assert DAYS[20] not in found.trained
     windows = dict(world.asked)
-    assert DAYS[20] not in windows[DAYS[30]]
-    assert len(windows[DAYS[30]]) == 6
+    assert windows[DAYS[30]] == (*DAYS[16:20], *DAYS[21:24])  # the 24th to the 30th judge
 
 
 def test_without_gates_bad_spans_are_trained_on(run):
@@ -147,13 +147,30 @@ def test_what_is_read_reaches_back_to_the_first_window():
     assert (needed[0], needed[-1], len(needed)) == ("2013-06-02", "2013-06-24", 23)
 
 
-def test_a_run_of_which_too_many_spans_are_bad_is_rejected_as_the_data_gate_would(run):
-    bad = dict.fromkeys(DAYS[20:23], "half of it is missing")
+def test_a_bad_week_costs_its_own_days_alone(run):
+    week = DAYS[30:37]
+    found, world = run("always", bad=dict.fromkeys(week, "half of it is missing"))
+
+    assert found.rejected == week
+    assert found.trained[-1] == DAYS[-1]
+    assert all(len(window) == 7 and not set(window) & set(week) for _, window in world.asked)
+    assert dict(world.asked)[DAYS[40]] == (*DAYS[20:27],)  # judged on the 27th to the 29th and the 37th to the 40th
+
+
+def test_a_run_that_would_have_to_look_too_far_back_is_rejected_as_the_data_gate_would(run):
+    bad = dict.fromkeys(DAYS[20:40], "half of it is missing")
     found, _ = run("always", bad=bad)
 
-    assert found.decisions[DAYS[25]] == ("data-rejected: 3 of 7 spans of judge are bad; at most 25% may be left out")
-    assert "spans of window are bad" in found.decisions[DAYS[31]]
-    assert found.decisions[DAYS[40]].startswith(("promoted", "kept-champion"))
+    why = f"only 1 of 7 spans to train on are left: 20 of the 28 up to {DAYS[44]} are bad"
+    assert found.decisions[DAYS[44]] == f"data-rejected: {why}"
+    assert found.decisions[DAYS[50]].startswith(("promoted", "kept-champion"))
+
+
+def test_a_span_without_rows_is_not_ready_and_keeps_its_place(run):
+    found, world = run("always", bad={}, empty=[DAYS[20]])
+
+    assert (found.decisions[DAYS[20]], found.rejected) == ("not-ready: it has no rows", [])
+    assert dict(world.asked)[DAYS[30]] == (*DAYS[17:24],)
 
 
 def test_a_policy_sees_how_many_rows_are_new(run):

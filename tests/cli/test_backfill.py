@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.ahead import Ahead
-from flywheel.artifacts import Verdict
-from flywheel.backfill import Progress, _left_out, spans_between
+from flywheel.backfill import Progress, spans_between
 from flywheel.errors import ConfigError
-from flywheel.ledger import Ledger, Row
+from flywheel.ledger import Row
 from flywheel.spans import Span
 from flywheel.workspace import Workspace
 from tests.test_config import FLIGHTS
@@ -57,28 +56,3 @@ def test_what_the_helper_was_in_the_middle_of_goes_with_it(tmp_path):
         pass
 
     assert not list((workspace.state / "ahead" / "runs").iterdir())
-
-
-SOME, MANY = {"2013-05-02": "half its rows"}, {f"2013-05-{day:02d}": "half its rows" * 50 for day in range(1, 21)}
-
-
-@pytest.mark.parametrize(
-    ("outcomes", "left_out", "bad"),
-    [
-        ([], [], set()),
-        (["promoted"], [SOME], set(SOME)),
-        (["promoted"], [MANY], set(MANY)),  # more than a tag of MLflow's holds
-        (["data-rejected"], [SOME], {*SOME, "2013-06-01"}),
-        (["promoted", "kept-champion"], [SOME, {}], set()),
-        (["promoted", "failed"], [SOME, None], set(SOME)),
-    ],
-)
-def test_what_is_trained_ahead_leaves_out_what_the_data_gate_last_left_out(tmp_path, outcomes, left_out, bad):
-    ledger = Ledger(f"sqlite:///{tmp_path}/mlflow.db")
-    for day, (outcome, told) in enumerate(zip(outcomes, left_out, strict=True), 1):
-        run = ledger.open("flights", f"2013-06-{day:02d}", f"job {day}")
-        if told is not None:
-            ledger.record(run, Verdict("data", facts={"left_out": told}))
-        ledger.settle(run, outcome, "")
-
-    assert _left_out(ledger, ledger.rows("flights")) == bad

@@ -33,6 +33,21 @@ def test_every_command_and_option_says_what_it_is_for():
             assert option.help, (command.name, option.name)
 
 
+def test_every_command_takes_its_folder_by_the_same_option(tmp_path):
+    for command in (
+        ("status",),
+        ("waive", "2013-06-01", "--reason", "x"),
+        ("history",),
+        ("schema", "show"),
+        ("serve",),
+    ):
+        done = flywheel(*command, "--in", tmp_path / "nowhere")
+
+        assert done.returncode == 2, command
+        assert "nowhere" in done.stderr, command
+    assert "write it as --in FOLDER" in flywheel("status", "--in").stderr
+
+
 def _commands(group):
     for command in group.commands.values():
         yield command

@@ -18,6 +18,7 @@ SELECT
   i % 5 AS stars,
   i % 4 AS "group",
   [i, i] AS lots,
+  CASE WHEN i % 3 > 0 THEN i % 2 END AS kept,
   i * 1.5::DECIMAL(9, 2) AS "paid (EUR)"
 FROM range(1990) AS rows (i)
 """
@@ -55,10 +56,34 @@ def test_a_column_is_what_it_looks_like_or_is_said_to_be_left_out(sales, tmp_pat
         "remark": "text",
         "stars": "numeric",
         "group": "numeric",
+        "kept": "numeric",
         "paid_EUR": "numeric",
     }
     for name in ("id", "code", "currency", "lots"):
         assert f"left out: {name}, " in done.stdout
+
+
+def test_rows_whose_label_is_not_known_are_left_out(sales, tmp_path):
+    done = flywheel("init", tmp_path / "shop", "--data", sales, "--label", "kept")
+
+    assert "rows without kept are left out" in done.stdout
+    assert (tmp_path / "shop" / "sales.sql").read_text().endswith("sold < @end\n  AND kept IS NOT NULL\n")
+
+
+def test_several_labels_are_0_and_1_each(sales, tmp_path):
+    said = ("--data", sales, "--label", "returned", "--label")
+    done, wrong = (
+        flywheel("init", tmp_path / "shop", *said, "kept"),
+        flywheel("init", tmp_path / "other", *said, "stars"),
+    )
+
+    project = load(tmp_path / "shop")
+    assert done.returncode == 0, done.stderr
+    assert (project.task, project.gates.model[0].metric) == ("multilabel", "macro_auc")
+    assert not {"returned", "kept"} & {each.column for each in project.features}
+    assert "NOT NULL" not in (tmp_path / "shop" / "sales.sql").read_text()
+    assert wrong.returncode == 2
+    assert "label 'stars' is multiclass, 5 classes; several labels are 0 and 1 each" in wrong.stderr
 
 
 def test_data_in_the_folder_is_named_from_there(sales, tmp_path):

@@ -143,7 +143,7 @@ def test_history_tells_when_each_version_was_champion(command, project, ledger, 
 def test_history_of_an_unknown_model_names_those_there_are(command, project, three):
     done = command("history", "flights", "--in", project)
 
-    assert done.code == 1
+    assert done.code == 2
     assert "there is no model 'flights' in the ledger" in done.err
     assert "there are flight-delays." in done.err
 

@@ -98,6 +98,45 @@ def test_diverse_rows_are_farther_apart_than_the_most_unsure_ones(chosen):
     assert np.nanstd(diverse["size"].to_numpy()) > np.nanstd(unsure["size"].to_numpy())
 
 
+def test_what_was_chosen_before_is_not_chosen_again_unless_it_is_asked_for(chosen, command, shop, tmp_path):
+    def ids(rows):
+        return set(rows["flywheel_request"].to_pylist())
+
+    _, first = chosen()
+    out, second = chosen()
+    _, again = chosen("--again")
+    chosen("--budget", "500")
+    done = command("select", shop, "--budget", "5")
+
+    assert "20 of 180 rows to label" in out
+    assert out.rstrip().endswith("left out: 20 were chosen before")
+    assert not ids(first) & ids(second)
+    assert second["inclusion"].to_pylist() == pytest.approx([4 / 180] * 20)
+    assert ids(again) == ids(first)
+    assert done.code == 2
+    assert "no requests of 2013-06-02 are left: 200 were chosen before\n  choose another span by" in done.err
+
+
+def test_a_selection_made_elsewhere_and_what_has_a_label_are_left_out(chosen, command, shop, tmp_path):
+    (tmp_path / "theirs.csv").write_text("flywheel_request,flywheel_row,why\nr1,0,random\nr2,0,random\nx,0,random\n")
+    (shop / "labels.sql").write_text(
+        "SELECT flywheel_request, 1 AS late, TIMESTAMP '2013-06-05 09:00:00' AS arrived "
+        "FROM UNNEST(['r2', 'r3', 'r4']) AS flywheel_request "
+        "WHERE TIMESTAMP '2013-06-05 09:00:00' >= @start AND TIMESTAMP '2013-06-05 09:00:00' < @end"
+    )
+    about = yaml.safe_load((shop / "flywheel.yaml").read_text())
+    (shop / "flywheel.yaml").write_text(yaml.safe_dump(about | {"monitor": {"labels": "labels.sql"}}))
+
+    out, rows = chosen("--exclude", tmp_path / "theirs.csv", "--budget", "500")
+    (tmp_path / "theirs.csv").write_text("name\nada\n")
+    wrong = command("select", shop, "--exclude", tmp_path / "theirs.csv")
+
+    assert out.rstrip().endswith("left out: 2 were chosen before and 2 have a label")
+    assert set(rows["flywheel_request"].to_pylist()) == {f"r{number}" for number in (0, *range(5, ROWS))}
+    assert wrong.code == 2
+    assert "theirs.csv do not have, only name" in wrong.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -7,6 +7,7 @@ from flywheel.evaluation.predictions import Predictions
 
 DAYS = tuple(f"2013-06-{day:02d}" for day in range(1, 15))
 CLASSES = ("cat", "dog", "owl", "bee")
+LABELS = ("toxic", "spam", "rare")
 
 
 def multiclass(rows=2000, seed=0, noise=(1.0, 1.2), models=("candidate", "champion")):
@@ -20,6 +21,20 @@ def multiclass(rows=2000, seed=0, noise=(1.0, 1.2), models=("candidate", "champi
         scores[name] = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     zone = np.where(labels == 3, 0, draw.integers(0, 2, rows))
     return judged(labels, scores, draw, zone, "multiclass", CLASSES)
+
+
+def multilabel(rows=2000, seed=0, noise=(1.0, 1.2), models=("candidate", "champion")):
+    """Return two models of three labels, with ties; a fifth of `spam` is not known, and `rare` never in `none`."""
+    draw = np.random.default_rng(seed)
+    zone = draw.integers(0, 2, rows)
+    labels = (draw.random((rows, 3)) < [0.4, 0.2, 0.1]).astype(np.int64)
+    labels[zone == 1, 2] = 0
+    scores = {
+        name: (1 / (1 + np.exp(1 - 2 * labels - draw.normal(0, by, (rows, 3))))).round(2)
+        for name, by in zip(models, noise, strict=True)
+    }
+    labels[draw.random(rows) < 0.2, 1] = -1
+    return judged(labels, scores, draw, zone, "multilabel", LABELS)
 
 
 def regression(rows=2000, seed=0, noise=(1.0, 1.2), models=("candidate", "champion"), offset=20.0):
@@ -45,10 +60,14 @@ def written(found, file):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {"span": [found.spans.keys[code] for code in found.spans.codes], "label": found.labels}
+    def listed(values):
+        return (
+            pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1]) if values.ndim == 2 else values
+        )
+
+    columns = {"span": [found.spans.keys[code] for code in found.spans.codes], "label": listed(found.labels)}
     columns |= {name: [groups.keys[code] for code in groups.codes] for name, groups in found.slices.items()}
-    for name, scores in found.scores.items():
-        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(scores.ravel()), 4) if scores.ndim == 2 else scores
+    columns |= {name: listed(scores) for name, scores in found.scores.items()}
     about = {"flywheel": json.dumps({"task": found.task, "classes": list(found.classes)})}
     pq.write_table(pa.table(columns).replace_schema_metadata(about), file)
     return file

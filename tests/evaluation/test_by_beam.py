@@ -107,7 +107,7 @@ def test_rows_that_a_runner_loses_are_missed(flights, tmp_path):
     with runners.job((), tmp_path, None) as job:
         models = by_beam.predicted(flights, JUDGE[1:], "late", folders, "binary", job)
 
-        with pytest.raises(PredictionError, match="runner has lost rows"):
+        with pytest.raises(PredictionError, match="has answered fewer rows than there are"):
             write(flights, JUDGE, models, Wanted("late"), tmp_path / "there.parquet")
 
 

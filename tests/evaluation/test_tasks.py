@@ -1,6 +1,7 @@
 """Metrics of several classes and of numbers: their definitions, their jackknife, and TFMA's figures."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,13 +9,13 @@ from sklearn import metrics as sklearn
 
 from flywheel.artifacts import Check
 from flywheel.config import ModelGate
-from flywheel.config.metrics import BETTER
+from flywheel.config.metrics import BETTER, OF_A_LABEL
 from flywheel.evaluation import estimates, gates, metrics
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import Predictions
 from tests.evaluation import tasks
 
-WORLDS = {"multiclass": tasks.multiclass, "regression": tasks.regression}
+WORLDS = {"multiclass": tasks.multiclass, "multilabel": tasks.multilabel, "regression": tasks.regression}
 
 
 def test_metrics_of_classes_are_those_of_scikit_learn():
@@ -39,6 +40,63 @@ def test_metrics_of_classes_are_those_of_scikit_learn():
     assert measured == pytest.approx(expected)
     assert estimates.figure(found, "auc", "candidate").value == pytest.approx(
         sklearn.roc_auc_score(y, p, multi_class="ovr")
+    )
+
+
+def test_metrics_of_labels_are_those_of_scikit_learn_on_the_rows_that_are_known():
+    found = tasks.multilabel()
+    known = found.labels >= 0
+    measured = metrics.overall(found, "candidate")
+    each = {}
+    for index, name in enumerate(tasks.LABELS):
+        rows = known[:, index]
+        y, p = found.labels[rows, index], found.scores["candidate"][rows, index]
+        each[name] = of_one(y, p)
+        assert {key: measured[f"{key}_{name}"] for key in each[name]} == pytest.approx(each[name], abs=1e-4)
+        assert measured[f"label_count_{name}"] == rows.sum()
+    means = {key: np.mean([values[key] for values in each.values()]) for key in each["toxic"]}
+    together = of_one(found.labels[known], found.scores["candidate"][known])
+
+    assert {key: measured[f"macro_{key}"] for key in means} == pytest.approx(means, abs=1e-4)
+    assert {key: measured[f"micro_{key}"] for key in together} == pytest.approx(together, abs=1e-4)
+    assert measured["example_count"] == len(found)
+
+
+def of_one(y, p):
+    hit = p > 0.5
+    return {
+        "auc": sklearn.roc_auc_score(y, p),
+        "precision": sklearn.precision_score(y, hit),
+        "recall": sklearn.recall_score(y, hit),
+        "f1": sklearn.f1_score(y, hit),
+        "brier": sklearn.brier_score_loss(y, p),
+        "log_loss": sklearn.log_loss(y, p),
+    }
+
+
+def test_each_label_is_judged_by_itself_with_one_family_error_over_labels_and_slices():
+    gate = ModelGate(metric="macro_auc", no_worse_than="champion", margin=0.02, labels=True, slices=("zone",))
+    found = tasks.multilabel(noise=(1.0, 1.0))
+    spoilt = dict(found.scores)
+    spoilt["candidate"] = found.scores["candidate"].copy()
+    spoilt["candidate"][:, 1] = np.random.default_rng(1).random(len(found))
+    good, bad = gates.judge(found, [gate]), gates.judge(replace(found, scores=spoilt), [gate])
+
+    assert [check.slice for check in good] == ["", "label=toxic", "label=spam", "label=rare", "zone=any", "zone=none"]
+    assert [check.result for check in good] == ["pass"] * 6
+    assert good[2].rows == (found.labels[:, 1] >= 0).sum()
+    assert bad[2].result == "fail"
+    assert bad[2].name == "auc no worse than champion, margin 0.02"
+    assert bad[1].result == bad[3].result == "pass"
+
+
+def test_a_label_that_no_row_has_is_left_out_of_the_mean_that_is_judged():
+    found = tasks.multilabel()
+    nobody = replace(found, labels=np.where([False, False, True], 0, found.labels))
+
+    assert metrics.overall(nobody, "candidate")["auc_rare"] == 0  # as TFMA has it
+    assert estimates.figure(nobody, "macro_auc", "candidate").value == pytest.approx(
+        np.mean([estimates.value(nobody, f"auc_{name}", "candidate") for name in ("toxic", "spam")])
     )
 
 
@@ -72,7 +130,9 @@ def test_every_metric_can_be_named_in_a_gate_and_has_a_direction(task):
     found = WORLDS[task]()
 
     for name in metrics.of(found):
-        assert name in BETTER[task] or name.startswith(("precision_", "recall_"))
+        known = name in BETTER[task] or name.startswith(("precision_", "recall_"))
+        assert known or name.startswith(tuple(OF_A_LABEL))
+        assert metrics.better(found, name) in (-1, 0, 1)
     assert set(BETTER[task]) - set(metrics.of(found)) <= {"top_5"}
 
 
@@ -99,7 +159,10 @@ def test_slices_are_measured_as_their_rows_alone(task):
             assert by_zone[name][code] == pytest.approx(value, nan_ok=True), name
 
 
-@pytest.mark.parametrize(("task", "metric"), [("multiclass", "macro_f1"), ("multiclass", "auc"), ("regression", "mae")])
+@pytest.mark.parametrize(
+    ("task", "metric"),
+    [("multiclass", "macro_f1"), ("multiclass", "auc"), ("multilabel", "macro_auc"), ("regression", "mae")],
+)
 def test_a_better_and_a_worse_model_are_told_apart(task, metric):
     gate = ModelGate(metric=metric, no_worse_than="champion", margin=1e-3, slices=("zone",))
     better, worse = WORLDS[task](noise=(0.6, 1.5)), WORLDS[task](noise=(1.5, 0.6))

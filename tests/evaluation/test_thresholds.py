@@ -1,12 +1,15 @@
 """Thresholds under a bar: chosen on validation rows, and held to it on fresh ones."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from flywheel.evaluation import thresholds
+from flywheel.evaluation import joint, thresholds
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import Predictions
 from tests.evaluation import tasks
@@ -60,6 +63,68 @@ def test_fresh_rows_of_the_same_kind_mostly_confirm_it_and_worse_ones_refute_it(
     assert check.result == "fail"
     assert f"shown to be below {least:g}" in check.reason
     assert check.name == f"{rate} of 1 above its threshold at least {least:g}"
+
+
+@pytest.mark.parametrize("own", [{}, {"precision": 0.85}, {"recall": 0.4}])
+@pytest.mark.parametrize("whole", [joint.Bar("precision", 0.8), joint.Bar("recall", 0.6)])
+def test_jointly_chosen_thresholds_are_as_good_as_trying_all(whole, own):
+    found = tasks.multilabel(1500, seed=7)
+    calls = joint.Calls.of(found.labels, found.scores["candidate"].round(1))
+    bars = [joint.Bar.of(own), None, None]
+
+    worth = joint._worth(calls, bars, whole, joint.search(calls, bars, whole, [np.inf] * 3))
+
+    cuts = [*np.arange(11) / 10, np.inf]
+    best = max(joint._worth(calls, bars, whole, each) for each in itertools.product(cuts, cuts, cuts))
+    assert worth[0] == best[0] == 0
+    assert worth[1] == pytest.approx(best[1], abs=0.005)
+
+
+def test_one_bar_on_all_labels_together_catches_more_than_that_bar_on_each():
+    seen, fresh = tasks.multilabel(6000, seed=1), tasks.multilabel(6000, seed=2)
+    alone = thresholds.choose(seen, {name: {"precision": 0.8} for name in tasks.LABELS})
+    chosen = thresholds.choose(seen, {name: {} for name in tasks.LABELS}, {"precision": 0.8})
+    (check,) = thresholds.checks(fresh, chosen)
+
+    assert list(chosen) == [*tasks.LABELS, thresholds.ANY]
+    assert chosen[thresholds.ANY]["recall"] > recall_of_any(seen, alone) + 0.01
+    assert chosen[thresholds.ANY]["shown"]
+    assert check.name == "precision of any of them at their thresholds at least 0.8"
+    assert check.result in ("pass", "warn")
+    assert check.interval
+    (worse,) = thresholds.checks(replace(fresh, scores={"candidate": fresh.scores["candidate"][::-1]}), chosen)
+    assert worse.result == "fail"
+    assert [row["class"] for row in thresholds.table(fresh, chosen)] == list(chosen)
+
+
+@pytest.mark.parametrize("bar", [{"precision": 0.8}, {"recall": 0.7}])
+def test_fresh_rows_mostly_confirm_what_was_chosen_jointly(bar):
+    results = []
+    for seed in range(30):
+        chosen = thresholds.choose(tasks.multilabel(seed=seed), {name: {} for name in tasks.LABELS}, bar)
+        results.append(thresholds.checks(tasks.multilabel(seed=1000 + seed), chosen)[0].result)
+
+    assert results.count("pass") >= 24
+    assert results.count("fail") <= binom.ppf(0.999, 30, 0.05)
+
+
+def recall_of_any(found, chosen):
+    at = np.array([np.inf if each["threshold"] is None else each["threshold"] for each in chosen.values()])
+    calls = joint.Calls.of(found.labels, found.scores["candidate"])
+    return joint.of_calls(calls.whole, (calls.scores >= at).any(axis=1)).value("recall")[0]
+
+
+def test_a_class_keeps_its_own_bar_beside_the_one_on_all():
+    seen = tasks.multiclass(6000, seed=1)
+    chosen = thresholds.choose(seen, {"cat": {"precision": 0.9}, "dog": {}}, {"recall": 0.6})
+
+    assert chosen["cat"]["precision"] > 0.9
+    assert chosen["cat"]["shown"]
+    assert chosen["dog"]["bar"] is None
+    assert chosen[thresholds.ANY]["shown"]
+    impossible = thresholds.choose(seen, {"cat": {}, "bee": {}}, {"precision": 0.9999})
+    assert not impossible[thresholds.ANY]["shown"]
+    assert "no thresholds are shown to reach precision" in thresholds.checks(seen, impossible)[0].reason
 
 
 def test_of_several_classes_each_has_its_own():

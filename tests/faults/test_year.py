@@ -2,13 +2,14 @@ import itertools
 
 import duckdb
 
+from tests.faults import labels, slow
 from tests.faults.world import year_file
-from tests.faults.year import injected, make
+from tests.faults.year import DAYS, FIRST, KINDS, LAST, drawn, make
 
 
 def test_a_year_with_faults_has_them_on_their_days_alone(tmp_path):
-    found = injected(12, 7, seed=0)
-    make(tmp_path / "faulty.duckdb", found, 7)
+    found = drawn(0)
+    make(tmp_path / "faulty.duckdb", found)
 
     with duckdb.connect() as connection:
         connection.execute(
@@ -16,13 +17,20 @@ def test_a_year_with_faults_has_them_on_their_days_alone(tmp_path):
         )
         differ = "SELECT DISTINCT make_date(year, month, day) FROM (FROM faulty.{0} EXCEPT FROM clean.{0})"
         days = {row[0] for table in ("flights",) for row in connection.execute(differ.format(table)).fetchall()}
-    allowed = {first.toordinal() + day for first, _ in found for day in range(7)}
+    allowed = {each.first.toordinal() + day for each in found for day in range(each.days)}
     assert len(days) > 7
     assert {day.toordinal() for day in days} <= allowed
 
 
-def test_the_same_seed_gives_the_same_faults_and_none_overlap():
-    found = injected(12, 7, seed=0)
+def test_every_kind_of_fault_happens_and_no_two_at_a_time():
+    for seed in range(20):
+        found = drawn(seed)
 
-    assert found == injected(12, 7, seed=0)
-    assert all((later - first).days >= 7 for (first, _), (later, _) in itertools.pairwise(found))
+        assert found == drawn(seed)
+        assert [sum(each.fault in kind.FAULTS for each in found) for kind in KINDS] == [2] * len(KINDS)
+        assert sum(each.fault in labels.FAULTS for each in found) == 2
+        assert [each.days for each in found if each.fault in slow.FAULTS] == [slow.DAYS]
+        assert all(DAYS[0] <= each.days <= DAYS[1] for each in found if each.fault not in slow.FAULTS)
+        assert all(earlier.last < later.first for earlier, later in itertools.pairwise(found))
+        assert FIRST <= found[0].first
+        assert found[-1].last <= LAST

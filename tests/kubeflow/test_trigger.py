@@ -9,17 +9,20 @@ import pytest
 from typer.testing import CliRunner
 
 from flywheel.cli.main import app
-from flywheel.errors import ClusterError, ConfigError
+from flywheel.errors import ClusterError, ConfigError, LedgerError
 from flywheel.kubeflow import submit
 from flywheel.kubeflow.cluster import Cluster
 from flywheel.kubeflow.submit import start
 from flywheel.kubeflow.versions import Package
-from flywheel.ledger import Ledger
+from flywheel.ledger import MONITOR, Ledger
+from flywheel.steps.promote import promote
 from flywheel.trigger import trigger
 from flywheel.workspace import Workspace
+from tests.evaluation import worlds
 from tests.stores import ledger_in
 
 duckdb = pytest.importorskip("duckdb")
+pytestmark = pytest.mark.filterwarnings("ignore:.*input example:UserWarning")
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
@@ -147,6 +150,31 @@ def test_what_a_schedule_has_done_is_not_done_again(look, kubeflow, rows, tmp_pa
     ledger.close(run, ok=True)
 
     assert look(more=[f"ledger.tracking_uri={uri}"]).why == "it is done: kept-champion"
+    assert kubeflow.runs == {}
+
+
+def test_where_monitoring_is_asked_only_what_it_asks_for_is_run(look, kubeflow, rows, tmp_path, monkeypatch):
+    rows("2026-03-01")
+    uri = ledger_in(tmp_path / "ledger")
+    more, ledger = [f"ledger.tracking_uri={uri}", "trigger.when=retrain"], Ledger(uri)
+    promote(
+        worlds.model(tmp_path / "champion"), "flights", "2026-02-20", uri, ledger.open("flights", "2026-02-20", "j")
+    )
+    version = ledger.champion("flights").version
+    assert look(more=more).why == f"monitoring asks for no training of version {version}"
+
+    seen = ledger.open("flights", "2026-02-28", "look", {"champion": version}, MONITOR)
+    ledger.settle(seen, "retrain", "live auc fell")
+    assert look(more=more).started
+    assert look(more=more).why == "its run goes on: running"
+    assert len(kubeflow.runs) == 1
+
+
+def test_what_monitoring_says_has_to_be_known_where_it_is_asked(look, kubeflow, rows):
+    rows("2026-03-01")
+
+    with pytest.raises(LedgerError, match=r"cannot be reached from here\n.*--when data"):
+        look(more=["trigger.when=retrain"])
     assert kubeflow.runs == {}
 
 

@@ -49,6 +49,23 @@ def test_a_fault_is_found_in_its_column(gate, column, fault):
     assert column in failed(judged(gate, **{column: fault}))
 
 
+@pytest.mark.parametrize(("label", "column"), [("bought", "bought"), ("bought, pages", "")])
+def test_a_champion_that_scores_far_worse_than_ever_is_an_alarm_of_the_label_or_with_several_of_the_span(label, column):
+    task = "multilabel" if "," in label else "binary"
+    scores = {name_of(index): 0.8 + 0.001 * (index % 5) for index in range(DAYS)} | {name_of(DAYS): 0.55}
+    gate = SpanGate(
+        Settings.of({"label": label, "every": "day", "gate": {}, "task": task}), History(), score=scores.get
+    )
+    for index in range(DAYS):
+        batches = day(index, pages=lambda values: values % 2)
+        gate.take(gate.judge(name_of(index), batches), batches)
+
+    found = gate.judge(name_of(DAYS), day(DAYS, pages=lambda values: values % 2))
+
+    (check,) = found.failed
+    assert (check.name.partition(" of ")[0], check.column) == ("champion's score", column)
+
+
 def test_a_span_with_half_its_rows_is_unusual(gate):
     found = gate.judge(name_of(DAYS), day(DAYS, rows=120))
 
@@ -171,10 +188,10 @@ SETTINGS = Settings.of({"label": "bought", "every": "day"})
 def test_known_spans_that_are_looked_at_again_teach_what_they_did_when_they_were_judged(tmp_path):
     rules = [ONE_DEVICE, ONE_AT_A_TIME]
     taught = SpanGate(SETTINGS, History(), invariants=rules)
-    for index in range(20):
+    for index in range(DAYS):
         taught.take(taught.judge(name_of(index), day(index)), day(index))
     again, read = SpanGate(SETTINGS, deepcopy(taught.history), invariants=rules), []
-    for index in range(20):
+    for index in range(DAYS):
         again.look_again(name_of(index), Read(index, read))
     assert read == []
 

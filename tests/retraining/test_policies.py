@@ -62,6 +62,20 @@ def test_a_metric_of_which_less_is_better_decays_upward():
     assert not say("on_decay", better=-1, **measured(0.73)).train
 
 
+def test_monitoring_asks_where_a_policy_does_not_but_for_those_that_a_person_has_the_last_word_in():
+    asked = {"asked": "monitoring of 2013-06-10: live auc fell"}
+
+    for policy in ("every=30d", "on_drift", "on_decay", "cost_aware=9"):
+        assert say(policy, **asked).why == asked["asked"]
+        assert say(policy, **asked).train
+        assert not say(f"{policy},on_monitor=false", **asked).train
+    assert not say("never", **asked).train
+    assert not weigh(Retrain(policy="function", function="mine:policy"), known(**asked), lambda seen: False).train
+    resting = say("every=30d,cooldown=14d", **asked)
+    assert not resting.train
+    assert resting.why == f"{asked['asked']}; but the last training was 10 days ago, the cooldown is 14 days"
+
+
 def test_age_asks_where_a_policy_does_not_and_a_budget_forbids_what_it_asks():
     assert say("never,max_age=10d").why == "the last training is 10 days old, max_age is 10 days"
     spent = say("always,budget=1,budget_period=30d")

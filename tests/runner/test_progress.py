@@ -43,6 +43,27 @@ def test_plain_lines_say_what_happens_without_the_branches_that_compiling_made()
     ]
 
 
+def test_tasks_and_branches_are_called_what_their_author_calls_them():
+    titles = {"train-2": "baseline", "condition-4": "the candidate is undecided"}
+    stream, live = io.StringIO(), Live(io.StringIO())
+    plain = Plain(stream)
+    for event in (
+        ev.RunStarted("run-1", "flights", "/runs/run-1", titles),
+        ev.TaskStarted("exit-handler-1/condition-2/train-2"),
+        ev.TaskFinished("exit-handler-1/condition-2/train-2", "SUCCEEDED", 1.0),
+        ev.TaskFinished("exit-handler-1/condition-4", "SKIPPED", 0.0, "its condition is false"),
+    ):
+        plain(event)
+        live._take(event)
+
+    assert stream.getvalue().splitlines()[1:] == [
+        "baseline: started",
+        "baseline: SUCCEEDED in 1.0 s",
+        "the candidate is undecided: SKIPPED: its condition is false",
+    ]
+    assert {"train-2", "condition-4"}.isdisjoint(str(each.label) for each in live.tree().children)
+
+
 def test_without_logs_the_last_lines_of_a_failure_are_shown_all_the_same():
     stream = io.StringIO()
     plain = Plain(stream, logs=False)

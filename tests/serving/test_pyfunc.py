@@ -51,6 +51,20 @@ def strange(tmp_path_factory):
     return mlflow.pyfunc.load_model(str(folder)), state
 
 
+def test_thresholds_travel_with_the_model_and_it_answers_a_decision_by_them(packaged, tmp_path):
+    _, model, state = packaged
+    package.write(tmp_path / "model", model, "sklearn", state, WINDOW.slice(0, 5), {"1": 0.6})
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    answer = loaded.predict(raw.frame(WINDOW)[list(state.columns)])
+
+    assert loaded.metadata.get_output_schema().input_names() == ["prediction", "decision"]
+    assert loaded.metadata.metadata == {"thresholds": {"1": 0.6}}
+    assert answer.decision.tolist() == (answer.prediction >= 0.6).astype(int).tolist()
+    assert 0 < answer.decision.sum() < len(answer)
+    package.write(tmp_path / "never", model, "sklearn", state, WINDOW.slice(0, 5), {"1": None})
+    assert pyfunc.load(tmp_path / "never").predict(raw.frame(WINDOW)).decision.sum() == 0
+
+
 @given(rows=worlds.batches(least=1))
 @settings(max_examples=100, deadline=None)
 def test_mlflow_hands_the_packaged_transform_the_bits_of_training(strange, rows):

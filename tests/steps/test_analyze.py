@@ -7,7 +7,9 @@ import pytest
 
 from flywheel.errors import ConfigError, DataError, LedgerError
 from flywheel.evaluation.answers import PredictionError
+from flywheel.evaluation.champion import scorer
 from flywheel.evaluation.predictions import Predictions
+from flywheel.kept import KEPT
 from flywheel.steps.analyze import analyze
 from tests.evaluation import worlds
 
@@ -15,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*input example:UserWarning", "i
 
 SETTINGS = {"label": "late", "slices": ["carrier", "hour"]}
 JUDGE = list(worlds.DAYS[4:])
+CHAMPIONS_WEIGHT = -0.2
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def ledger(tmp_path_factory):
     """A registry whose model `flights` has one version."""
     folder = tmp_path_factory.mktemp("ledger")
     uri = f"sqlite:///{folder}/mlflow.db"
-    worlds.model(folder / "champion", weight=-0.2)
+    worlds.model(folder / "champion", weight=CHAMPIONS_WEIGHT)
     client = mlflow.MlflowClient(uri, uri)
     client.create_registered_model("flights")
     client.create_model_version("flights", str(folder / "champion"))
@@ -44,6 +47,32 @@ def judge(flights, ledger, tmp_path):
         return analyze(examples, candidate, champion, spans, settings, ledger, path, engine)
 
     return run
+
+
+def test_the_champion_is_asked_once_about_the_rows_of_a_span_by_whatever_step(judge, ledger, tmp_path, monkeypatch):
+    frame = worlds.rows()
+    uri, rows, asked = "models:/flights/1", frame["span"].value_counts(), []
+    predicted = worlds.Logistic.predict
+
+    def predict(self, given, params=None):
+        asked.extend([len(given)] if self.weight == CHAMPIONS_WEIGHT else [])
+        return predicted(self, given, params)
+
+    anew = pq.read_table(judge(uri).path / "predictions.parquet")
+    monkeypatch.setattr(worlds.Logistic, "predict", predict)
+    monkeypatch.setenv(KEPT, f"code:{tmp_path}")
+    flights = worlds.examples(tmp_path / "flights", frame)
+
+    score = scorer(uri, ledger, flights, "late", "")(JUDGE[-1])
+    assert asked == [rows[JUDGE[-1]]]
+    kept = judge(uri, examples=flights)
+    assert asked[1:] == [rows[day] for day in JUDGE[:-1]]
+    assert pq.read_table(kept.path / "predictions.parquet").equals(anew)
+    assert scorer(uri, ledger, flights, "late", "")(JUDGE[-1]) == score
+    assert len(asked) == len(JUDGE)
+    frame.loc[frame["span"] == JUDGE[3], worlds.SIGNAL] += 1.0
+    judge(uri, examples=worlds.examples(tmp_path / "changed", frame))
+    assert asked[len(JUDGE) :] == [rows[JUDGE[3]]]
 
 
 def test_candidate_and_champion_are_measured_on_the_same_rows(judge, flights):

@@ -3,8 +3,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import duckdb
 import pytest
 
+from flywheel.artifacts import HISTORY
 from flywheel.errors import ConfigError, SQLError
 from flywheel.ledger import Ledger
+from flywheel.profiles.history import Entry, History
 from flywheel.spans import Span, last_complete
 from flywheel.steps.conclude import conclude
 from flywheel.steps.plan import plan
@@ -129,6 +131,56 @@ def test_spans_that_the_champion_was_trained_on_never_judge_it(plan_for, uri, tm
     assert later.judge == ["2013-06-09", "2013-06-10", "2013-06-11", "2013-06-12"]
     assert later.window == ["2013-06-04", "2013-06-05", "2013-06-06"]
     assert too_soon.judge == ["2013-06-09", "2013-06-10", "2013-06-11"]
+
+
+def judged_bad(uri, run, folder, *bad):
+    """Leave the history that validate would, in which these days are bad."""
+    history = History()
+    for span in bad:
+        history.add(Entry(span, "digest", False, False, (("nulls", "late", "half of late is missing"),)))
+    folder.mkdir(exist_ok=True)
+    history.save(folder / HISTORY)
+    Ledger(uri).keep(run, folder / HISTORY)
+
+
+def test_older_spans_stand_in_for_those_that_are_known_as_bad(plan_for, uri, tmp_path):
+    first = plan_for("2013-06-10", "job-1")
+    judged_bad(uri, first.run, tmp_path / "kept", "2013-06-07", "2013-06-09")
+    finish(uri, first, "kept-champion")
+
+    later = plan_for("2013-06-11", "job-2")
+    Ledger(uri).waive("flights", "2013-06-09", "it was a holiday", "ada")
+    waived = plan_for("2013-06-12", "job-3")
+
+    assert later.window == ["2013-06-05", "2013-06-06", "2013-06-08"]
+    assert later.judge == ["2013-06-10", "2013-06-11"]
+    assert later.spans == [f"2013-06-{day:02d}" for day in range(5, 12)]
+    assert "; 2 bad spans are passed over, 2013-06-07 to 2013-06-09" in later.reason
+    assert waived.window == ["2013-06-08", "2013-06-09", "2013-06-10"]
+
+
+def test_it_looks_no_further_back_than_it_is_let(plan_for, uri, tmp_path):
+    first = plan_for("2013-06-10", "job-1")
+    judged_bad(uri, first.run, tmp_path / "kept", *(f"2013-06-{day:02d}" for day in range(2, 11)))
+    finish(uri, first, "data-rejected")
+
+    assert len(plan_for("2013-06-11", "job-2").spans) == 10
+    assert len(plan_for("2013-06-12", "job-3", {"leave_out": 0.0}).spans) == 5
+
+
+@pytest.mark.parametrize(("bad", "tried"), [(("2013-06-07",), True), (("2013-06-07", "2013-06-10"), False)])
+def test_a_span_rejected_for_others_is_tried_again_without_them(plan_for, uri, tmp_path, bad, tried):
+    first = plan_for("2013-06-10", "job-1")
+    judged_bad(uri, first.run, tmp_path / "kept", *bad)
+    finish(uri, first, "data-rejected")
+
+    again = plan_for("2013-06-10", "job-2")
+
+    assert again.go is tried
+    if tried:
+        assert again.window == ["2013-06-05", "2013-06-06", "2013-06-08"]
+        finish(uri, again, "data-rejected")
+        assert not plan_for("2013-06-10", "job-3").go
 
 
 def test_a_try_whose_process_is_gone_is_given_up_and_tried_again(plan_for, uri):

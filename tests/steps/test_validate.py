@@ -8,6 +8,7 @@ import pytest
 from flywheel.artifacts import Examples, Statistics
 from flywheel.errors import ConfigError, DataError
 from flywheel.ledger import Ledger, Waiver
+from flywheel.ledger.bad import known_bad
 from flywheel.profiles import History
 from flywheel.steps.validate import Paths, gate, validate
 from tests.stores import ledger_in
@@ -71,7 +72,7 @@ def archive(tmp_path):
 
 @pytest.fixture
 def judge(archive, paths):
-    def call(examples, drift=None, label="clicked", schema=None, rules=None, window=(), held=(), given=None, **options):
+    def call(examples, drift=None, label="clicked", schema=None, rules=None, window=4, held=2, given=None, **options):
         files = {"schema_pbtxt": schema, "invariants_yaml": rules}
         code = archive(**{name: text for name, text in files.items() if text is not None})
         gate = {"drift": drift or {}} | (given or {})
@@ -248,10 +249,49 @@ def test_a_bad_earlier_day_is_left_out_and_the_run_goes_on(examples, judge, cura
 
 def test_too_many_bad_days_block(examples, judge, curated):
     bad = {1: {"device": lambda row: "fridge"}, 2: {"device": lambda row: "fridge"}}
-    verdict = judge(examples(faults=bad), schema=curated, window=[name_of(i) for i in range(4)], held=[NEWEST])
+    strict = {"leave_out": 0.25}
+    verdict = judge(examples(faults=bad), schema=curated, given=strict)
 
-    assert [check.name for check in verdict.failed] == ["spans left out of window"]
-    assert "2 of 4 spans of window are bad; at most 25% may be left out" in verdict.failed[0].reason
+    assert [check.name for check in verdict.failed] == ["spans to train on"]
+    assert "only 2 of 4 spans to train on are left: 2 of the 6 up to 2024-03-06 are bad" in verdict.failed[0].reason
+    assert "run the span again: knowing them it looks at up to 8 spans" in verdict.failed[0].remedy
+    assert judge(examples(faults=bad, name="same"), schema=curated).ok  # by default half may be missing
+
+
+def test_what_is_found_bad_shortens_the_window_and_never_the_judge(examples, judge, archive, paths, curated, tmp_path):
+    book = Ledger(ledger_in(tmp_path / "ledger"))
+    run = book.open("clicks", NEWEST, "job-1")
+    settings = {"name": "clicks", "label": "clicked", "every": "day", "window": 4, "judge": 2}
+    data = examples(faults={4: {"device": lambda row: "fridge"}})
+    places = tuple(map(str, (paths.statistics, paths.report)))
+
+    found = gate(data, str(archive(schema_pbtxt=curated)), settings, places, book.tracking_uri, run)
+
+    assert (found.window, found.judge) == ([name_of(i) for i in range(3)], [name_of(3), NEWEST])
+    tags = book.row(run).tags
+    assert (tags["flywheel.window"], tags["flywheel.judge"]) == ("2024-03-01 to 2024-03-03", "2024-03-04 to 2024-03-06")
+    assert known_bad(book, "clicks", NEWEST).keys() == {name_of(4)}
+    book.waive("clicks", name_of(4), "a fridge it is", "ada")
+    assert known_bad(book, "clicks", NEWEST) == {}
+
+
+def test_a_day_that_a_bar_of_ones_own_rejected_is_left_out_of_later_ones_unless_it_is_waived(examples, judge, tmp_path):
+    fewer = {"device": lambda row: "phone" if row % 5 else "desk"}
+    first = judge(examples(newest=fewer), drift={"device": 0.1}, history=None)
+    (tmp_path / "before.gz").write_bytes(Statistics.open(tmp_path / "out" / "statistics").history.read_bytes())
+    later = examples(faults={DAYS - 1: fewer}, days=DAYS + 1, name="later")
+
+    verdict = judge(later, drift={"device": 0.1}, history=tmp_path / "before.gz")
+    waived = judge(examples(newest=fewer), drift={"device": 0.1}, waivers=waiver(NEWEST, "device"))
+
+    assert [check.name for check in first.failed] == ["drift of device"]
+    assert verdict.facts["left_out"].keys() == {NEWEST}
+    assert waived.ok, waived.why
+
+
+def test_settings_without_the_windows_are_refused(examples, archive, paths):
+    with pytest.raises(ConfigError, match="its settings lack window and judge"):
+        validate(examples(), archive(), {"label": "clicked", "every": "day"}, paths)
 
 
 def waiver(span, *checks):
@@ -369,9 +409,8 @@ def test_the_ledger_keeps_the_history_and_the_spans_that_are_left(examples, arch
     uri = ledger_in(tmp_path / "ledger")
     book = Ledger(uri)
     spans = [name_of(i) for i in range(DAYS)]
-    told = {"window": f"{spans[0]} to {spans[3]}", "judge": f"{spans[4]} to {spans[5]}"}
-    run = book.open("clicks", NEWEST, "job-1", told)
-    settings = {"name": "clicks", "label": "clicked", "every": "day"}
+    run = book.open("clicks", NEWEST, "job-1")
+    settings = {"name": "clicks", "label": "clicked", "every": "day", "window": 4, "judge": 2}
     data = examples(faults={2: {"device": lambda row: "fridge"}})
     places = tuple(map(str, (paths.statistics, paths.report)))
 

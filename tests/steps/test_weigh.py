@@ -4,7 +4,7 @@ import pytest
 
 from flywheel.artifacts import Check, Verdict
 from flywheel.errors import ConfigError
-from flywheel.ledger import Ledger
+from flywheel.ledger import MONITOR, Ledger
 from flywheel.steps.promote import promote
 from flywheel.steps.weigh import worth_it
 from tests.evaluation import worlds
@@ -97,6 +97,32 @@ def test_columns_that_the_data_gate_saw_move_ask_for_a_training(ask, champion):
 
     moved = Check("drift since training of hour", "warn", column="hour", reason="hour is not what it was")
     assert ask([moved], policy="on_drift")[0].facts["decision"].startswith("hour is not what it was")
+
+
+def look(book, champion, day, outcome, why):
+    run = book.open("flights", day, f"look-{champion}-{day}", {"champion": champion}, MONITOR)
+    book.settle(run, outcome, why)
+    book.close(run, ok=True)
+
+
+def test_the_newest_look_of_monitoring_asks_until_a_training_answers_it(ask, champion, uri, tmp_path):
+    book, never = Ledger(uri), {"policy": "every", "every": 300 * 86400}
+    look(book, "another", worlds.DAYS[4], "retrain", "it is about another version")
+    assert not ask(**never)[0].ok
+
+    look(book, champion.version, worlds.DAYS[4], "retrain", "live auc fell")
+    why = f"monitoring of {worlds.DAYS[4]}: live auc fell"
+    assert ask(**never)[0].facts["decision"] == why
+    assert why in (tmp_path / "report.html").read_text()
+
+    run = book.open("flights", worlds.DAYS[4], "job-2", {"champion": champion.version})
+    book.record(run, Verdict("model", (), FACTS))
+    assert not ask(**never)[0].ok  # no better model came of it
+
+    look(book, champion.version, worlds.DAYS[5], "retrain", "live auc fell on")
+    assert ask(**never)[0].ok
+    look(book, champion.version, worlds.DAYS[6], "fine", "all is well")
+    assert not ask(**never)[0].ok
 
 
 def test_earlier_trainings_teach_what_waiting_costs(ask, champion, uri):

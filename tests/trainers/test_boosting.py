@@ -31,6 +31,21 @@ def test_each_of_several_classes_gets_a_probability(tmp_path):
     assert (found.argmax(axis=1) == labels).mean() > 0.6
 
 
+def test_each_of_several_labels_gets_trees_of_its_own_from_the_rows_of_which_it_is_known(tmp_path):
+    context = context_in(tmp_path / "e", "multilabel", parameters={"calibrate": True})
+    found, labels = predictions(train(context), "multilabel")
+    known = ~np.isnan(labels[:, 1])
+
+    assert found.shape == (500, 2)
+    assert roc_auc_score(labels[:, 0], found[:, 0]) > 0.7
+    assert roc_auc_score(labels[known, 1], found[known, 1]) > 0.7
+
+
+def test_weights_of_classes_are_refused_where_there_are_several_labels(tmp_path):
+    with pytest.raises(ConfigError, match=r"train\.weight"):
+        train(context_in(tmp_path / "e", "multilabel", parameters={"class_weights": "balanced"}))
+
+
 def test_a_class_that_no_training_row_has_gets_a_column_all_the_same(tmp_path):
     found, _ = predictions(train(context_in(tmp_path / "e", "multiclass", ("a", "b", "c", "rare"))), "multiclass")
 

@@ -53,6 +53,19 @@ def test_several_classes_get_calibrated_probabilities_under_the_focal_loss_and_l
     assert np.array_equal(predictions(loaded, "multiclass")[0], found)
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_several_labels_are_learned_from_the_rows_of_which_each_is_known(loss, tmp_path):
+    from sklearn.metrics import roc_auc_score
+
+    model = trained(tmp_path / "e", "multilabel", {"loss": loss, "calibrate": True})
+    found, labels = predictions(model, "multilabel")
+    known = ~np.isnan(labels[:, 1])
+
+    assert found.shape == (500, 2)
+    assert roc_auc_score(labels[:, 0], found[:, 0]) > 0.75
+    assert roc_auc_score(labels[known, 1], found[known, 1]) > 0.75
+
+
 def test_a_number_is_predicted_in_its_own_unit(tmp_path):
     found, values = predictions(trained(tmp_path / "e", "regression"), "regression")
 

@@ -45,11 +45,22 @@ def test_without_a_folder_nothing_is_kept(tmp_path):
     assert framework.backup(context_of(tmp_path / "e", rows=8)) == []
 
 
-def test_rows_of_any_number_are_answered_by_a_graph_that_was_traced_once():
+def test_rows_of_any_number_are_answered_without_tracing_the_model():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     x = np.arange(20_001, dtype=np.float32)[:, None]
 
     answers = framework.predict(model, {"x": x})
 
     assert np.allclose(answers, model(x), atol=1e-3)
+    assert model.predict_function is None
+
+
+def test_a_model_that_is_asked_often_for_few_rows_is_traced_once():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, activation="sigmoid")])
+    x = np.linspace(-1, 1, 3, dtype=np.float32)[:, None]
+
+    answers = [framework.predict(model, {"x": x}) for _ in range(12)]
+
     assert model.predict_function.experimental_get_tracing_count() == 1
+    for each in answers[1:]:
+        assert np.allclose(answers[0], each, rtol=1e-6)

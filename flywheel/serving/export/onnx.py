@@ -16,6 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from flywheel.errors import FlywheelError, MissingExtra, ServingError
+from flywheel.labels import MULTILABEL
 from flywheel.serving.pyfunc import PAYLOAD, PREDICTION, Predictor
 
 if TYPE_CHECKING:
@@ -138,6 +139,10 @@ def _sklearn(predictor: Predictor, packaged: Path, given: dict[str, NDArray[Any]
 
     model = predictor.model
     several = hasattr(model, "predict_proba")
+    if predictor.state.task == MULTILABEL:
+        raise ServingError(
+            "scikit-learn models of several labels are not written as ONNX", "deploy it to `kserve` or `local`."
+        )
     made = skl2onnx.to_onnx(
         model,
         initial_types=[(MATRIX, FloatTensorType([None, _matrix(given).shape[1]]))],

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flywheel.errors import ServingError
+from flywheel.labels import MULTILABEL
 from flywheel.serving.export import tf_features
-from flywheel.serving.pyfunc import PREDICTION, Predictor
+from flywheel.serving.pyfunc import DECISION, HALF, PREDICTION, Predictor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +29,9 @@ class SavedModel:
         inputs: Name to dtype of what the signature `serving_default` takes.
         raw: Whether they are raw columns; else what the transform makes of them.
         shapes: Name to the shape of one row of an input.
-        outputs: Name to dtype and shape of one row of what it gives: `prediction`, and of several classes the
-            `probabilities` in their order.
+        outputs: Name to dtype and shape of one row of what it gives: `prediction`, and of several classes or labels
+            the `probabilities` in their order. The `prediction` of several labels is 0 or 1 for each of them, and
+            so is the `decision` of classes or labels, where there are thresholds.
     """
 
     inputs: dict[str, str]
@@ -129,7 +131,23 @@ def called(predictor: Predictor, inputs: dict[str, Any]) -> Any:
 def _outputs(predictor: Predictor, found: Any) -> dict[str, Any]:
     import tensorflow as tf
 
+    if predictor.state.task == MULTILABEL:
+        return {PREDICTION: tf.cast(found > HALF, tf.int64), PROBABILITIES: found} | _decision(predictor, found)
     if predictor.state.task != "multiclass":
-        return {PREDICTION: tf.reshape(found, [-1])}
+        one = tf.reshape(found, [-1])
+        return {PREDICTION: one} | _decision(predictor, one)
     classes = tf.constant(predictor.state.classes)
-    return {PREDICTION: tf.gather(classes, tf.argmax(found, axis=1)), PROBABILITIES: found}
+    likeliest = tf.gather(classes, tf.argmax(found, axis=1))
+    return {PREDICTION: likeliest, PROBABILITIES: found} | _decision(predictor, found)
+
+
+def _decision(predictor: Predictor, found: Any) -> dict[str, Any]:
+    """Return which classes or labels reach their threshold, 0 or 1 each; 0 for those that have none."""
+    import tensorflow as tf
+
+    if not predictor.thresholds:
+        return {}
+    names = [str(value) for value in predictor.state.classes] if found.shape.rank == 2 else ["1"]
+    at = [predictor.thresholds.get(name) for name in names]
+    bars = tf.constant([math.inf if value is None else value for value in at], found.dtype)
+    return {DECISION: tf.cast(found >= (bars if found.shape.rank == 2 else bars[0]), tf.int64)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from flywheel.artifacts import Check
 from flywheel.config import OnDevice
+from flywheel.labels import MULTILABEL
 from flywheel.serving import pyfunc
 from flywheel.serving.export import litert, probe
 from flywheel.serving.folder import Deployment, path_of
@@ -20,7 +22,7 @@ from flywheel.serving.rows import sample
 from flywheel.serving.targets import Order, Placed
 from flywheel.serving.targets.versions import Built, VersionFolder
 from flywheel.spans import Span
-from flywheel.transform import raw
+from flywheel.transform import raw, tensors
 from flywheel.transform.bad_rows import BadRows
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ _LESS = "quantise less: `dynamic`, or `none`."
 _README = """# A LiteRT (TFLite) model
 
 `model.tflite` takes what the transform makes of one row, each input of shape (1, …): {inputs}. The transform stands in
-`state.json`: a vocabulary's place, a range's number, (value - mean) / deviation.
+`state.json`: a vocabulary's place, a range's number, (value - mean) / deviation. Where there is a `thresholds.json`, a
+row is called what reaches its chance there, in the order of the label's `classes` in `state.json`; null for never.
 """
 
 
@@ -83,6 +86,8 @@ def build(settings: OnDevice, span: Span | None, model: Path, into: Path) -> Bui
         facts |= {f"{found.metric} packaged": found.packaged, f"{found.metric} on device": found.exported}
         checks.append(_worse(settings, found, loss.rows))
     shutil.copyfile(model / "data" / pyfunc.PAYLOAD / pyfunc.STATE, into / pyfunc.STATE)
+    if predictor.thresholds:
+        (into / f"{pyfunc.THRESHOLDS}.json").write_text(json.dumps(predictor.thresholds, indent=1))
     readme = _README.format(inputs=", ".join(f"`{name}` ({dtype})" for name, dtype in inputs.items()))
     return Built(facts, readme, tuple(checks))
 
@@ -93,11 +98,13 @@ def _real(settings: OnDevice, span: Span, predictor: pyfunc.Predictor) -> tuple[
     bad = BadRows(batch.num_rows)
     predictor.inputs(batch, bad)
     state = predictor.state
-    if state.label not in batch.schema.names:
+    if not set(state.target.columns) <= set(batch.schema.names):
         return raw.frame(batch.filter(pa.array(~bad.mask()))), None
-    column = batch.column(batch.schema.get_field_index(state.label))
-    batch = batch.filter(pa.array(~bad.mask() & ~raw.nulls(column)))
-    return raw.frame(batch), state.target.encode(batch.column(batch.schema.get_field_index(state.label))).to_numpy()
+    known = ~bad.mask()
+    if state.task != MULTILABEL:
+        known &= ~raw.nulls(batch.column(batch.schema.get_field_index(state.label)))
+    batch = batch.filter(pa.array(known))
+    return raw.frame(batch), tensors.plain(state.target.of(batch))
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,15 @@ def _quality(
 
     both = [predictor.outputs(rows).reshape(len(rows), -1), np.asarray(answers, np.float64).reshape(len(rows), -1)]
     task = predictor.state.task
+    if task == MULTILABEL:
+        known = [labels[:, index] >= 0 for index in range(labels.shape[1])]  # NaN is not
+        there = [index for index, rows in enumerate(known) if len(np.unique(labels[rows, index])) == 2]
+        if not there:
+            return None
+        ours, theirs = (
+            float(np.mean([roc_auc_score(labels[known[at], at], each[known[at], at]) for at in there])) for each in both
+        )
+        return _Quality("mean AUC of the labels", ours, theirs, ours - theirs)
     if task == "multiclass":
         ours, theirs = (float(accuracy_score(labels, each.argmax(axis=1))) for each in both)
         return _Quality("accuracy", ours, theirs, ours - theirs)
