@@ -154,13 +154,13 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             judging.promoted(model=model)
                         if looks > 1:
                             undecided = dsl.If(better.outputs["undecided"] == True, name="the candidate is undecided")
-                            with undecided, judging.if_probed(**tried):
+                            with undecided, judging.if_probed("undecided", **tried):
                                 judging.challenged(model)
                             with dsl.If(better.outputs["ok"] == False, name="the candidate did not pass"):
                                 judging.rejudged(**again)
                     if worth is not None and looks > 1:
                         with dsl.If(worth.outputs["Output"] == False, name="training is not worth it"):
-                            judging.rejudged(**again)
+                            judging.rejudged("challenger-untrained", **again)
 
     return pipeline
 

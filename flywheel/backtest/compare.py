@@ -33,6 +33,8 @@ class Comparison:
         difference: To the first line, more is better; 0 for itself.
         low: Lower end of the difference's 95% interval; NaN where there are too few weeks.
         high: Upper end.
+        worst: The difference in the week that is the worst for it; NaN where there are too few.
+        best: The same of its best week.
         trainings: How many.
         promotions: How many of their models went into service.
         rejected: Spans that the data gate kept out.
@@ -45,6 +47,8 @@ class Comparison:
     difference: float
     low: float
     high: float
+    worst: float
+    best: float
     trainings: int
     promotions: int
     rejected: int
@@ -68,10 +72,13 @@ def compared(found: Sequence[Replayed], every: str, better: int) -> list[Compari
     table = np.array([[each[span] for span in common] for each in known]) if common else np.empty((len(found), 0))
     rows = []
     for replayed, values in zip(found, table, strict=True):
-        difference, low, high = _paired(better * (values - table[0]), _BLOCK[every])
+        apart = better * (values - table[0])
+        difference, low, high = _paired(apart, _BLOCK[every])
+        weeks = [float(week.mean()) for week in _blocks(apart, _BLOCK[every])]
+        worst, best = (min(weeks), max(weeks)) if len(weeks) > 1 else (math.nan, math.nan)
         mean = float(values.mean()) if len(values) else math.nan
         counts = (len(replayed.trained), len(replayed.promoted), len(replayed.rejected))
-        rows.append(Comparison(replayed.line, mean, difference, low, high, *counts, replayed.seconds))
+        rows.append(Comparison(replayed.line, mean, difference, low, high, worst, best, *counts, replayed.seconds))
     return [_placed(row, rows, better) for row in rows]
 
 
@@ -83,16 +90,23 @@ def _paired(differences: Floats, block: int) -> tuple[float, float, float]:
     if not len(differences):
         return math.nan, math.nan, math.nan
     mean = float(differences.mean())
-    count = len(differences) // block
+    parts = _blocks(differences, block)
+    count = len(parts)
     if count < 2 or not differences.any():
         return mean, (0.0 if not differences.any() else math.nan), (0.0 if not differences.any() else math.nan)
-    cuts = [block * number for number in range(1, count)]
-    means = np.array([part.mean() for part in np.split(differences, cuts)])
-    sizes = np.array([len(part) for part in np.split(differences, cuts)])
+    means = np.array([part.mean() for part in parts])
+    sizes = np.array([len(part) for part in parts])
     shares = sizes / sizes.sum()
     error = math.sqrt(float((shares**2 * (means - mean) ** 2).sum()) * count / (count - 1))
     reach = float(stdtrit(count - 1, 1 - (1 - _CONFIDENCE) / 2)) * error
     return mean, mean - reach, mean + reach
+
+
+def _blocks(differences: Floats, block: int) -> list[Floats]:
+    """Return whole blocks of `block` spans; what is left over joins the last."""
+    import numpy as np
+
+    return np.split(differences, [block * number for number in range(1, len(differences) // block)])
 
 
 def _placed(row: Comparison, rows: Sequence[Comparison], better: int) -> Comparison:

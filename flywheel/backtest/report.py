@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SMOOTH = 14
 _LINES = 4
+_LEGEND = {"legend": {"orient": "top", "title": None, "labelLimit": 0}}
 _ABOUT = (
     "Each span is served by the model that stood at its start. Differences are paired span by span, to the first line; "
     "intervals are 95%, from weeks. A line is dominated when another is at least as good with no more trainings."
@@ -37,7 +38,8 @@ def render(name: str, metric: str, found: Sequence[Replayed], rows: Sequence[Com
         Section(
             "Over time",
             _course(found, metric),
-            f"Means of {_SMOOTH} spans, or a third of all. Of more than {_LINES} lines those that lie furthest apart.",
+            f"Means of {_SMOOTH} spans, or a third of all. Of more than {_LINES} lines those that lie furthest apart. "
+            "Grey: spans that the data gate kept out.",
         ),
     ]
     for each in found:
@@ -55,11 +57,13 @@ def render(name: str, metric: str, found: Sequence[Replayed], rows: Sequence[Com
 def as_row(row: Comparison, metric: str) -> dict[str, object]:
     """Return a line as a row of a table."""
     interval = f"{row.low:+.4f} to {row.high:+.4f}" if math.isfinite(row.low) else ""
+    weeks = f"{row.worst:+.3f} to {row.best:+.3f}" if math.isfinite(row.worst) else ""
     return {
         "line": str(row.line),
         metric: f"{row.mean:.4f}",
         "difference": f"{row.difference:+.4f}",
         "95% interval": interval,
+        "in single weeks": weeks,
         "trainings": row.trainings,
         "promotions": row.promotions,
         "rejected": row.rejected,
@@ -85,7 +89,7 @@ def _scatter(rows: Sequence[Comparison], metric: str) -> Markup:
     layers = [
         {
             "mark": {"type": "point", "filled": True, "size": 70},
-            "encoding": {"color": colour | {"legend": {"title": None}}},
+            "encoding": {"color": colour},
         },
         {
             "mark": {"type": "text", "align": "left", "dx": 7, "fontSize": 10},
@@ -93,6 +97,7 @@ def _scatter(rows: Sequence[Comparison], metric: str) -> Markup:
         },
     ]
     spec = {"data": {"values": values}, "encoding": {"x": x, "y": y}, "layer": layers, "width": 640, "height": 320}
+    spec["config"] = _LEGEND
     return charts.render(spec, f"{metric} of the model in service against the number of trainings, a point a line")
 
 
@@ -104,8 +109,21 @@ def _course(found: Sequence[Replayed], metric: str) -> Markup:
     place = {span: float(number) for number, span in enumerate(starts)}
     series = {str(each.line): _smooth([place[span] for span in each.spans], each.values) for each in chosen}
     x = f"spans since {starts[0]}" if starts else ""
-    legend = {"legend": {"orient": "top", "title": None, "labelLimit": 0}}
-    return charts.lines(series, f"{metric} over time", x=x, y=metric, width=640, height=260, config=legend)
+    bands = _bands(sorted({place[span] for each in found for span in each.rejected if span in place}))
+    return charts.lines(
+        series, f"{metric} over time", x=x, y=metric, bands=bands, width=640, height=260, config=_LEGEND
+    )
+
+
+def _bands(places: Sequence[float]) -> list[tuple[float, float]]:
+    """Return from where to where places follow one another."""
+    found: list[tuple[float, float]] = []
+    for place in places:
+        if found and found[-1][1] == place:
+            found[-1] = (found[-1][0], place + 1)
+        else:
+            found.append((place, place + 1))
+    return found
 
 
 def _smooth(places: Sequence[float], values: Sequence[float]) -> list[tuple[float, float]]:

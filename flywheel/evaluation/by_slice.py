@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Check
@@ -28,13 +29,18 @@ def trials(found: Predictions, gate: ModelGate) -> Iterator[Trial]:
             yield trial(found.select(groups.codes == code), gate, f"{column}={key}")
 
 
-def checks(trials: Sequence[Trial]) -> list[Check]:
-    """Return the outcome of every slice, those that can be judged held to one family error."""
+def checks(trials: Sequence[Trial], level: float = ALPHA) -> list[Check]:
+    """Return the outcome of every slice, those that can be judged held to one family error.
+
+    Args:
+        trials: A gate held against each slice.
+        level: The chance of even one false block that all of them may make at this look.
+    """
     judged = [(index, tried) for index, tried in enumerate(trials) if not _unjudged(tried)]
     adjusted = paired.holm([tried.p_worse for _, tried in judged])
     p_values = {index: p for (index, _), p in zip(judged, adjusted, strict=True)}
     return [
-        _slice(tried, p_values[index], len(judged))
+        replace(_slice(tried, p_values[index], len(judged), level), level=level)
         if index in p_values
         else tried.check("pass", f"not judged: {_unjudged(tried)}")
         for index, tried in enumerate(trials)
@@ -52,17 +58,18 @@ def _unjudged(tried: Trial) -> str:
     return ""
 
 
-def _slice(tried: Trial, adjusted: float, family: int) -> Check:
-    if adjusted <= ALPHA:
+def _slice(tried: Trial, adjusted: float, family: int, level: float) -> Check:
+    looks = "" if level == ALPHA else f" and, at an error of {level:.2%}, for earlier and later judgements"
+    if adjusted <= level:
         return tried.check(
             "fail",
-            f"{_slice_in_words(tried)}, allowing for {family} slices looked at",
+            f"{_slice_in_words(tried)}, allowing for {family} slices looked at{looks}",
             "look at these rows first; if so much loss is acceptable there, set `margin` in a gate of its own for "
             f"{tried.slice.partition('=')[0]}.",
         )
     if tried.p_worse <= ALPHA:
         return tried.check(
-            "warn", f"{_slice_in_words(tried)} if looked at alone; among {family} slices it can be chance"
+            "warn", f"{_slice_in_words(tried)} if looked at alone; among {family} slices{looks} it can be chance"
         )
     return tried.check("pass", "not shown to be worse than its bound")
 

@@ -3,8 +3,8 @@
 Who carries the burden of proof: overall, the candidate, which has to show that it is no worse than the champion by the
 margin (non-inferiority). By slice, the one who would block it: demanding proof in each of forty small slices would
 block every good model, so a slice blocks only when it is shown to be worse than its bound, with the chance of even one
-false block held at 5% over all slices and metrics (Holm 1979). Wrong promotions by an overall check: at most 5%, over
-all the times that one candidate is judged (`looks`).
+false block held at 5% over all slices and metrics (Holm 1979). Wrong promotions by an overall check and false blocks by
+any slice: each at most 5%, over all the times that one candidate is judged (`looks`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flywheel.artifacts import Check
 from flywheel.config.metrics import HEADLINE
 from flywheel.evaluation import by_slice, gaps, overall
 from flywheel.evaluation.estimates import difference, value
-from flywheel.evaluation.looks import Look
+from flywheel.evaluation.looks import SLICES, Look
 from flywheel.evaluation.predictions import BASELINE, CANDIDATE, CHAMPION, Predictions
 from flywheel.evaluation.trials import Trial, trial
 
@@ -45,6 +45,7 @@ def judge(found: Predictions, gates: Sequence[ModelGate], look: Look | None = No
         return (NO_GATES,)
     checks: list[Check] = []
     trials: list[Trial] = []
+    precision = 1.0
     for gate in gates:
         if gate.gap:
             checks.append(gaps.check(found, gate))
@@ -54,8 +55,9 @@ def judge(found: Predictions, gates: Sequence[ModelGate], look: Look | None = No
             continue
         whole = trial(found, gate)
         checks.append(overall.against_other(whole, look) if gate.no_worse_than else overall.against_bar(whole))
+        precision = min(precision, overall.precision(whole) if gate.no_worse_than else 1.0)
         trials += by_slice.trials(found, gate)
-    return tuple(checks + by_slice.checks(trials))
+    return tuple(checks + by_slice.checks(trials, look.level(SLICES, precision)))
 
 
 def beats_baseline(found: Predictions) -> tuple[Check, ...]:

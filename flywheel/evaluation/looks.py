@@ -7,6 +7,9 @@ four fifths, 4%. That is a spending function (Lan & DeMets 1983) of the power fa
 whose clock is information, the inverse of the squared error (Mehta & Tsiatis 2001). The errors of all looks add up to
 5% at most whatever binds one look to the next (Bonferroni), so no boundary has to be integrated; and a judge that knew
 enough at once has all 5%, as if there were no further look.
+
+Slices err the other way, by blocking a model that is good enough there. All of them together spend their 5% by the same
+clock: at each look the share of the comparison that is the least precise, as that says how much is still to come.
 """
 
 from __future__ import annotations
@@ -19,6 +22,10 @@ from flywheel.evaluation.paired import ALPHA
 
 if TYPE_CHECKING:
     from flywheel.artifacts import Check
+
+
+SLICES = "slices"
+"""What all slices, and labels, of a look together spend of their error: one family, by Holm."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,11 @@ class Look:
         """
         checks = list(checks)
         spent = dict(self.spent)
-        for check in checks:
-            if check.level is not None:
-                spent[check.name] = spent.get(check.name, 0.0) + check.level
-        passed = [check.name for check in checks if check.level is not None and check.result == "pass"]
+        now = {SLICES if check.slice else check.name: check.level for check in checks if check.level is not None}
+        for name, level in now.items():
+            spent[name] = spent.get(name, 0.0) + level
+        judged = [check for check in checks if check.level is not None and not check.slice]
+        passed = [check.name for check in judged if check.result == "pass"]
         return {
             "number": self.number,
             "of": self.of,

@@ -48,14 +48,14 @@ def against_bar(tried: Trial) -> Check:
 
 def against_other(tried: Trial, look: Look) -> Check:
     """Return whether the candidate is shown to be no worse than another by the margin, now or by an earlier look."""
-    found, gate = tried.estimate, tried.gate
+    found = tried.estimate
     if not math.isfinite(found.value):
         return _undefined(tried)
     if not found.sound:
         return _too_few(tried)
-    widest = found.widest_error(gate.margin)
-    enough = found.error <= widest
-    level = look.level(tried.name, 1.0 if enough else widest / found.error)
+    known = precision(tried)
+    enough = known >= 1
+    level = look.level(tried.name, known)
     if tried.name in look.shown:
         return _again(tried)
     if not level or found.clusters < paired.minimum_clusters(level):
@@ -74,6 +74,15 @@ def against_other(tried: Trial, look: Look) -> Check:
         "raise `margin` if so much loss is acceptable, or improve the model (features, trainer, `source.window`).",
         level,
     )
+
+
+def precision(tried: Trial) -> float:
+    """Return how precise the judge is, as a share of what decides: 1 where it is precise enough, 0 where unknown."""
+    found = tried.estimate
+    if not found.sound:
+        return 0.0
+    widest = found.widest_error(tried.gate.margin)
+    return 1.0 if found.error <= widest else widest / found.error
 
 
 def gone(gate: ModelGate, look: Look) -> Check:

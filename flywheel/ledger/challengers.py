@@ -66,6 +66,25 @@ class Challenger:
         return f"{said}: {last['found']}"
 
 
+FAR = 4.0
+"""A candidate that would take so many times the spans that a run reads is not judged again: on all of them its standard
+error would be twice what decides, so that an equal model passed its last judgement about every third time."""
+
+
+def too_far(look: Mapping[str, Any], spans: int) -> str:
+    """Return why an undecided look asks for more than later ones can give; empty where they can.
+
+    Args:
+        look: What it left, as `evaluation.looks.Look.after` gives it.
+        spans: How many spans a run has.
+    """
+    needs = int(look["spans"]) + int(look["more"] or 0)
+    if needs <= FAR * spans:
+        return ""
+    cure = "raise `margin`, `source.judge` or `source.window`"
+    return f"about {needs} spans would decide it, and a run reads {spans}; {cure}"
+
+
 def challenger_of(client: Client, name: str) -> Challenger | None:
     """Return the challenger of `name`; None where there is none, or it was overtaken.
 

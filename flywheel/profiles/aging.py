@@ -24,7 +24,10 @@ def drift_since_training(history: History, newest: str, trained_on: str, setting
         settings: What is looked at.
     """
     first, _, last = trained_on.partition(" to ")
-    window = [span for span in history.spans if first <= span <= (last or first)]
+    between = [span for span in history.spans if first <= span <= (last or first)]
+    window = [
+        span for span in between if history[span].reference or not history[span].failed
+    ]  # bad ones taught nothing
     then = [entry.profile for span in window if (entry := history[span]).reference and entry.profile is not None]
     recent, _ = history.lately(newest)
     now, bars = history[newest].profile, Bars(history.past(newest), settings.false_alarms)

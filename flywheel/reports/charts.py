@@ -174,7 +174,13 @@ def intervals(rows: Sequence[Interval], alt: str, bound: float | None = None, **
 
 
 def lines(
-    series: Mapping[str, Sequence[tuple[float, float]]], alt: str, *, x: str = "", y: str = "", **spec: Any
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    alt: str,
+    *,
+    x: str = "",
+    y: str = "",
+    bands: Sequence[tuple[float, float]] = (),
+    **spec: Any,
 ) -> Markup:
     """Return one line a series through its (x, y) points.
 
@@ -183,6 +189,7 @@ def lines(
         alt: What is to be seen, in words.
         x: Title of the horizontal axis.
         y: Title of the vertical axis.
+        bands: From where to where, on the horizontal axis, the ground is grey.
         **spec: Further Vega-Lite settings.
     """
     values = [
@@ -191,15 +198,18 @@ def lines(
         for left, up in points
         if math.isfinite(left) and math.isfinite(up)
     ]
-    axis = {"type": "quantitative", "scale": {"zero": False}}
-    encoding = {
-        "x": axis | {"field": "x", "axis": {"title": x or None}},
-        "y": axis | {"field": "y", "axis": {"title": y or None}},
-        "color": _colours(series),
-    }
-    mark = {"type": "line", "point": {"size": 25}}
-    size = {"width": 300, "height": 200}
-    return render({"data": {"values": values}, "mark": mark, "encoding": encoding} | size | spec, alt)
+    across = {"type": "quantitative", "scale": {"zero": False, "nice": not bands}, "axis": {"title": x or None}}
+    up = {"type": "quantitative", "scale": {"zero": False}, "axis": {"title": y or None}}
+    encoding = {"x": across | {"field": "x"}, "y": up | {"field": "y"}, "color": _colours(series)}
+    drawn: list[dict[str, Any]] = [
+        {"data": {"values": values}, "mark": {"type": "line", "point": {"size": 25}}, "encoding": encoding}
+    ]
+    if bands:
+        ground = [{"x": left, "x2": right} for left, right in bands]
+        places = {"x": across | {"field": "x"}, "x2": {"field": "x2"}}
+        mark = {"type": "rect", "color": "#888", "opacity": 0.18}
+        drawn.insert(0, {"data": {"values": ground}, "mark": mark, "encoding": places})
+    return render({"layer": drawn, "width": 300, "height": 200} | spec, alt)
 
 
 def matrix(

@@ -129,12 +129,22 @@ class Runtime(MLflowRuntime):
         except MLServerError:
             raise
         except (FlywheelError, MlflowException, ValueError, TypeError, KeyError) as error:
-            raise InferenceError(f"{self.name} cannot answer this request: {_readable(error)}") from error
+            where = self._unreadable(payload)
+            raise InferenceError(f"{self.name} cannot answer this request: {where}{_readable(error)}") from error
         except Exception as error:
             _log.exception("%s failed", self.name)
             raise MLServerError(
                 f"{self.name} failed: {type(error).__name__}; the server's log says more", 500
             ) from error
+
+    def _unreadable(self, payload: InferenceRequest) -> str:
+        """Return which input is not of the datatype that it says, as the beginning of a message; empty when all are."""
+        for each in payload.inputs:
+            try:
+                self.decode_request(InferenceRequest(inputs=[each], parameters=payload.parameters))
+            except Exception:  # whatever a codec raises
+                return f"input {each.name!r} is no {each.datatype}: "
+        return ""
 
 
 class LoadedSettings(ModelSettings):

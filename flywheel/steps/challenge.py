@@ -27,7 +27,8 @@ def challenge(
 ) -> str:
     """Register an undecided candidate as the challenger and return its version; empty when another one is judged first.
 
-    There is one challenger at a time: each new candidate would else begin anew, and none was ever decided. The same run
+    There is one challenger at a time: each new candidate would else begin anew, and none was ever decided. One that
+    would take far more spans than a run reads does not become it, as it would keep the place for nothing. The same run
     doing it again changes nothing. The row's outcome stays what the gate made it, and says what follows.
 
     Args:
@@ -45,6 +46,8 @@ def challenge(
     """
     book = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
     look = book.verdict(run, "model").facts["look"]
+    if far := challengers.too_far(look, spans):
+        return _kept(book, run, "", f"it is not kept as challenger: {far}")
     look |= {"more": min(look["more"], spans - look["spans"]), "span": span, "found": "undecided"}
     source = uploaded(book, model, run)  # outside the lock: it takes time
     with promoting(book.client, name, run, patience=patience, clock=book.clock, sleep=sleep):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from flywheel.config import Notify
 from flywheel.ledger import DONE, MONITOR, MONITORED, Ledger, Outcome, Row
@@ -49,6 +49,8 @@ def conclude(
     stands = row.outcome in (*DONE, *MONITORED)
     if not stands:
         book.settle(row.run, *_outcome(row, ok, why))
+    if dropped := _dropped(book.row(row.run)):
+        book.settle(row.run, *dropped)
     book.close(row.run, ok=ok, unfinished=why if stands and not ok else "")
     closed = book.row(row.run)
     said = closed.unfinished or closed.why
@@ -81,6 +83,17 @@ def _outcome(row: Row, ok: bool, error: str) -> tuple[Outcome, str]:
         if gate in row.decisions and not row.decisions[gate].ok:
             return outcome, row.decisions[gate].why
     return "not-needed", "the run ended without a decision"
+
+
+def _dropped(row: Row) -> tuple[Outcome, str] | None:
+    """Return the outcome with what became of a challenger that this run gave up; None where it gave up none."""
+    if "challenger" not in row.decisions or row.outcome is None:
+        return None
+    said, facts = row.decisions["challenger"], row.challenger
+    if said.ok or (facts.get("look") or {}).get("more") is not None:
+        return None
+    told = f"version {facts.get('version', '?')} of {facts.get('span', '?')} is challenger no longer: {said.why}"
+    return None if told in row.why else (cast(Outcome, row.outcome), f"{row.why}; {told}")
 
 
 def _in_one_line(error: str) -> str:

@@ -146,7 +146,11 @@ def _look(
     }
     verdict = _verdict(groups, rows[span.name], service, quality, champion.version)
     first, _, last = window.partition(" to ")
-    window_profiles = [p for each in past.spans if first <= each <= last and (p := past[each].profile) is not None]
+    window_profiles = [
+        profile
+        for each in past.spans
+        if first <= each <= last and past[each].reference and (profile := past[each].profile) is not None
+    ]
     before = history.before(span.name)
     seen = Seen(
         span, champion.version, rows, service, quality, judged, history[span.name].profile or _nothing(),

@@ -47,9 +47,9 @@ def rejudge(
     """Judge the challenger once more, on every span of this run that neither it nor its champion was trained on.
 
     What it may err is what earlier judgements have left of 5%. It is the challenger no longer when it is decided, or
-    when this was the last time: when it was judged `looks` times, or on as many spans as a run has. Doing it again for
-    the same span replaces what it found there. Comparisons with a baseline, which was trained on other spans, count as
-    the first judgement found them; the packaged model is not tried again.
+    when this was the last time: when it was judged `looks` times, or on as many spans as a run has, or would take far
+    more than those. Doing it again for the same span replaces what it found there. Comparisons with a baseline, which
+    was trained on other spans, count as the first judgement found them; the packaged model is not tried again.
 
     Args:
         examples: Raw rows.
@@ -85,6 +85,10 @@ def rejudge(
         found = analyzed.analyze(examples, model, champion, later, settings["analyze"], ledger, evaluation, code=code)
     about = f"Challenger version {version} of span {known.version.span}, judged for the {_nth(look.number)} time"
     verdict = decided.decide(found, settings["gates"], report, look, about)
+    left = verdict.facts["look"]
+    if left["more"] is not None and (far := challengers.too_far(left, len(spans))):
+        say(f"it is given up: {far}")
+        left |= {"more": None}
     verdict = Verdict(GATE, verdict.checks, verdict.facts | {"version": version, "span": known.version.span})
     book.record(run, verdict)
     said = "pass" if verdict.ok else "fail" if verdict.failed else "undecided"

@@ -61,6 +61,13 @@ def test_the_interval_is_about_the_mean(values):
     assert mean <= high + 1e-12
 
 
+def test_the_worst_and_the_best_week_are_told():
+    rows = compared([line("always", [0.7] * 21), line("never", [0.6] * 7 + [0.7] * 7 + [0.8] * 7)], "day", 1)
+
+    assert (rows[1].worst, rows[1].best) == pytest.approx((-0.1, 0.1))
+    assert rows[1].difference == pytest.approx(0.0)
+
+
 def test_without_two_weeks_there_is_no_interval():
     mean, low, high = _paired(np.linspace(0, 1, 13), 7)
 

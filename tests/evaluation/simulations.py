@@ -212,7 +212,7 @@ AGAIN = (
     ("the candidate gains half the margin, 0.01", -MARGIN / 2),
 )
 """What is true of a candidate that is judged on 14 days, and again on up to 42 while it is undecided."""
-_FIRST, _MOST, _LOOKS = 14, 42, 4
+_FIRST, _MOST, _LOOKS, _STEP = 14, 42, 4, 14
 _BAR = _GATE.model_copy(update={"slices": ()})
 
 
@@ -243,6 +243,34 @@ def again(loss: float, count: int) -> dict[str, float]:
         told.append((once.result == "pass", *promoted(found), promoted(found, spending=False)[1]))
     names = ("judged once", "at the first look", "by all looks", "by all looks, each at 5%")
     return dict(zip(names, np.mean(told, axis=0).tolist(), strict=True))
+
+
+def blocked(found: Predictions, spending: bool = True) -> bool:
+    """Return whether a slice blocks a candidate at any of the looks that are taken; arguments as of `promoted`."""
+    days, look = _FIRST, Look(of=_LOOKS)
+    while True:
+        rows = found.select(found.spans.codes < days)
+        carriers = {"carrier": Groups(tuple("abcde"), found.slices["carrier"].codes[found.spans.codes < days])}
+        part = replace(rows, spans=Groups(found.spans.keys[:days], rows.spans.codes), slices=carriers)
+        this = replace(look, of=look.number) if days >= _MOST else look
+        checks = gates.judge(part, [_GATE], this)
+        slices = checks[1:] if spending else gates.judge(part, [_GATE])[1:]
+        if any(check.result == "fail" for check in slices):
+            return True
+        if this.last or days >= _MOST:
+            return False
+        days += _STEP
+        look = Look.following(this.after(checks, days), _LOOKS)
+
+
+def slices_table(count: int = COUNT) -> list[list[str]]:
+    """Return the shares of candidates that a slice blocks at any of three looks, after a row of heads."""
+    rows = [["what is true", "5% over all looks", "each look at 5%"]]
+    for name, loss in AGAIN[:3]:
+        found = evaluations(World("again", days=_MOST, loss=loss), count, seed=3)
+        told = np.mean([(blocked(each), blocked(each, spending=False)) for each in found], axis=0)
+        rows.append([name, *(f"{share:.1%}" for share in told)])
+    return rows
 
 
 def again_table(count: int = COUNT, said: Callable[[str], None] = print) -> list[list[str]]:
@@ -292,7 +320,9 @@ def _lines(rows: list[list[str]]) -> str:
     return "\n".join([head, "|---" * len(rows[0]) + "|", *body])
 
 
-def page(rows: list[list[str]], count: int, other: list[list[str]], later: list[list[str]]) -> str:
+def page(
+    rows: list[list[str]], count: int, other: list[list[str]], later: list[list[str]], parts: list[list[str]]
+) -> str:
     """Return the page with all tables."""
     lines = _lines(rows)
     return f"""# Is the model gate right?
@@ -337,8 +367,14 @@ A candidate that {_FIRST} days leave undecided is judged again on more, up to {_
 too many of those that lose the margin; by spending 5% over all looks fewer pass at the first one and more in the end.
 
 {_lines(later)}
+
+Slices block by another 5%, which is spent over the looks as well. Here every candidate is judged on {_FIRST},
+{_FIRST + _STEP} and {_MOST} days whatever was found before; the shares that any of the five slices blocks. Where the
+candidate loses just the margin in each of them, at most {ALPHA:.0%} may be.
+
+{_lines(parts)}
 """
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(table(), COUNT, clustered_table(), again_table()), encoding="utf-8")
+    PAGE.write_text(page(table(), COUNT, clustered_table(), again_table(), slices_table()), encoding="utf-8")

@@ -5,7 +5,7 @@ from scipy.stats import binom
 
 from flywheel.artifacts import Check
 from flywheel.evaluation import gates
-from flywheel.evaluation.looks import Look
+from flywheel.evaluation.looks import SLICES, Look
 from flywheel.evaluation.paired import ALPHA
 from tests.evaluation import simulations
 
@@ -24,6 +24,24 @@ def test_equal_models_that_one_judge_leaves_undecided_are_mostly_found_good_enou
     shares = simulations.again(0.0, COUNT)
 
     assert shares["by all looks"] > 1.5 * shares["judged once"]
+
+
+def test_by_all_looks_slices_block_no_more_often_than_by_one():
+    found = list(
+        simulations.evaluations(simulations.World("at the margin", days=42, loss=simulations.MARGIN), 80, seed=3)
+    )
+
+    assert sum(map(simulations.blocked, found)) <= binom.ppf(0.999, 80, ALPHA)
+    assert sum(simulations.blocked(each, spending=False) for each in found) > sum(map(simulations.blocked, found))
+
+
+def test_slices_and_labels_are_one_family_that_spends_once_a_look():
+    parts = [Check("auc", "pass", slice=f"carrier={name}", level=0.02) for name in "ab"]
+    after = Look(of=4).after([Check("auc", "undecided", level=0.01, more=4), *parts], 14)
+
+    assert after["spent"] == {"auc": 0.01, SLICES: 0.02}
+    assert after["shown"] == []
+    assert Look.following(after, 4).level(SLICES, 1.0) == pytest.approx(0.03)
 
 
 @pytest.mark.parametrize(("precision", "level"), [(0.25, 0.0125), (0.8, 0.04), (1.0, ALPHA), (3.0, ALPHA)])

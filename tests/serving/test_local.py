@@ -76,11 +76,12 @@ def test_the_model_says_which_columns_it_takes(service):
     ("row", "message"),
     [
         ({"distance": ("FP64", 1.0)}, r"missing inputs ['carrier', 'hour']"),
-        (ROW | {"distance": ("FP64", "far")}, "could not convert string to float: 'far'"),
+        (ROW | {"distance": ("FP64", "far")}, "input 'distance' is no FP64: could not convert string to float: 'far'"),
+        (ROW | {"hour": ("BYTES", "noon")}, "hour"),
         (ROW | {"distance": ("FP64", -1.0)}, "distance is negative"),
         ({}, "missing inputs"),
     ],
-    ids=["missing columns", "wrong type", "value that the model refuses", "nothing"],
+    ids=["missing columns", "wrong value", "wrong type", "value that the model refuses", "nothing"],
 )
 def test_a_wrong_request_is_told_what_is_wrong_with_it(service, row, message):
     status, answer = service.ask(row)

@@ -8,7 +8,7 @@ import pytest
 
 from flywheel.artifacts import Model
 from flywheel.evaluation.looks import Look
-from flywheel.ledger import Ledger
+from flywheel.ledger import Ledger, challengers
 from flywheel.ledger.lineage import lineage
 from flywheel.reports.lineage import lineage_page
 from flywheel.steps.analyze import analyze
@@ -145,12 +145,38 @@ def test_one_that_is_shown_to_be_worse_is_the_challenger_no_longer(challenged):
 
     assert row.outcome == "kept-champion"
     assert not row.decisions["challenger"].ok
+    assert f"; version 2 of 2013-06-14 is challenger no longer: {row.decisions['challenger'].why}" in row.why
     assert "challenger" not in aliases(challenged)
     assert challenged.begin("2013-06-22").challenger == ""
 
 
+def test_one_that_would_take_far_more_spans_than_a_run_reads_leaves_the_place_to_the_next(world, monkeypatch):
+    world.run("2013-06-12", FIRST)
+    monkeypatch.setitem(GATES[0], "margin", 0.0012)
+    row = world.run("2013-06-13", OTHER)
+
+    assert row.version is None
+    assert "it is not kept as challenger: about " in row.why
+    assert "spans would decide it, and a run reads 13; raise `margin`" in row.why
+    assert "challenger" not in aliases(world)
+    monkeypatch.setitem(GATES[0], "margin", 0.003)
+    assert "stays challenger" in world.run("2013-06-14", GOOD).why
+
+
+def test_one_of_which_later_spans_say_that_it_takes_far_more_is_given_up(challenged, monkeypatch):
+    to = challenged.begin("2013-06-16")._replace(challenger="models:/flights/2")
+    again = challenged.rejudged(to)
+    assert "judged 2 of 4 times: undecided, and judged again" in str(challenged.book.challenger("flights"))
+
+    monkeypatch.setattr(challengers, "FAR", 1.0)
+    assert challenged.rejudged(to) == again == (False, "2")
+    assert "challenger" not in aliases(challenged)
+    conclude("flights", challenged.uri, "2013-06-16", "SUCCEEDED", "")
+    assert "version 2 of 2013-06-14 is challenger no longer: not enough data" in challenged.book.row(to.run).why
+
+
 def test_a_later_candidate_that_is_undecided_too_does_not_take_the_place(challenged):
-    row = challenged.run("2013-06-15", OTHER)
+    row = challenged.run("2013-06-15", 0.42)
 
     assert row.version is None
     assert "version 2 of 2013-06-14 is challenger already" in row.why
