@@ -175,8 +175,8 @@ class _Judge:
         by = f"by {self._past} earlier spans" if self._known(name) else "by the wide bars of a short history"
         also = [other for more, other in others[:2] if more > 0.5]
         together = f"; with {' and '.join(also)}, which are as unusual" if also else ""
-        means = f": {value.note}" if value.note else ""
-        return f"{name} is {observed}, usually {ends} {by} (beside {_listed(self._references)}){together}{means}"
+        means = f"{value.note}; " if value.note else ""
+        return f"{means}{name} is {observed}, usually {ends} {by} (beside {_listed(self._references)}){together}"
 
 
 def _plain(check: str, column: Column) -> bool:

@@ -175,7 +175,7 @@ def _since(profile: Profile, before: Profile, known: Known, label: str) -> dict[
 
 
 def _unit(unlikely: float, factor: float) -> Measure:
-    note = f"nearly all of its numbers are multiples of {factor:g} steps, as {CONVERSIONS[factor]} are"
+    note = f"its numbers look like {CONVERSIONS[factor]}: nearly all are multiples of {factor:g} of the usual steps"
     return Measure(unlikely, unlikely, 0.0, "plain", note=note)
 
 

@@ -253,3 +253,19 @@ def test_how_many_rows_are_usual_the_last_week_does_not_tell(gate):
         (True, True),
         *[(False, True)] * 7,
     ]
+
+
+def test_an_alarm_says_which_unit_numbers_look_like():
+    def lengths(index, factor=1.0):
+        hundredths = np.ceil(np.random.default_rng(index).lognormal(4, 1.5, 300))
+        return lambda _: np.round(np.where(np.arange(300) % 6, 0, hundredths) / 100 * factor, 2)
+
+    gate = SpanGate(SETTINGS, History())
+    for index in range(40):
+        batches = day(index, pages=lengths(index))
+        gate.take(gate.judge(name_of(index), batches), batches)
+    found = gate.judge(name_of(40), day(40, pages=lengths(40, 2.54)))
+
+    (check,) = [check for check in found.failed if check.column == "pages"]
+    assert check.name == "unit of pages"
+    assert check.reason.startswith("its numbers look like inches in centimetres: nearly all are multiples of 2.54")
