@@ -188,10 +188,10 @@ SETTINGS = Settings.of({"label": "bought", "every": "day"})
 def test_known_spans_that_are_looked_at_again_teach_what_they_did_when_they_were_judged(tmp_path):
     rules = [ONE_DEVICE, ONE_AT_A_TIME]
     taught = SpanGate(SETTINGS, History(), invariants=rules)
-    for index in range(DAYS):
+    for index in range(20):
         taught.take(taught.judge(name_of(index), day(index)), day(index))
     again, read = SpanGate(SETTINGS, deepcopy(taught.history), invariants=rules), []
-    for index in range(DAYS):
+    for index in range(20):
         again.look_again(name_of(index), Read(index, read))
     assert read == []
 
