@@ -83,10 +83,12 @@ class Kept:
         with tempfile.TemporaryDirectory(prefix="flywheel-kept-") as name:
             folder = Path(name, "files")
             if self.take(key, folder) is not None:
-                found: Made = pickle.loads((folder / _FILE).read_bytes())
+                with (folder / _FILE).open("rb") as file:
+                    found: Made = pickle.load(file)
                 return found
             made = make()
             folder.mkdir(exist_ok=True)
-            (folder / _FILE).write_bytes(pickle.dumps(made))
+            with (folder / _FILE).open("wb") as file:
+                pickle.dump(made, file, protocol=5)  # arrays are read without another copy
             self.keep(key, what, folder)
         return made

@@ -26,6 +26,7 @@ from flywheel.ledger.rows import (
     MONITORED,
     OUTCOME,
     SPAN,
+    TAKEN,
     UNFINISHED,
     VERDICT,
     WHY,
@@ -104,7 +105,7 @@ class Ledger:
         """
         if row := self.find(name, job, kind):
             if row.outcome not in DONE:
-                self._tag(row.run, {OUTCOME: "", WHY: ""})
+                self._tag(row.run, {OUTCOME: "", WHY: "", TAKEN: ""})
             self.client.update_run(row.run, status="RUNNING")
             return row.run
         given = {f"flywheel.{key}": value for key, value in (tags or {}).items()}
@@ -116,10 +117,33 @@ class Ledger:
         )
         return str(run.info.run_id)
 
+    def give_up(self, row: Row, job: str) -> None:
+        """Close the row of a try that never came to an end, for another job that tries the same.
+
+        One that goes on after all is refused what is for that job to do now; what it has promoted before stands.
+        """
+        if row.outcome is None:
+            self.settle(row.run, "failed", "interrupted", **{TAKEN.removeprefix("flywheel."): job})
+        self.close(row.run, ok=False, unfinished="interrupted")
+
+    def refuse_taken_over(self, run: str) -> None:
+        """Raise a LedgerError if another job has taken the span of `run` over meanwhile."""
+        row = self.row(run)
+        if taker := row.tags.get(TAKEN):
+            raise LedgerError(
+                f"span {row.span} is tried by another run since, job {taker}, which took this one for abandoned",
+                "let that one finish; it is of another folder, or of a cluster, with the same ledger.",
+            )
+
     def record(self, run: str, verdict: Verdict) -> None:
-        """Store a gate's verdict; when it keeps the run back, the outcome follows from it."""
+        """Store a gate's verdict; when it keeps the run back, the outcome follows from it.
+
+        Raises:
+            LedgerError: Another job has taken the span over, or the ledger does not answer.
+        """
         from mlflow.entities import Metric
 
+        self.refuse_taken_over(run)
         decision = Decision.of(verdict)
         numbers = {key: value for key, value in decision.facts.items() if isinstance(value, int | float)}
         now = int(self.clock() * 1000)

@@ -30,6 +30,8 @@ MONITORED = ("fine", "alert", "retrain")
 DONE = tuple(outcome for outcome in get_args(Outcome) if outcome not in ("not-ready", "failed", *MONITORED))
 KIND, JOB, SPAN = "flywheel.kind", "flywheel.job", "flywheel.span"
 OUTCOME, WHY, UNFINISHED = "flywheel.outcome", "flywheel.why", "flywheel.unfinished"
+TAKEN = "flywheel.taken_over"
+"""Tag of a try that another one took for abandoned: the job of that one."""
 VERSION, ENDPOINT = "flywheel.version", "flywheel.endpoint"
 VERDICT = "flywheel.verdict."
 KEPT_BACK_BY: dict[str, Outcome] = {

@@ -32,7 +32,7 @@ class Pairs:
     """
 
     def __init__(self, samples: Sequence[Rows], names: Sequence[str]) -> None:
-        self._seen: dict[tuple[str, str], NDArray[np.bool_]] = {}
+        self._seen: dict[tuple[str, str], NDArray[np.uint8]] = {}
         if len(samples) < _LEAST_SPANS:
             return
         hashed = {name: [hash_values(each.columns[name]) for each in samples] for name in names}
@@ -46,7 +46,7 @@ class Pairs:
             new = float(np.mean(~seen[np.concatenate(places[older:])]))
             seen[np.concatenate(places[older:])] = True
             if new <= _MOST_NEW and seen.mean() <= _MOST_FULL:
-                self._seen[left, right] = seen
+                self._seen[left, right] = np.packbits(seen)
 
     def measures(self, rows: Rows) -> dict[str, Measure]:
         """Return for each column the share of its pairs that were never seen, `pairs of <column>`."""
@@ -56,10 +56,15 @@ class Pairs:
             for name in pair:
                 if name not in hashed:
                     hashed[name] = hash_values(rows.columns[name])
-            share = float(np.mean(~seen[_places(hashed[pair[0]], hashed[pair[1]])]))
+            share = float(np.mean(~_are_set(seen, _places(hashed[pair[0]], hashed[pair[1]]))))
             for name in pair:
                 new.setdefault(name, []).append(share)
         return {f"pairs of {name}": share_change(float(np.mean(shares)), 0.0) for name, shares in new.items()}
+
+
+def _are_set(bits: NDArray[np.uint8], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return whether each of `places` is set in packed bits."""
+    return np.asarray(bits[places >> 3] >> (7 - (places & 7)) & 1, np.bool_)
 
 
 def _places(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -33,6 +33,8 @@ GRACE = 10.0
 """Seconds that a step has to end after SIGTERM."""
 _TICK = 0.2
 """Seconds between looks at the logs."""
+_AGAIN = 0.05
+"""Seconds until a step is looked at again that another run does."""
 
 
 @dataclass
@@ -157,7 +159,7 @@ class Scheduler:
         if not node.waited:
             node.waited = True
             self.events(ev.TaskWaits(node.path, "another run is doing just this"))
-        heapq.heappush(self._later, _Later(time.monotonic() + _TICK, node.path, node))
+        heapq.heappush(self._later, _Later(time.monotonic() + _AGAIN, node.path, node))
 
     def _guard(self, node: Node, action: Callable[[], None]) -> None:
         """Do something for a task; the task fails if it cannot be done."""

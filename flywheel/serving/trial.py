@@ -24,7 +24,9 @@ ROWS, SHADOW = "rows.parquet", "shadow.parquet"
 RESULT, STAGE, ANSWERS, REPLAYED = "result.json", "stage", "answers.parquet", "replayed.parquet"
 PREDICTION = "prediction"
 _FEWEST = 20
-_WARM_UP = 3
+_WARM_UP = 6
+"""Calls of a size before any is timed: what compiles itself once it is asked often has done so then."""
+_FAR = 10
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Job:
         repeats: How often each measurement is made; its median counts.
         calls: Calls of a repeat, at most.
         seconds: Time of a repeat, once it has its fewest calls.
+        bars: What median and 99th percentile of a call are held against, in ms, 0 for nothing: where two repeats leave
+            no doubt of either, no more are made. None, and all are.
     """
 
     model: str
@@ -46,6 +50,7 @@ class Job:
     repeats: int = 5
     calls: int = 200
     seconds: float = 0.1
+    bars: tuple[float, float] | None = None
 
     def to_json(self) -> str:
         """Return it as text."""
@@ -177,14 +182,21 @@ def _latency(model: Any, rows: pd.DataFrame, size: int, job: Job) -> dict[str, A
         halves.append(float(np.median(times)))
         tails.append(float(np.percentile(times, 99)))
         made += len(times)
+        if job.bars and len(tails) > 1 and all(map(_is_far, (halves, tails), job.bars)):
+            break
     return {
         "batch": size,
         "p50_ms": float(np.median(halves)),
         "p99_ms": float(np.median(tails)),
         "spread": [[min(halves), max(halves)], [min(tails), max(tails)]],
         "calls": made,
-        "repeats": job.repeats,
+        "repeats": len(tails),
     }
+
+
+def _is_far(times: list[float], bar: float) -> bool:
+    """Return whether all are so far on one side of a bar, if there is one, that no further one could matter."""
+    return not bar or max(times) * _FAR <= bar or min(times) >= bar * _FAR
 
 
 def _throughput(model: Any, rows: pd.DataFrame, repeats: int) -> dict[str, Any]:

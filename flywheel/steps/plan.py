@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flywheel.config import Schedule
+from flywheel.errors import LedgerError
 from flywheel.ledger import Champion, Ledger, Row, Waiver
 from flywheel.ledger.bad import known_bad
 from flywheel.say import say
@@ -90,7 +91,7 @@ def plan(
     Raises:
         ConfigError: `span` names no such span, or there is no such warehouse.
         SQLError: The query or that of the watermark fails.
-        LedgerError: The ledger cannot be reached.
+        LedgerError: The ledger cannot be reached, or another run has begun this span at the same moment.
     """
     book = Ledger(ledger)
     with Data(warehouse, query, source) as data:
@@ -122,7 +123,9 @@ def plan(
         elif lacking := data.lacks(chosen):
             reason, outcome = lacking, "not-ready"
         else:
-            _give_up(book, earlier)
+            for row in earlier:
+                if row.status == "running":
+                    book.give_up(row, job)
             tags = {
                 "code": code_zip.stem,
                 "window": listed(window),
@@ -134,6 +137,7 @@ def plan(
                 "state": noted(data.state),
             }
             run, outcome = book.open(name, chosen.name, job, tags), ""
+            _alone(book, name, chosen.name, job, run, earlier)
             against = (
                 f"against champion version {champion.version} of {champion.span}" if champion else "the first model"
             )
@@ -215,10 +219,20 @@ def _challenger(book: Ledger, name: str, chosen: Span, windows: Windows) -> Cham
     return found.version if due else None
 
 
-def _give_up(book: Ledger, rows: list[Row]) -> None:
-    """Close the rows of tries that never came to an end; one that runs on after all sets its own outcome later."""
-    for row in rows:
-        if row.status == "running":
-            if row.outcome is None:
-                book.settle(row.run, "failed", "interrupted")
-            book.close(row.run, ok=False, unfinished="interrupted")
+def _alone(book: Ledger, name: str, span: str, job: str, run: str, known: list[Row]) -> None:
+    """Keep one of two runs that open a row for a span at the same moment: the one whose row is the earlier.
+
+    Raises:
+        LedgerError: Another one's is; this run leaves no row.
+    """
+    own, seen = book.row(run), {run, *(row.run for row in known)}
+    for other in book.rows(name, span=span):
+        if other.run in seen or other.status != "running":
+            continue
+        if (other.started, other.run) < (own.started, own.run):
+            book.client.delete_run(run)
+            raise LedgerError(
+                f"span {span} is begun by another run at this moment, job {other.job}",
+                "let that one finish, then run again if it did not do what you wanted.",
+            )
+        book.give_up(other, job)

@@ -139,7 +139,9 @@ def _try(
         checks.append(Check(name, "pass", reason=f"an environment with {len(declared)} requirements alone"))
     say(f"trying the model in a process of its own, with {len(rows):,} rows")
     limit = gate.timeout.total_seconds()
-    return attempt(model.path, rows, logged, python=python, timeout=limit, batches=gate.batch), checks
+    bars = (gate.p50_ms or 0, gate.p99_ms or 0)
+    how = {"batches": gate.batch, "bars": bars if any(bars) else None}  # without a bar, figures are all there is
+    return attempt(model.path, rows, logged, python=python, timeout=limit, **how), checks
 
 
 def _logged(

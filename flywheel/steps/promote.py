@@ -59,7 +59,7 @@ def promote(
 
     Raises:
         LedgerError: The champion is of this span or a later one; this version was rolled back; another promotion does
-            not end; no ledger.
+            not end; another job has taken the span over; no ledger.
     """
     book = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
     made = version_of(book.client, name, model) if isinstance(model, str) else None
@@ -67,6 +67,7 @@ def promote(
     _refuse_backward(book, book.champion(name), name, span, run, digest)
     source = uploaded(book, model, run) if isinstance(model, Model) else ""  # outside the lock: it takes time
     with promoting(book.client, name, run, patience=patience, clock=book.clock, sleep=sleep) as still_ours:
+        book.refuse_taken_over(run)
         champion = book.champion(name)
         _refuse_backward(book, champion, name, span, run, digest)
         if champion and _stands(book, champion, span, run, digest):

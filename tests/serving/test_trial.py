@@ -1,6 +1,7 @@
 """What a model is asked in its trial; in this process, for a process of its own costs seconds."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -72,15 +73,34 @@ def test_calls_are_timed_for_each_size_and_repeat(attempt):
     assert found["memory_mb"] > 10
 
 
-def test_medians_are_of_the_repeats(monkeypatch):
+class Clocked:
+    """A model whose every call takes a millisecond of a clock that it goes with."""
+
+    def predict(self, rows):
+        return rows
+
+
+@pytest.fixture
+def timed(monkeypatch):
     ticks = iter(np.cumsum(np.full(100_000, 0.001)))
     monkeypatch.setattr(trial.time, "perf_counter", lambda: next(ticks))
+    job = trial.Job("", "", repeats=3, calls=25)
+    return lambda **how: trial._latency(Clocked(), pd.DataFrame({"x": range(5)}), 2, replace(job, **how))
 
-    class Model:
-        def predict(self, rows):
-            return rows
 
-    timed = trial._latency(Model(), pd.DataFrame({"x": range(5)}), 2, trial.Job("", "", repeats=3, calls=25))
+def test_medians_are_of_the_repeats(timed):
+    found = timed()
 
-    assert (timed["p50_ms"], timed["p99_ms"]) == pytest.approx((1, 1))
-    assert timed["calls"] == 75
+    assert (found["p50_ms"], found["p99_ms"]) == pytest.approx((1, 1))
+    assert found["calls"] == 75
+
+
+@pytest.mark.parametrize(
+    ("bars", "repeats"),
+    [((0, 1000), 2), ((0, 0.01), 2), ((5, 1000), 3), ((50, 1000), 2), ((0, 5), 3), ((0, 0.5), 3), (None, 3)],
+)
+def test_what_is_clear_of_its_bars_in_two_repeats_is_not_timed_again(timed, bars, repeats):
+    found = timed(bars=bars)
+
+    assert found["repeats"] == repeats
+    assert found["calls"] == 25 * repeats

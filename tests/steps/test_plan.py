@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import duckdb
 import pytest
 
-from flywheel.artifacts import HISTORY
-from flywheel.errors import ConfigError, SQLError
+from flywheel.artifacts import HISTORY, Check, Verdict
+from flywheel.errors import ConfigError, LedgerError, SQLError
 from flywheel.ledger import Ledger
 from flywheel.profiles.history import Entry, History
 from flywheel.spans import Span, last_complete
@@ -189,6 +189,41 @@ def test_a_try_whose_process_is_gone_is_given_up_and_tried_again(plan_for, uri):
     assert plan_for("2013-06-10", "job-2").go
     row = Ledger(uri).row(lost.run)
     assert (row.outcome, row.why, row.status) == ("failed", "interrupted", "failed")
+
+
+def test_of_two_runs_of_a_span_in_two_folders_the_one_that_was_taken_for_abandoned_says_so_and_does_no_more(
+    plan_for, uri, tmp_path
+):
+    first, second = plan_for("2013-06-10", "job-1"), plan_for("2013-06-10", "job-2")
+    ledger, passed = Ledger(uri), Verdict("data", (Check("nulls", "pass"),), {})
+
+    with pytest.raises(LedgerError, match="span 2013-06-10 is tried by another run since, job job-2") as refused:
+        ledger.record(first.run, passed)
+    with pytest.raises(LedgerError, match="tried by another run since"):
+        promote(model_in(tmp_path / "first"), "flights", "2013-06-10", uri, first.run)
+    ledger.record(second.run, passed)
+    promote(model_in(tmp_path / "second"), "flights", "2013-06-10", uri, second.run)
+    told = conclude("flights", uri, "job-1", "FAILED", str(refused.value))
+
+    assert told.outcome == "failed"
+    assert told.why.startswith("span 2013-06-10 is tried by another run since")
+    assert ledger.champion("flights").run == second.run
+
+
+def test_of_two_runs_that_begin_a_span_at_the_same_moment_one_ends_without_a_row(plan_for, uri, monkeypatch):
+    opened, others = Ledger.open, []
+
+    def open_after_another(self, name, span, job, *more):
+        if not others:
+            others.append(job)
+            opened(self, name, span, "job-1")
+        return opened(self, name, span, job, *more)
+
+    monkeypatch.setattr(Ledger, "open", open_after_another)
+
+    with pytest.raises(LedgerError, match="begun by another run at this moment, job job-1"):
+        plan_for("2013-06-10", "job-2")
+    assert [(row.job, row.status) for row in Ledger(uri).rows("flights")] == [("job-1", "running")]
 
 
 def test_the_same_job_gets_its_own_row_again_with_nothing_left_of_its_failure(plan_for, uri):

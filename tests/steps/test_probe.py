@@ -112,7 +112,7 @@ def test_a_sound_model_passes_with_all_figures_and_a_report(world):
         "size on disk",
     ]
     assert only(verdict, "same").rows == 1000
-    assert re.search(r"\d+ calls, median of 5 repeats", only(verdict, "p99 of a call with 8").reason)
+    assert re.search(r"\d+ calls, median of 2 repeats", only(verdict, "p99 of a call with 8").reason)
     assert 30 < verdict.facts["memory_mb"] < 4000
     assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
     page = world.report.read_text()
