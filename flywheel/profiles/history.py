@@ -24,7 +24,7 @@ _LEAST_REFERENCES = 2
 _PROFILES = {"hour": 720, "day": 70, "week": 30, "month": 24}
 _SPANS = 400
 _ENOUGH_OLDER = 28
-_COUNTS = ("rows", "row drift", "null drift")
+_COUNTS = ("rows", "row drift")
 _RECENT = {"hour": (24, 72), "day": (7, 28), "week": (3, 9), "month": (2, 6)}
 
 
@@ -131,8 +131,8 @@ class History:
     def past(self, span: str) -> list[Mapping[str, float]]:
         """Return the measures of the normal spans before `span`, oldest first.
 
-        The last ones, a week of days, do not tell how many rows and values are usual if there are enough others: where
-        these grow fewer day by day, by the time that it is seen it would be usual.
+        The last ones, a week of days, do not tell how many rows are usual if there are enough others: where these grow
+        fewer day by day, by the time that it is seen it would be usual.
         """
         found = [entry for entry in self._before(span) if entry.normal and entry.measures]
         recent = Span.parse(span, self.every).shift(-_RECENT[self.every][0]).name
