@@ -62,6 +62,7 @@ def test_a_profile_is_laid_over_and_an_override_over_both(project):
         ({"source": FLIGHTS["source"] | {"window": "many"}}, "source.window: .*integer.* found 'many'"),
         ({"source": {"warehouse": "duckdb:///w"}}, "source.query: is missing; add it"),
         ({"label": "carrier"}, "the label 'carrier' stands in features too"),
+        ({"gates": {"data": {"new_keys_at_most": 0.3}}}, "say which columns are one in gates.data.key"),
         ({"label": ["late"]}, "label: .*two columns or more"),
         ({"label": ["late", "late"]}, "label: the label 'late' stands there twice"),
         ({"label": ["a,b", "late"]}, "label: the name of a label .* has no comma; found 'a,b'"),

@@ -28,7 +28,10 @@ SELECT
   MOD(
     DIV(f.arr_time, 100) * 60 + MOD(f.arr_time, 100) - DIV(f.sched_arr_time, 100) * 60 - MOD(f.sched_arr_time, 100)
     + 1680, 1440
-  ) - 240 AS delay_by_clock
+  ) - 240 AS delay_by_clock,
+  IFNULL(w.wind_gust - 3.45, w.wind_speed) AS wind_at_most, -- gusts are three knots above the wind, or not told
+  IF(w.wind_dir = 0, 1, 0) AS calm, -- calm air has no direction, for which the report says 0
+  DATE_DIFF(DATE(w.year, w.month, w.day), DATE(f.year, f.month, f.day), DAY) * 24 + w.hour - f.hour AS report_off
 FROM flights AS f
 LEFT JOIN planes AS p ON p.tailnum = f.tailnum
 LEFT JOIN weather AS w ON w.origin = f.origin AND w.time_hour = f.time_hour

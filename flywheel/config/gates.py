@@ -64,6 +64,12 @@ class DataGate(Strict):
     skew: dict[str, float] = Field({}, description="Column: largest distance from logged requests (as drift).")
     columns: dict[str, ColumnGate] = Field({}, description="Column: what is asked of it.")
     key: tuple[str, ...] = Field((), description="Columns that together name a row: no two rows share them.")
+    new_keys_at_most: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Largest share of keys, less the times in them, that no span of the last four weeks had.",
+    )
     fresh: Fresh | None = Field(None, description="How old the newest row may be.")
     rows_at_least: int = Field(1, ge=1, description="Fewest rows of a span.")
     calendar: tuple[str, ...] = Field(
@@ -82,6 +88,12 @@ class DataGate(Strict):
     def _days(cls, lines: Any) -> Any:
         """Take days as YAML reads them."""
         return [str(line) if isinstance(line, date) else line for line in lines] if isinstance(lines, list) else lines
+
+    @model_validator(mode="after")
+    def _keyed(self) -> DataGate:
+        if self.new_keys_at_most is not None and not self.key:
+            raise ValueError("new_keys_at_most is a share of keys: say which columns are one in gates.data.key")
+        return self
 
 
 class OwnMetric(Strict):

@@ -11,6 +11,7 @@ from flywheel.artifacts import Check
 from flywheel.profiles.bars import Bars, check_of, column_of
 from flywheel.profiles.compare import Measure, drifts, measures
 from flywheel.profiles.history import Entry, History
+from flywheel.profiles.keys import new_keys
 from flywheel.profiles.profile import Column, Profile
 from flywheel.profiles.settings import Settings
 from flywheel.spans import Span
@@ -85,6 +86,8 @@ def measure(
     before = history.before(span)
     known = [entry.profile for entry in references if entry.profile is not None]
     found = measures(profile, known, before.profile if before else None, history.known, settings.rated)
+    if (new := new_keys(profile, history.of_weeks(span))) is not None:
+        found["new keys"] = new
     newest, earlier = history.lately(span)
     return found | (drifts([*newest, profile], earlier) if earlier else {})
 
@@ -120,6 +123,8 @@ class _Judge:
         return checks, {column: told.excess for column, told in judged.items()}
 
     def _asked(self, name: str) -> bool:
+        if name == "new keys":
+            return self._settings.new_keys_at_most is not None
         return f"{check_of(name)}_at_most" in self._settings.columns.get(column_of(name), {})
 
     def _known(self, name: str) -> bool:
@@ -164,12 +169,14 @@ class _Judge:
     def _reason(self, value: Measure, usual: tuple[float, float], given: list[tuple[float, str]]) -> str:
         shares = value.scale in ("angle", "square")
         low, high, observed = (f"{part:.2%}" if shares else f"{part:,.3g}" for part in (*usual, value.observed))
-        ends = f"at most {high}" if value.scale == "square" else f"{low} to {high}"
+        one_sided = value.scale == "square" or usual[0] == -np.inf
+        ends = f"at most {high}" if one_sided else f"{low} to {high}"
         (_, name), *others = given
         by = f"by {self._past} earlier spans" if self._known(name) else "by the wide bars of a short history"
         also = [other for more, other in others[:2] if more > 0.5]
         together = f"; with {' and '.join(also)}, which are as unusual" if also else ""
-        return f"{name} is {observed}, usually {ends} {by} (beside {_listed(self._references)}){together}"
+        means = f"{value.note}; " if value.note else ""
+        return f"{means}{name} is {observed}, usually {ends} {by} (beside {_listed(self._references)}){together}"
 
 
 def _plain(check: str, column: Column) -> bool:
@@ -245,8 +252,8 @@ def _one_class(span: str, profile: Profile, history: History, settings: Settings
 
 
 def _asked(span: str, profile: Profile, found: Mapping[str, Measure], settings: Settings) -> list[Check]:
-    """Return the checks of bars that flywheel.yaml gives for single columns."""
-    checks = []
+    """Return the checks of bars that flywheel.yaml gives for new keys and for single columns."""
+    checks = _new_keys(span, found.get("new keys"), settings.new_keys_at_most)
     for column, asked in settings.columns.items():
         if column not in profile.columns:
             continue
@@ -270,6 +277,24 @@ def _asked(span: str, profile: Profile, found: Mapping[str, Measure], settings: 
                 )
             )
     return checks
+
+
+def _new_keys(span: str, found: Measure | None, bound: float | None) -> list[Check]:
+    if found is None or bound is None:
+        return []
+    ok, share = found.observed <= bound, f"{found.observed:.1%} of the keys of {span}"
+    return [
+        Check(
+            f"new keys at most {bound:g}",
+            "pass" if ok else "fail",
+            found.observed,
+            bound,
+            span=span,
+            reason="" if ok else f"{share} were in no span of the four weeks before, at most {bound:.0%} are accepted",
+            remedy="look whether its rows are of another time or place, or raise gates.data.new_keys_at_most."
+            * (not ok),
+        )
+    ]
 
 
 def _copied(span: str, profile: Profile, history: History) -> list[Check]:

@@ -40,7 +40,7 @@ _FLOORS = {
     "spread": 0.02, "step": 0.02, "surprise": 0.02, "bias": 0.005, "fit": 0.01,
     "pairs": 0.01, "odd": 0.01, "word": 0.02, "scatter": 0.03, "course": 0.05, "join": 0.02,
     "signal": 0.2, "against": 0.2,
-    "between": 0.02, "fraction": 0.02, "common": 0.01, "size": 0.1, "digits": 0.01,
+    "between": 0.02, "fraction": 0.02, "common": 0.01, "size": 0.1, "digits": 0.01, "unit": 0.43, "new keys": 0.02,
     "still": 0.03, "stuck": 0.03, "line": 0.05, "agree": 0.03, "again": 0.03,
 }  # fmt: skip
 """The least scale of a tail: what is smaller harms nobody, however regular the past was."""
@@ -53,6 +53,8 @@ _FAMILIES = {
     "values": ("nulls", "unseen", "zeros", "whole", "distinct", "length", "stale"),
     "shape": ("distance", "shift", "level", "spread", "step", "word", "common", "size", "digits"),
     "grid": ("between", "fraction"),
+    "units": ("unit",),
+    "keys": ("new keys",),
     "drift": ("drift",),
     "counts drift": ("row drift", "null drift"),
     "relations": ("links", "link with the label", "surprise", "odd", "bias", "fit", "pairs"),

@@ -21,6 +21,7 @@ from flywheel.profiles.distances import (
 )
 from flywheel.profiles.known import Known
 from flywheel.profiles.profile import Column, Profile
+from flywheel.profiles.units import CONVERSIONS
 
 UPWARDS = frozenset(
     (
@@ -46,6 +47,8 @@ UPWARDS = frozenset(
         "line",
         "agree",
         "again",
+        "unit",
+        "new keys",
     )
 )
 """Measures that are only strange when they are large; of the others, both sides are."""
@@ -65,6 +68,7 @@ class Measure:
         reference: The same of the references.
         scale: `angle` of shares, `log` of counts, `square` for roots of distances, `level` in units of `unit`, `plain`.
         unit: What a level is counted in.
+        note: What it means, in words, if the figure does not say so.
     """
 
     value: float
@@ -72,6 +76,7 @@ class Measure:
     reference: float
     scale: str
     unit: float = 1.0
+    note: str = ""
 
     def natural(self, value: float) -> float:
         """Return what would have been observed at `value`."""
@@ -119,6 +124,8 @@ def measures(
             new = {"unseen": known.unseen, "between": known.between, "fraction": known.odd_fraction}
             shares = {check: share(name, column) for check, share in new.items()}
             found |= {f"{check} of {name}": share_change(s, 0.0) for check, s in shares.items() if s is not None}
+            if (converted := known.converted(name, column)) is not None:
+                found[f"unit of {name}"] = _unit(*converted)
     return found | _of_links(profile, references, label)
 
 
@@ -165,6 +172,11 @@ def _since(profile: Profile, before: Profile, known: Known, label: str) -> dict[
             same = float(column.masses[np.isin(column.points, earlier.points)].sum())
             found[f"stale of {name}"] = share_change(same, 0.0)
     return found
+
+
+def _unit(unlikely: float, factor: float) -> Measure:
+    note = f"its numbers look like {CONVERSIONS[factor]}: nearly all are multiples of {factor:g} of the usual steps"
+    return Measure(unlikely, unlikely, 0.0, "plain", note=note)
 
 
 def _level(column: Column, other: Column, spread: float) -> Measure:

@@ -106,7 +106,8 @@ class SpanGate:
             statistics: TFDV's statistics of them, if they were made already.
         """
         start = Span.parse(span, self._settings.every).start
-        profile, rows = profile_of(batches, start, self._settings.rated, self._settings.leave_out)
+        told = self._settings
+        profile, rows = profile_of(batches, start, told.rated, told.leave_out, told.key)
         checks = [
             check
             for label in columns_of(self._settings.label)

@@ -23,6 +23,8 @@ _REFERENCES = 4
 _LEAST_REFERENCES = 2
 _PROFILES = {"hour": 720, "day": 70, "week": 30, "month": 24}
 _SPANS = 400
+_ENOUGH_OLDER = 28
+_COUNTS = ("rows", "row drift")
 _RECENT = {"hour": (24, 72), "day": (7, 28), "week": (3, 9), "month": (2, 6)}
 
 
@@ -107,8 +109,10 @@ class History:
 
     def add(self, entry: Entry) -> None:
         """Take a span in, in place of what was known of it before."""
+        before = self._entries.get(entry.span)
         self._entries[entry.span] = entry
-        if entry.reference and entry.profile is not None:
+        counted = before is not None and before.reference and before.digest == entry.digest  # when it was judged before
+        if entry.reference and entry.profile is not None and not counted:
             self.known.add(entry.profile)
         if self.whole:
             return
@@ -125,8 +129,17 @@ class History:
         self._entries[span] = replace(entry, failed=found, normal=False, reference=entry.reference and waived)
 
     def past(self, span: str) -> list[Mapping[str, float]]:
-        """Return the measures of the normal spans before `span`, oldest first."""
-        return [entry.measures for entry in self._before(span) if entry.normal and entry.measures]
+        """Return the measures of the normal spans before `span`, oldest first.
+
+        The last ones, a week of days, do not tell how many rows are usual if there are enough others: where these grow
+        fewer day by day, by the time that it is seen it would be usual.
+        """
+        found = [entry for entry in self._before(span) if entry.normal and entry.measures]
+        recent = Span.parse(span, self.every).shift(-_RECENT[self.every][0]).name
+        older = sum(entry.span < recent for entry in found)
+        if older < _ENOUGH_OLDER:
+            return [entry.measures for entry in found]
+        return [entry.measures for entry in found[:older]] + [_uncounted(entry.measures) for entry in found[older:]]
 
     def label_rates(self, span: str) -> list[float]:
         """Return the label's mean in the normal spans before `span` whose rows are known still, oldest first."""
@@ -160,6 +173,16 @@ class History:
         first = Span.parse(span, self.every).shift(-_CYCLE[self.every] * (_REFERENCES + 1)).name
         found = [e for e in self._before(span) if e.span >= first and e.failed and e.reference and column in e.excess]
         return found[-1] if found else None
+
+    def of_weeks(self, span: str) -> list[Profile]:
+        """Return the profiles of the references of the last four weeks before `span`, four months of months.
+
+        None where they are less than half of those spans.
+        """
+        spans = _REFERENCES * _CYCLE[self.every]
+        first = Span.parse(span, self.every).shift(-spans).name
+        found = [each.profile for each in self._before(span) if each.span >= first and each.reference and each.profile]
+        return found if 2 * len(found) >= spans else []
 
     def lately(self, span: str) -> tuple[list[Profile], list[Profile]]:
         """Return the profiles of the references just before `span`, and of those that slow drift is measured from."""
@@ -195,6 +218,10 @@ class History:
         except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
             raise _no_history(file, error) from None
         return history
+
+
+def _uncounted(measures: Mapping[str, float]) -> Mapping[str, float]:
+    return {name: value for name, value in measures.items() if name.partition(" of ")[0] not in _COUNTS}
 
 
 def bad_spans(file: Path, waivers: Mapping[str, Waiver]) -> dict[str, str]:

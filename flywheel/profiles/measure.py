@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flywheel.profiles.keys import Keys
 from flywheel.profiles.links import links
 from flywheel.profiles.profile import Column, Floats, Hashes, Profile
 
@@ -54,7 +55,11 @@ def hash_values(values: NDArray[Any]) -> Hashes:
 
 
 def profile_of(
-    batches: Iterable[pa.RecordBatch], start: datetime, label: str = "", leave_out: Sequence[str] = ()
+    batches: Iterable[pa.RecordBatch],
+    start: datetime,
+    label: str = "",
+    leave_out: Sequence[str] = (),
+    key: Sequence[str] = (),
 ) -> tuple[Profile, Rows]:
     """Return the profile of one span's rows, and a thousand of them; of no rows, one without columns.
 
@@ -63,16 +68,18 @@ def profile_of(
         start: When the span begins (UTC, without zone): times are counted from there.
         label: Column to predict; none, and the profile has no label rate.
         leave_out: Columns not to look at.
+        key: Columns that together name a row.
     """
-    sample = _Sample()
+    sample, keys = _Sample(), Keys(key)
     counts: dict[str, _Counts] = {}
     rows = 0
     for size, plain in _plain_batches(batches, start, leave_out):
         for name, values in plain.items():
             counts.setdefault(name, _Counts(values.kind)).add(values)
         sample.add(plain)
+        keys.add(plain)
         rows += size
-    return _summed(rows, counts, sample, label), sample.rows()
+    return _summed(rows, counts, sample, keys, label), sample.rows()
 
 
 def rows_of(batches: Iterable[pa.RecordBatch], start: datetime, leave_out: Sequence[str] = ()) -> Rows:
@@ -85,13 +92,13 @@ def rows_of(batches: Iterable[pa.RecordBatch], start: datetime, leave_out: Seque
 
 def _plain_batches(
     batches: Iterable[pa.RecordBatch], start: datetime, leave_out: Sequence[str]
-) -> Iterator[tuple[int, dict[str, _Values]]]:
+) -> Iterator[tuple[int, dict[str, Values]]]:
     for batch in batches:
         given = [item for item in zip(batch.schema.names, batch.columns, strict=True) if item[0] not in leave_out]
         yield batch.num_rows, {name: _plain(array, start) for column in given for name, array in _fields(*column)}
 
 
-class _Values:
+class Values:
     """A column of a batch as NumPy sees it: numbers with NaN for nulls, or words with codes (-1 for null)."""
 
     def __init__(self, kind: str, numbers: Floats | None = None, codes: Any = None, words: Any = None) -> None:
@@ -118,7 +125,7 @@ def _fields(name: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
         yield from _fields(f"{name}/{field.name}", part)
 
 
-def _plain(array: pa.Array, start: datetime) -> _Values:
+def _plain(array: pa.Array, start: datetime) -> Values:
     """Return a column as numbers or words; a list counts by its length."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -127,20 +134,20 @@ def _plain(array: pa.Array, start: datetime) -> _Values:
     if pa.types.is_dictionary(kind):
         array, kind = array.dictionary_decode(), kind.value_type
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
-        return _Values("time", _seconds(array, start))
+        return Values("time", _seconds(array, start))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         array, kind = pc.list_value_length(array), pa.int32()
     if pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
         array, kind = array.cast(pa.int8() if pa.types.is_boolean(kind) else pa.float64()), pa.float64()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         numbers = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        return _Values("number", np.where(np.isfinite(numbers), numbers, np.nan))
+        return Values("number", np.where(np.isfinite(numbers), numbers, np.nan))
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         array = pc.binary_length(array)
-        return _Values("number", array.cast(pa.float64()).to_numpy(zero_copy_only=False))
+        return Values("number", array.cast(pa.float64()).to_numpy(zero_copy_only=False))
     encoded = array.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return _Values("word", codes=codes, words=encoded.dictionary.to_numpy(zero_copy_only=False))
+    return Values("word", codes=codes, words=encoded.dictionary.to_numpy(zero_copy_only=False))
 
 
 def _seconds(array: pa.Array, start: datetime) -> Floats:
@@ -166,7 +173,7 @@ class _Counts:
         self.words: dict[str, int] = {}
         self.mark = np.uint64(0)
 
-    def add(self, values: _Values) -> None:
+    def add(self, values: Values) -> None:
         with np.errstate(over="ignore"):
             self.mark += (values.hashes() * np.uint64(0xFF51AFD7ED558CCD)).sum(dtype=np.uint64)
         if values.kind != "word":
@@ -196,7 +203,7 @@ class _Sample:
         self._hashed: list[str] | None = None
         self._times: list[str] = []
 
-    def add(self, columns: Mapping[str, _Values]) -> None:
+    def add(self, columns: Mapping[str, Values]) -> None:
         each = {name: values.hashes() for name, values in columns.items()}
         if self._hashed is None:  # a weekday says nothing about a row of a day, and hides that it is yesterday's
             told = [name for name, values in columns.items() if values.kind != "time" and np.ptp(each[name]) > 0]
@@ -233,7 +240,7 @@ class _Sample:
         return Rows(columns, next(varied, ""))
 
 
-def _summed(rows: int, counts: Mapping[str, _Counts], sample: _Sample, label: str) -> Profile:
+def _summed(rows: int, counts: Mapping[str, _Counts], sample: _Sample, keys: Keys, label: str) -> Profile:
     sample.shrink()
     names = list(counts) if rows else []
     columns = {name: _column(counts[name], rows, sample.numbers.get(name)) for name in names}
@@ -248,6 +255,7 @@ def _summed(rows: int, counts: Mapping[str, _Counts], sample: _Sample, label: st
         links=links(sample.numbers, codes, names),
         repeated=1 - len(distinct) / len(sample.hashes) if rows else 0.0,
         hashes=distinct[:_HASHES],
+        keys=keys.hashes,
     )
 
 

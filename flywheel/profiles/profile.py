@@ -79,6 +79,7 @@ class Profile:
             Cramér's V, both freed of bias), shape (columns, columns); NaN where one does not vary.
         repeated: Share of rows that stand there more than once, the first of them not counted.
         hashes: The smallest hashes of rows, ascending, at most 8,192: to see whether rows stand in another span too.
+        keys: The smallest hashes of its keys, less their times, ascending; none where no key was given.
     """
 
     rows: int
@@ -87,6 +88,7 @@ class Profile:
     links: Floats
     repeated: float
     hashes: Hashes
+    keys: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
 
     @property
     def names(self) -> Sequence[str]:
@@ -102,6 +104,7 @@ class Profile:
             "links": _packed(self.links.astype(np.float32)),
             "repeated": self.repeated,
             "hashes": _packed(self.hashes),
+            "keys": _packed(self.keys),
         }
 
     @classmethod
@@ -109,10 +112,10 @@ class Profile:
         """Return what `to_json` gave."""
         columns = {name: Column.from_json(column) for name, column in values["columns"].items()}
         links = np.frombuffer(base64.b64decode(values["links"]), np.float32).astype(float)
-        hashes = np.frombuffer(base64.b64decode(values["hashes"]), np.uint64)
+        hashes, keys = (np.frombuffer(base64.b64decode(values.get(name, "")), np.uint64) for name in ("hashes", "keys"))
         rate = np.nan if values["label_rate"] is None else values["label_rate"]
         size = len(columns)
-        return cls(values["rows"], columns, rate, links.reshape(size, size), values["repeated"], hashes)
+        return cls(values["rows"], columns, rate, links.reshape(size, size), values["repeated"], hashes, keys)
 
 
 def _packed(array: NDArray[Any]) -> str:

@@ -24,6 +24,8 @@ class Settings:
         rows_at_least: Fewest rows of a span.
         fresh: `column` and `within` seconds before the end of a span that its newest row may be; empty for no such bar.
         leave_out: Columns that are not the data's own.
+        key: Columns that together name a row.
+        new_keys_at_most: Largest share of keys, less their times, that no span of four weeks had; None for no bar.
     """
 
     label: str = ""
@@ -35,6 +37,8 @@ class Settings:
     rows_at_least: int = 1
     fresh: Mapping[str, Any] = field(default_factory=dict)
     leave_out: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
+    new_keys_at_most: float | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
@@ -55,6 +59,8 @@ class Settings:
             rows_at_least=gate.get("rows_at_least", cls.rows_at_least),
             fresh=gate.get("fresh") or {},
             leave_out=tuple(values.get("leave_out", ())),
+            key=tuple(gate.get("key") or ()),
+            new_keys_at_most=gate.get("new_keys_at_most"),
         )
 
     @property

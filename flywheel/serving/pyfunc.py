@@ -39,14 +39,16 @@ class Predictor:
         state: The transform.
         model: The framework's own model, as the trainer returned it.
         framework: Name of its framework.
-        thresholds: By class or label (`1` of a binary task), from which chance on a row is called it; None for never.
+        thresholds: By class or label (`1` of a binary task), in their order, from which chance on a row is called it;
+            None for never.
     """
 
     def __init__(
         self, state: State, model: Any, framework: str, thresholds: Mapping[str, float | None] | None = None
     ) -> None:
         self.state, self.model, self.framework = state, model, framework
-        self.thresholds = dict(thresholds or {})
+        known = thresholds or {}
+        self.thresholds = {name: known[name] for name in map(str, state.classes) if name in known}
 
     def predict(self, rows: pd.DataFrame | pa.RecordBatch, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return the prediction for raw rows; a row's own does not depend on others.

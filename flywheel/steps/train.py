@@ -257,12 +257,13 @@ def _thresholds(
     chosen = thresholds.choose(judged, bars, together) if bars else {}
     for name, each in chosen.items():
         rates = f"precision {each['precision']:.4g}, recall {each['recall']:.4g} on validation rows"
-        bar = f"{each['bar']} {each['at_least']:g}" if each["bar"] else "its part of the bar on all"
+        bar = f"{each['bar']} {each['at_least']:g}" if each["bar"] else "the bar on all"
         if name == thresholds.ANY:
             say(f"together they are {'' if each['shown'] else 'not '}shown to reach {bar}: {rates}")
             continue
         at = "it is never called" if each["shown"] else f"none is shown to reach {bar}"
-        at = at if each["threshold"] is None else f"{each['threshold']:.4g} does {bar}"
+        if each["threshold"] is not None:
+            at = f"{each['threshold']:.4g}{' reaches' if each['bar'] else ', with others for'} {bar}"
         say(f"threshold of {name}: {at}; {rates}")
     return chosen
 

@@ -58,3 +58,14 @@ def test_photos_are_told_apart(tmp_path):
     assert facts["metric"] == "accuracy"
     assert facts["candidate"] > 0.9
     assert facts["baseline"] > 0.5
+
+
+def test_comments_are_moderated_under_one_bar_on_all_labels(tmp_path):
+    folder = copied("moderation", tmp_path)
+    first, second = judged(folder, "2024-02-05", "2024-02-12")
+    facts = second["decisions"]["model"]["facts"]
+
+    assert first["outcome"] == "promoted"
+    assert facts["metric"] == "macro_auc"
+    assert facts["champion"] > 0.8
+    assert "precision of any of them" in (folder / ".flywheel/reports/2024-02-12/decide.html").read_text()

@@ -235,3 +235,37 @@ def test_what_the_spans_before_a_week_say_of_each_other_is_learnt_once_for_all_r
         learnt.append(len(Cache(tmp_path / "root").find()))
 
     assert [each - learnt[20] for each in learnt[20:]] == [0] * 7 + [1] * 7 + [2]  # weeks begin on Sundays here
+
+
+def test_keys_of_no_span_of_the_last_weeks_are_an_alarm_at_the_bar_that_was_given():
+    gate = gate_after(20, key=["at", "device"], new_keys_at_most=0.5)
+    other = judged(gate, 20, device=lambda values: np.array([f"new {value}" for value in values], object))
+
+    (check,) = [check for check in other.failed if check.name == "new keys at most 0.5"]
+    assert "100.0% of the keys" in check.reason
+    assert not [check for check in judged(gate, 20).failed if check.name.startswith("new keys")]
+
+
+def test_how_many_rows_are_usual_the_last_week_does_not_tell(gate):
+    past = gate.history.past(name_of(DAYS))
+
+    assert [("rows" in measures, "distance of price" in measures) for measures in past[-8:]] == [
+        (True, True),
+        *[(False, True)] * 7,
+    ]
+
+
+def test_an_alarm_says_which_unit_numbers_look_like():
+    def lengths(index, factor=1.0):
+        hundredths = np.ceil(np.random.default_rng(index).lognormal(4, 1.5, 300))
+        return lambda _: np.round(np.where(np.arange(300) % 6, 0, hundredths) / 100 * factor, 2)
+
+    gate = SpanGate(SETTINGS, History())
+    for index in range(40):
+        batches = day(index, pages=lengths(index))
+        gate.take(gate.judge(name_of(index), batches), batches)
+    found = gate.judge(name_of(40), day(40, pages=lengths(40, 2.54)))
+
+    (check,) = [check for check in found.failed if check.column == "pages"]
+    assert check.name == "unit of pages"
+    assert check.reason.startswith("its numbers look like inches in centimetres: nearly all are multiples of 2.54")

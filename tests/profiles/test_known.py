@@ -30,7 +30,7 @@ def wind():
 
 def test_what_was_known_is_read_back_and_the_rest_is_unseen():
     known = Known()
-    known.words["city"] = {"Rome", "Oslo"}
+    known.words["city"] = {"Rome": 9, "Oslo": 9}
     again = Known.from_json(known.to_json())
 
     assert again.unseen("city", Column("word", 0.0, values={"Rome": 0.5, "Roma": 0.5})) == pytest.approx(0.5)
@@ -68,3 +68,23 @@ def test_numbers_whose_digits_are_all_there_are_say_nothing():
 def test_before_four_weeks_nothing_is_new():
     assert known([1.0, 2.0]).between("wind", number([1.5])) is None
     assert known([1.0, 2.0]).odd_fraction("wind", number([1.5])) is None
+
+
+def test_a_new_value_among_a_few_is_no_surprise_where_new_ones_come_every_day():
+    gusts = known(*([20.0 + day, 21.0 + day, 60.0 - day] for day in range(28)))
+
+    assert gusts.unseen("wind", number([90.0])) < 0.2
+    assert gusts.unseen("wind", number(np.arange(100, 200))) > 0.9
+
+
+def test_where_no_value_ever_came_once_only_each_new_one_counts(wind):
+    assert wind.unseen("wind", number([3 * KNOTS, 31 * KNOTS])) == pytest.approx(0.5)
+
+
+def test_a_history_from_before_values_were_counted_is_read():
+    known = Known.from_json(
+        {"words": {"city": ["Oslo", "Rome"]}, "numbers": {"wind": [1.0, 2.0]}, "moments": {"wind": [28, 42, 70]}}
+    )
+
+    assert known.unseen("city", Column("word", 0.0, values={"Rome": 0.5, "Roma": 0.5})) == pytest.approx(0.5)
+    assert known.unseen("wind", number([1.0, 3.0])) == pytest.approx(0.5)
