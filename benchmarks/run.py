@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -11,13 +12,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks import Figure, figure
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "flights"
 SPANS = ["2013-06-01", "2013-06-08", "2013-06-15"]
+_ADOPTS = 36  # PR_SET_CHILD_SUBREAPER
 # What `flywheel run` does, with a clock around each span.
 RUN = """
 import json, sys, time
@@ -101,25 +103,43 @@ class Memory:
 
     def _watch(self) -> None:
         while not self._stop.wait(self._every):
-            self.peak = max(self.peak, sum(map(proportional, self._family())))
-
-    def _family(self) -> list[int]:
-        children: dict[int, list[int]] = {}
-        for entry in os.scandir("/proc") if os.path.isdir("/proc") else ():
-            if entry.name.isdigit() and (parent := parent_of(entry.name)) is not None:
-                children.setdefault(parent, []).append(int(entry.name))
-        family = [self._root]
-        for each in family:  # grows as it is walked
-            family += children.get(each, [])
-        return family
+            self.peak = max(self.peak, sum(map(proportional, family(self._root))))
 
 
-def parent_of(process: str) -> int | None:
-    """Return the parent of a process, None when it has ended meanwhile."""
+def family(root: int) -> dict[int, list[str]]:
+    """Return a process and all that descend from it, each with the fields of its `stat` from the state on."""
+    known: dict[int, list[str]] = {}
+    children: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc") if os.path.isdir("/proc") else ():
+        if entry.name.isdigit():
+            with suppress(OSError):  # it has ended meanwhile
+                fields = Path("/proc", entry.name, "stat").read_text().rpartition(")")[2].split()
+                known[int(entry.name)] = fields
+                children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = [root]
+    for each in found:  # grows as it is walked
+        found += children.get(each, [])
+    return {each: known[each] for each in found if each in known}
+
+
+def processor_time() -> float:
+    """Return the seconds of processors that this process and all that descend from it have taken so far."""
+    ticks = (sum(map(int, fields[11:15])) for fields in family(os.getpid()).values())  # those of ended children, too
+    return sum(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def with_orphans() -> Iterator[None]:
+    """Let processes that lose their parent descend from this one, where the system can do that."""
+    libc = ctypes.CDLL(None)
+    prctl = getattr(libc, "prctl", None)
+    if prctl:
+        prctl(_ADOPTS, 1)
     try:
-        return int(Path("/proc", process, "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None
+        yield
+    finally:
+        if prctl:
+            prctl(_ADOPTS, 0)
 
 
 def proportional(process: int) -> int:

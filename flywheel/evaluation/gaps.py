@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from flywheel.artifacts import Check
 from flywheel.evaluation import bootstrap, metrics, paired
 from flywheel.evaluation.groups import Groups
-from flywheel.evaluation.paired import ALPHA, Estimate, Statistic
+from flywheel.evaluation.looks import ONLY, Look
+from flywheel.evaluation.paired import Estimate, Statistic
 from flywheel.evaluation.predictions import CANDIDATE, Predictions
 
 if TYPE_CHECKING:
@@ -42,8 +43,15 @@ class Pair:
     rows: int
 
 
-def check(found: Predictions, gate: ModelGate) -> Check:
-    """Return whether the candidate's metric differs between the groups of `gate.gap` by more than `gate.at_most`."""
+def check(found: Predictions, gate: ModelGate, look: Look = ONLY, precision: float = 1.0) -> Check:
+    """Return whether the candidate's metric differs between the groups of `gate.gap` by more than `gate.at_most`.
+
+    Args:
+        found: Predictions of the candidate.
+        gate: The bar.
+        look: Which of the times that it is judged.
+        precision: The judge's, as a share of what decides.
+    """
     assert gate.gap
     assert gate.at_most is not None
     name, bound = f"{gate.metric} gap by {gate.gap} at most {gate.at_most:g}", gate.at_most
@@ -59,14 +67,14 @@ def check(found: Predictions, gate: ModelGate) -> Check:
     one_way = [each.estimate.p_above(bound) if each.estimate.sound else 1.0 for each in pairs]
     other_way = [each.estimate.p_below(-bound) if each.estimate.sound else 1.0 for each in pairs]
     shown = min(zip(paired.holm(one_way + other_way), pairs, strict=False), key=lambda each: each[0])
-    widest = max(pairs, key=lambda each: each.estimate.value)
-    if shown[0] <= ALPHA:
-        return _check(
-            name, "fail", shown[1], gate, f"shown to be more than {bound:g} among {len(pairs)} pairs looked at"
-        )
+    widest, level = max(pairs, key=lambda each: each.estimate.value), look.level(name, precision)
+    if shown[0] <= level:
+        said = f"shown to be more than {bound:g} among {len(pairs)} pairs looked at"
+        return replace(_check(name, "fail", shown[1], gate, said), level=level)
+    result, said = "pass", "the largest gap"
     if widest.estimate.value > bound:
-        return _check(name, "warn", widest, gate, f"more than {bound:g}, but that can be chance")
-    return _check(name, "pass", widest, gate, "the largest gap")
+        result, said = "warn", f"more than {bound:g}, but that can be chance"
+    return replace(_check(name, result, widest, gate, said), level=level)
 
 
 def table(found: Predictions, gate: ModelGate) -> list[dict[str, object]]:

@@ -4,7 +4,7 @@ Who carries the burden of proof: overall, the candidate, which has to show that 
 margin (non-inferiority). By slice, the one who would block it: demanding proof in each of forty small slices would
 block every good model, so a slice blocks only when it is shown to be worse than its bound, with the chance of even one
 false block held at 5% over all slices and metrics (Holm 1979). Wrong promotions by an overall check and false blocks by
-any slice: each at most 5%, over all the times that one candidate is judged (`looks`).
+any slice, or by a gap: each at most 5%, over all the times that one candidate is judged (`looks`).
 """
 
 from __future__ import annotations
@@ -45,19 +45,27 @@ def judge(found: Predictions, gates: Sequence[ModelGate], look: Look | None = No
         return (NO_GATES,)
     checks: list[Check] = []
     trials: list[Trial] = []
-    precision = 1.0
+    known = precision(found, gates)
     for gate in gates:
         if gate.gap:
-            checks.append(gaps.check(found, gate))
+            checks.append(gaps.check(found, gate, look, known))
             continue
         if gate.no_worse_than and gate.no_worse_than not in found.scores:
             checks.append(_unopposed(gate, gates) if gate.no_worse_than == CHAMPION else overall.gone(gate, look))
             continue
         whole = trial(found, gate)
         checks.append(overall.against_other(whole, look) if gate.no_worse_than else overall.against_bar(whole))
-        precision = min(precision, overall.precision(whole) if gate.no_worse_than else 1.0)
         trials += by_slice.trials(found, gate)
-    return tuple(checks + by_slice.checks(trials, look.level(SLICES, precision)))
+    return tuple(checks + by_slice.checks(trials, look.level(SLICES, known)))
+
+
+def precision(found: Predictions, gates: Sequence[ModelGate]) -> float:
+    """Return the judge's precision as a share of what decides, by the comparison that has least of it; 1 with none.
+
+    It is the clock of whatever blocks a candidate: how much of its error is to be left to later looks.
+    """
+    compared = [gate for gate in gates if gate.no_worse_than in found.scores and not gate.gap]
+    return min((overall.precision(trial(found, gate)) for gate in compared), default=1.0)
 
 
 def beats_baseline(found: Predictions) -> tuple[Check, ...]:

@@ -92,6 +92,10 @@ class Look:
         return cls(int(before["number"]) + 1, of, before["spent"], tuple(before["shown"]))
 
 
+ONLY = Look()
+"""Of a candidate that is judged once."""
+
+
 def _more(checks: list[Check]) -> int | None:
     if any(check.result == "fail" for check in checks):
         return None

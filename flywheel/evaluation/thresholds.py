@@ -10,14 +10,15 @@ of them together, a row being called any of them, the thresholds are chosen join
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
 from flywheel.evaluation import joint, paired
 from flywheel.evaluation.joint import PRECISION, RECALL, Bar, Calls
+from flywheel.evaluation.looks import ONLY, Look
 from flywheel.evaluation.metric import OfSums, total
-from flywheel.evaluation.paired import ALPHA
 from flywheel.evaluation.predictions import CANDIDATE, Predictions
 
 if TYPE_CHECKING:
@@ -66,11 +67,19 @@ def values(chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
     return {name: each["threshold"] for name, each in chosen.items() if name != ANY}
 
 
-def checks(found: Predictions, chosen: Mapping[str, Mapping[str, Any]]) -> tuple[Check, ...]:
+def checks(
+    found: Predictions, chosen: Mapping[str, Mapping[str, Any]], look: Look = ONLY, precision: float = 1.0
+) -> tuple[Check, ...]:
     """Return whether fresh rows keep each class's bar at its threshold, and the decision its own.
 
     The burden is the blocker's: a class fails when its rate is shown to be below the bar, with the chance of even one
-    false alarm held at 5% over all classes (Holm 1979); a rate below it that can be chance is a warning.
+    false alarm held at 5% over all classes (Holm 1979) and looks; a rate below it that can be chance is a warning.
+
+    Args:
+        found: Predictions on fresh rows.
+        chosen: As `choose` gave it.
+        look: Which of the times that the candidate is judged.
+        precision: The judge's, as a share of what decides.
     """
     barred = {name: each for name, each in chosen.items() if each["bar"]}
     tried = {
@@ -81,7 +90,10 @@ def checks(found: Predictions, chosen: Mapping[str, Mapping[str, Any]]) -> tuple
     judged = {name: each for name, each in tried.items() if each.sound}
     p = [each.p_below(chosen[name]["at_least"]) for name, each in judged.items()]
     adjusted = dict(zip(judged, paired.holm(p), strict=True))
-    return tuple(_check(found, name, each, tried.get(name), adjusted.get(name, 1.0)) for name, each in barred.items())
+    spend = partial(look.level, precision=precision)
+    return tuple(
+        _check(found, name, each, tried.get(name), adjusted.get(name, 1.0), spend) for name, each in barred.items()
+    )
 
 
 def table(found: Predictions, chosen: Mapping[str, Mapping[str, Any]]) -> list[dict[str, object]]:
@@ -101,7 +113,12 @@ def table(found: Predictions, chosen: Mapping[str, Mapping[str, Any]]) -> list[d
 
 
 def _check(
-    found: Predictions, name: str, each: Mapping[str, Any], tried: paired.Estimate | None, adjusted: float
+    found: Predictions,
+    name: str,
+    each: Mapping[str, Any],
+    tried: paired.Estimate | None,
+    adjusted: float,
+    spend: Callable[[str], float],
 ) -> Check:
     rate, least, at = each["bar"], float(each["at_least"]), each["threshold"]
     where = "at their thresholds" if name == ANY else "above its threshold"
@@ -119,12 +136,13 @@ def _check(
             remedy=f"train on more rows of that class, or lower its bar in `train.{_key(name)}`.",
         )
     kept: dict[str, Any] = {"observed": tried.value, "bound": least, "interval": tried.interval(), "rows": len(found)}
+    kept["level"] = level = spend(said)
     if not math.isfinite(tried.value):
         what = "is above it" if rate == PRECISION else f"is {name}"
         return Check(said, "pass", bound=least, rows=len(found), reason=f"not judged: no row {what}")
     figure = f"{rate} of {name} is {tried.value:.4g} on fresh rows, {each[rate]:.4g} on validation rows"
     figure = figure if at is None else f"from {at:.4g} on, {figure}"
-    if adjusted <= ALPHA:
+    if adjusted <= level:
         remedy = "look at the mistakes of that class; a longer `source.window` validates on more days."
         return Check(said, "fail", **kept, reason=f"{figure}: shown to be below {least:g}", remedy=remedy)
     if tried.value < least:

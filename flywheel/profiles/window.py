@@ -11,6 +11,7 @@ from flywheel.artifacts import Check, Examples
 from flywheel.invariants import Invariant
 from flywheel.profiles.walk import SpanRows, Walked
 from flywheel.spans import Windows, reach
+from flywheel.statistics.reading import common
 
 _PROPOSED_FROM = 7
 
@@ -83,7 +84,7 @@ def empty_spans(examples: Examples) -> list[Check]:
 
 
 def one_class(statistics: Any, label: str) -> list[Check]:
-    """Return whether the label is not the same in all rows."""
+    """Return whether the label is not the same in all rows of which it is known."""
     found = next(feature for feature in stats.features(statistics) if feature.path.step[0] == label)
     if found.WhichOneof("stats") == "num_stats" and found.num_stats.min == found.num_stats.max:
         value = f"{found.num_stats.min:g}"
@@ -91,12 +92,13 @@ def one_class(statistics: Any, label: str) -> list[Check]:
         value = repr(found.string_stats.top_values[0].value)
     else:
         return []
+    said = f"{value} in all" if common(found).num_non_missing else "not known in any of the"
     return [
         Check(
             "classes",
             "fail",
             column=label,
-            reason=f"the label {label} is {value} in all rows: there is nothing to learn",
+            reason=f"the label {label} is {said} rows: there is nothing to learn",
             remedy="mend its definition in the query, or take a longer window.",
         )
     ]

@@ -84,7 +84,7 @@ def decide(
     search = evaluation.manifest.facts.get("search") or {}
     told = worst.find(found, int(search["minimum_rows"])) if search else []
     chosen = evaluation.manifest.facts.get("thresholds") or {}
-    believed = (*believed, *thresholds.checks(found, chosen))
+    believed = (*believed, *thresholds.checks(found, chosen, look, model_gates.precision(found, bars)))
     believed += worst.checks(told, search.get("severity", "warn"))
     checks = (*model_gates.judge(found, bars, look), *believed, *model_gates.beats_baseline(found))
     verdict = Verdict("model", checks, _facts(found) | {"look": look.after(checks, len(found.spans.keys))})

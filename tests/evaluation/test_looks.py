@@ -4,7 +4,8 @@ import pytest
 from scipy.stats import binom
 
 from flywheel.artifacts import Check
-from flywheel.evaluation import gates
+from flywheel.config import ModelGate
+from flywheel.evaluation import gates, thresholds
 from flywheel.evaluation.looks import SLICES, Look
 from flywheel.evaluation.paired import ALPHA
 from tests.evaluation import simulations
@@ -42,6 +43,23 @@ def test_slices_and_labels_are_one_family_that_spends_once_a_look():
     assert after["spent"] == {"auc": 0.01, SLICES: 0.02}
     assert after["shown"] == []
     assert Look.following(after, 4).level(SLICES, 1.0) == pytest.approx(0.03)
+
+
+def test_gaps_and_thresholds_spend_by_the_clock_of_the_least_precise_comparison():
+    found = next(simulations.evaluations(simulations.World("equal", swapped=True), 1))
+    gap = ModelGate(metric="recall", gap="carrier", at_most=0.5)
+    chosen = thresholds.choose(found, {"1": {"recall": 0.2}})
+    precision = gates.precision(found, [simulations._BAR, gap])
+    of_gap = gates.judge(found, [simulations._BAR, gap], Look(of=4))[1]
+    (of_threshold,) = thresholds.checks(found, chosen, Look(of=4), precision)
+
+    assert 0 < precision < 1
+    assert of_gap.level == of_threshold.level == pytest.approx(ALPHA * precision)
+    assert gates.judge(found, [gap], Look(of=4))[0].level == ALPHA
+    assert Look(of=4).after([of_gap, of_threshold], 14)["spent"] == {
+        of_gap.name: of_gap.level,
+        of_threshold.name: of_threshold.level,
+    }
 
 
 @pytest.mark.parametrize(("precision", "level"), [(0.25, 0.0125), (0.8, 0.04), (1.0, ALPHA), (3.0, ALPHA)])
