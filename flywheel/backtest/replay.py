@@ -247,7 +247,7 @@ class _Flywheel:
             now=now,
             moved=moved,
             rows=rows.get(span, 0),
-            new_rows=sum(count for each, count in rows.items() if champion and champion.span < each <= span),
+            new_rows=sum(rows.get(each, 0) for each in (*window, *judge) if champion and each > champion.span),
             window_rows=sum(rows.get(each, 0) for each in window),
             gains=tuple(self.gains),
             seconds=self.found.seconds / len(trained) if trained else None,

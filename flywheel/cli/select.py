@@ -62,7 +62,7 @@ def select(
     from flywheel.monitoring import taken
     from flywheel.serving.pyfunc import PREDICTION, PROBABILITY
     from flywheel.serving.request_log import REQUEST, ROW
-    from flywheel.spans import Span
+    from flywheel.spans import Span, listed
     from flywheel.workspace import Workspace
 
     here = Workspace.open(folder, profile)
@@ -91,7 +91,8 @@ def select(
         batches = [batch for span in log.spans for batch in log.batches(span, columns, 1_000_000)]
         total = sum(log.rows().values())
         if not batches:
-            none = f"no requests of {last} are left: {away}" if away else f"no requests are logged in {last}"
+            named = listed([span.name for span in log.spans])
+            none = f"no requests of {named} are left: {away}" if away else f"no requests are logged in {named}"
             raise ConfigError(none, "choose another span by --until" + (", or take them by --again." if away else "."))
         table = pa.Table.from_batches(batches)
     points, how = None, by

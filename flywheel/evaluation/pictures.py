@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SHOWN_CLASSES = 15
 _BINS = 10
+_KEPT = "Of the rows above a threshold how many are positive, over how many of the positive ones that catches."
 
 
 def sections(found: Predictions) -> list[Section]:
@@ -28,13 +29,14 @@ def _binary(found: Predictions) -> list[Section]:
     curves = {
         name: list(zip(*ranking.roc(found.labels, scores)[:2], strict=True)) for name, scores in found.scores.items()
     }
-    bins = _bins(found)
+    bins, kept = _bins(found), {name: ranking.precisions(found.labels, each) for name, each in found.scores.items()}
     return [
         Section(
             "ROC",
             _drawn(curves, 1.0, "false positive rate", "true positive rate"),
             "The further above the diagonal, the better a model ranks.",
         ),
+        Section("Precision and recall", _precise(kept), _KEPT),
         Section(
             "Calibration",
             _drawn(bins, _top(bins), "mean prediction", "share of positives"),
@@ -65,11 +67,13 @@ def _multilabel(found: Predictions) -> list[Section]:
         for name, part in both.items()
     }
     bins = {name: ranking.calibration(part.labels, part.scores[CANDIDATE], _BINS) for name, part in both.items()}
+    kept = {name: ranking.precisions(part.labels, part.scores[CANDIDATE]) for name, part in both.items()}
     lead = f"The candidate's, of each label on the rows of which it is known.{rest}"
     sections = [Section("Labels", table(_labels(named)), "Each label by itself, on the rows of which it is known.")]
     if both:
         sections += [
             Section("ROC by label", _drawn(curves, 1.0, "false positive rate", "true positive rate"), lead),
+            Section("Precision and recall by label", _precise(kept), f"{lead} {_KEPT}"),
             Section("Calibration by label", _drawn(bins, _top(bins), "mean prediction", "share of positives"), lead),
         ]
     return sections
@@ -115,6 +119,12 @@ def _drawn(series: Mapping[str, Sequence[tuple[float, float]]], top: float, x: s
     first = dict(list(series.items())[: len(charts.PALETTE) - 1])
     lines = {**first, "diagonal": [(0.0, 0.0), (top, top)]}
     return join(charts.legend(list(lines)), charts.lines(lines, f"{y} over {x}", x=x, y=y, width=420, height=300))
+
+
+def _precise(series: Mapping[str, Sequence[tuple[float, float]]]) -> Markup:
+    """Return one line of precision over recall for each name."""
+    drawn = charts.lines(series, "precision over recall", x="recall", y="precision", width=420, height=300)
+    return join(charts.legend(list(series)), drawn)
 
 
 def _largest_classes(found: Predictions) -> list[int]:

@@ -83,6 +83,23 @@ def roc(labels: Ints, scores: Floats, points: int = 101) -> tuple[list[float], l
     return wrong[keep].tolist(), right[keep].tolist(), thresholds[keep].tolist()
 
 
+def precisions(labels: Ints, scores: Floats, points: int = 101) -> list[tuple[float, float]]:
+    """Return (recall, precision) along the thresholds, the highest first, thinned; none without a positive row."""
+    import numpy as np
+
+    order = np.argsort(-scores, kind="stable")
+    y, s = labels[order], scores[order]
+    last = np.flatnonzero(np.r_[s[1:] != s[:-1], True]) if len(s) else np.zeros(0, np.int64)
+    caught = np.cumsum(y)[last]
+    if not len(last) or not caught[-1]:
+        return []
+    recall, precision = caught / caught[-1], caught / (last + 1)
+    # Thinned along recall; of rows that catch nothing more only the first is kept, whose precision is the highest.
+    keep = np.unique(np.searchsorted(np.linspace(0, 1, points), recall, "left"), return_index=True)[1]
+    keep = np.unique(np.r_[keep, len(recall) - 1])
+    return list(zip(recall[keep].tolist(), precision[keep].tolist(), strict=True))
+
+
 def calibration(labels: Ints, scores: Floats, bins: int = 10) -> list[tuple[float, float]]:
     """Return (mean prediction, share of positives) in bins of equally many rows (Nguyen & O'Connor 2015)."""
     import numpy as np

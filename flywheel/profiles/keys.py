@@ -29,12 +29,12 @@ class Keys:
     """
 
     def __init__(self, columns: Sequence[str]) -> None:
-        self._columns = columns
+        self.columns = tuple(columns)
         self.hashes: Hashes = np.empty(0, np.uint64)
 
     def add(self, values: Mapping[str, Values]) -> None:
         """Take in some rows."""
-        parts = [values[name] for name in self._columns if name in values and values[name].kind != "time"]
+        parts = [values[name] for name in self.columns if name in values and values[name].kind != "time"]
         if not parts:
             return
         hashes = np.zeros(len(parts[0].hashes()), np.uint64)
@@ -46,12 +46,12 @@ class Keys:
 
 
 def new_keys(profile: Profile, earlier: Sequence[Profile]) -> Measure | None:
-    """Return the share of a span's keys that none of `earlier` had; None where that cannot be told.
+    """Return the share of a span's keys that none of `earlier` had; None where most of those had no such keys.
 
     Of many keys, it is estimated from those of the smallest hashes in all of them (Broder 1997).
     """
-    known = [each.keys for each in earlier if len(each.keys)]
-    if not known or not len(profile.keys):
+    known = [each.keys for each in earlier if len(each.keys) and each.keyed == profile.keyed]
+    if not known or 2 * len(known) < len(earlier) or not len(profile.keys):
         return None
     full = [each[-1] for each in (profile.keys, *known) if len(each) == _KEPT]
     mine = profile.keys[profile.keys <= min(full)] if full else profile.keys

@@ -256,6 +256,7 @@ def _summed(rows: int, counts: Mapping[str, _Counts], sample: _Sample, keys: Key
         repeated=1 - len(distinct) / len(sample.hashes) if rows else 0.0,
         hashes=distinct[:_HASHES],
         keys=keys.hashes,
+        keyed=keys.columns,
     )
 
 

@@ -80,6 +80,7 @@ class Profile:
         repeated: Share of rows that stand there more than once, the first of them not counted.
         hashes: The smallest hashes of rows, ascending, at most 8,192: to see whether rows stand in another span too.
         keys: The smallest hashes of its keys, less their times, ascending; none where no key was given.
+        keyed: Columns of those keys.
     """
 
     rows: int
@@ -89,6 +90,7 @@ class Profile:
     repeated: float
     hashes: Hashes
     keys: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
+    keyed: tuple[str, ...] = ()
 
     @property
     def names(self) -> Sequence[str]:
@@ -105,6 +107,7 @@ class Profile:
             "repeated": self.repeated,
             "hashes": _packed(self.hashes),
             "keys": _packed(self.keys),
+            "keyed": list(self.keyed),
         }
 
     @classmethod
@@ -115,7 +118,16 @@ class Profile:
         hashes, keys = (np.frombuffer(base64.b64decode(values.get(name, "")), np.uint64) for name in ("hashes", "keys"))
         rate = np.nan if values["label_rate"] is None else values["label_rate"]
         size = len(columns)
-        return cls(values["rows"], columns, rate, links.reshape(size, size), values["repeated"], hashes, keys)
+        return cls(
+            values["rows"],
+            columns,
+            rate,
+            links.reshape(size, size),
+            values["repeated"],
+            hashes,
+            keys,
+            tuple(values.get("keyed", ())),
+        )
 
 
 def _packed(array: NDArray[Any]) -> str:

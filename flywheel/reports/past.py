@@ -186,7 +186,7 @@ def known(points: Sequence[Point]) -> bool:
 
 def kind_of(name: str, column: str) -> str:
     """Return what a check looks at: its name without the column that it is about, nor what follows."""
-    return name.partition(f" of {column}")[0] if column else name
+    return name.partition(f" of {column}" if column else " at most ")[0]
 
 
 def mean(column: Column) -> float:

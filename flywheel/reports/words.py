@@ -17,17 +17,26 @@ _MEANS = {
     "label": "no model can be trained on such a label",
     "repeated rows": "rows stand there more than once: a load that ran twice, or a join that multiplies",
     "rows seen before": "rows of the span before stand there again",
+    "row drift": "there are {more|fewer} rows than some weeks ago, as they changed little by little",
+    "new keys": "the rows are about others than those of the last weeks: of another season, country or plant?",
     "nulls": "values are missing {more|less} often than usual",
+    "null drift": "values are missing {more|less} often than some weeks ago, as that changed little by little",
     "zeros": "values are 0 or blank {more|less} often than usual: is that a default for what is missing?",
     "whole": "values are rounded, padded or encoded otherwise than usual",
     "distinct": "there are {more|fewer} different values than usual",
     "distance": "the values are spread otherwise than usual",
     "shift": "the values are {higher|lower} than usual",
     "level": "the mean is {higher|lower} than usual: is the unit still the same?",
+    "size": "what is not 0 is {larger|smaller} than usual: is the unit still the same?",
     "step": "the mean jumped since the span before",
     "spread": "the values scatter {more|less} than usual",
     "length": "the words are {longer|shorter} than usual",
     "unseen": "there are values that were never there before",
+    "between": "there are numbers between those that were ever there: of another unit, or more precise?",
+    "fraction": "digits after the point are such as never were: of another unit, or more precise?",
+    "unit": "the numbers are those of another unit",
+    "common": "one number comes more often than usual: a default, or something that stands still?",
+    "digits": "the last digits are others than usual: rounded, or with rows missing?",
     "stale": "the values are those of the span before",
     "copied values": "the values are exactly those of an earlier span",
     "links": "it hangs together with other columns otherwise than usual: is it still joined to the right rows?",
@@ -40,6 +49,14 @@ _MEANS = {
     "word": "one of its values is more or less frequent than usual",
     "scatter": "from row to row in time it jumps {more|less} than usual",
     "course": "over the span it runs otherwise than over the span before, or exactly so",
+    "join": "it does not go on where the span before ended",
+    "still": "readings are more often the one before again than usual",
+    "stuck": "a reading stood still for longer than usual",
+    "line": "readings do not belong between those beside them",
+    "agree": "what should be several sensors reads the same more often than usual",
+    "again": "readings are those of the span before at the same time",
+    "signal": "it follows from the other columns {more|less} surely than usual: shuffled, shifted, wrongly joined?",
+    "against": "it goes against what the other columns let expect: is it the wrong way round?",
     "bias": "it is {higher|lower} than the other columns let expect",
     "champion's score": "the champion predicts these rows {better|worse} than usual",
     "champion's bias": "the champion expects the label {more|less} often than it came",
@@ -52,7 +69,7 @@ _TOGETHER = "several of its figures together are unusual, though none is alone"
 
 _SHARES = frozenset(
     {"nulls", "zeros", "whole", "unseen", "stale", "odd", "distance", "drift", "label rate", "repeated rows",
-     "rows seen before"}
+     "rows seen before", "new keys", "null drift", "between", "fraction", "common", "still", "stuck", "agree", "again"}
 )  # fmt: skip
 
 

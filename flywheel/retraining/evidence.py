@@ -56,7 +56,7 @@ class Evidence:
         moved: Columns that have moved from what it was trained on, and how, in a sentence each.
         asked: Why monitoring asks for a training, in a sentence; empty when it does not, or one has answered it.
         rows: Rows of the newest span.
-        new_rows: Rows of all spans since the champion's.
+        new_rows: Rows of the good spans since the champion's, of those that a run reads.
         window_rows: Rows that a training would take.
         gains: What earlier trainings gained, oldest first.
         others: What trainings of other flywheels gained, by the same metric.

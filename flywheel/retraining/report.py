@@ -17,7 +17,7 @@ def render(verdict: Verdict, retrain: Retrain, evidence: Evidence, choice: Choic
     """Return the report as one self-contained HTML document."""
     said = [paragraph(f"{choice.why[:1].upper()}{choice.why[1:]}.")]
     said += [paragraph(check.remedy) for check in verdict.checks if check.remedy]
-    sections = [Section("Decision", join(*said)), Section("Evidence", table(_rows(evidence)))]
+    sections = [Section("Decision", join(*said)), Section("Evidence", table(_rows(retrain, evidence)))]
     if curve := choice.facts.get("curve"):
         points = {"expected loss": [(float(age), loss) for age, loss in enumerate(curve, 1)]}
         alt = f"expected loss of {evidence.metric} by age of the model"
@@ -43,8 +43,9 @@ def render(verdict: Verdict, retrain: Retrain, evidence: Evidence, choice: Choic
     )
 
 
-def _rows(evidence: Evidence) -> list[dict[str, object]]:
-    lost = evidence.lost
+def _rows(retrain: Retrain, evidence: Evidence) -> list[dict[str, object]]:
+    lost, alpha = evidence.lost, 1 - retrain.confidence
+    bounds = lost and f"{lost.value:+.3g} ({lost.lower(alpha):+.3g} to {lost.upper(alpha):+.3g})"
     told: dict[str, object] = {
         "spans since the champion's": evidence.age,
         "spans since the last training": evidence.since,
@@ -53,7 +54,7 @@ def _rows(evidence: Evidence) -> list[dict[str, object]]:
         "rows that a training would take": evidence.window_rows,
         f"{evidence.metric} at the promotion": evidence.then and evidence.then.value,
         f"{evidence.metric} on the newest spans": evidence.now and evidence.now.value,
-        "lost, with its 90% interval": lost and f"{lost.value:+.3g} ({lost.lower():+.3g} to {lost.upper():+.3g})",
+        f"lost, with its one-sided {retrain.confidence:.0%} bounds": bounds,
         "columns that moved": len(evidence.moved),
         "monitoring asks for a training": evidence.asked or None,
         "seconds that a run with a training takes": evidence.seconds,

@@ -108,6 +108,7 @@ def gather(examples: Examples, settings: Mapping[str, Any], ledger: str, run: st
     measured = champion is not None and retrain.policy in _MEASURES
     looks = [each for each in book.rows(name, MONITOR) if each.span <= row.span]
     judge = [span for span in settings["judge"] if examples.rows_of([span])]
+    good = [*settings["window"], *settings["judge"]]
     return Evidence(
         span=row.span,
         every=every,
@@ -122,7 +123,7 @@ def gather(examples: Examples, settings: Mapping[str, Any], ledger: str, run: st
         moved=_moved(book, row),
         asked=asked_for(champion.version, looks, rows) if champion else "",
         rows=examples.rows_of([row.span]),
-        new_rows=examples.rows_of([span for span in examples.spans if champion and span > champion.span]),
+        new_rows=examples.rows_of([span for span in good if champion and span > champion.span]),
         window_rows=examples.rows_of(list(settings["window"])),
         gains=gains,
         others=_others(book, name, every, metric) if len(gains) < _FEW and retrain.policy == "cost_aware" else (),

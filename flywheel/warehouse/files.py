@@ -88,7 +88,7 @@ class Folder:
         lines = []
         for file in kept:
             status = file.stat()
-            lines.append(f"{file.relative_to(self.root)} {status.st_size} {status.st_mtime_ns}")
+            lines.append(f"{file.absolute().relative_to(self.root)} {status.st_size} {status.st_mtime_ns}")
         return f"{len(kept)}-{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:32]}"
 
 

@@ -84,6 +84,20 @@ def test_rounding_to_the_thresholds_of_tfma_keeps_order_and_moves_auc_little():
     assert 0 < abs(exact - coarse) < 1e-4
 
 
+def test_the_curve_of_precision_and_recall_is_scikit_learns_thinned():
+    draw = np.random.default_rng(0)
+    labels = (draw.random(3000) < 0.2).astype(int)
+    scores = (draw.normal(0, 1, 3000) + labels).round(2)
+    precision, recall, _ = sklearn.precision_recall_curve(labels, scores)
+
+    found = ranking.precisions(labels, scores)
+
+    assert len(found) <= 102
+    assert set(found) <= set(zip(recall.tolist(), precision.tolist(), strict=True))
+    assert found[-1] == (1.0, pytest.approx(labels.mean()))
+    assert ranking.precisions(labels[:0], scores[:0]) == ranking.precisions(0 * labels, scores) == []
+
+
 def test_the_roc_curve_keeps_its_area_when_thinned():
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 2, 20_000)

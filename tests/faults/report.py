@@ -183,6 +183,11 @@ A gate learns from day to day, and asks a champion (boosted trees here) that is 
 that it blocks counts as a false alarm, and is then waived, as whoever looks into it would do. A trial is a fault of one
 size on one day. It is *caught* when the day is blocked before training and an alarm that blocks names a column in which
 the damage is (or the rows, where rows are wrong); a fault is caught when it is on at least four in five of its days.
+
+Some faults are told by a second record that the query gives beside the features. They do what they did when they were
+committed: those of the label change the delay and not the clock, those of the weather change the seven columns that the
+query had then, and not the direction of the wind or its gusts. Where a feed breaks with all its records alike, less is
+seen ([what evidence is worth](decisions/0042-units-keys-calm-air.md)).
 """
 
 _LEGEND = """

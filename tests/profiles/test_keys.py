@@ -34,7 +34,15 @@ def test_without_a_key_or_with_times_alone_nothing_is_said():
     assert new_keys(profile([1], key=("at",)), [profile([1], key=("at",))]) is None
 
 
+def test_earlier_spans_whose_key_was_another_are_not_asked():
+    before = [profile([1, 2], key=()), profile([1, 2], key=("number",)), profile([1, 2])]
+
+    assert new_keys(profile([1, 3]), before) is None
+    assert new_keys(profile([1, 3]), before[1:]).observed == pytest.approx(0.5)
+
+
 def test_keys_come_back_from_json():
     one = profile(["a", "b"])
 
     assert type(one).from_json(one.to_json()).keys.tolist() == one.keys.tolist()
+    assert type(one).from_json(one.to_json()).keyed == ("at", "number")

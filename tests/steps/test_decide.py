@@ -241,7 +241,7 @@ def test_the_report_shows_verdict_checks_slices_and_curves_in_one_file(judged, t
     assert "<script" not in html
     for text in ("Blocked", verdict.failed[0].slice, "Slices, most harmed first", "ROC", "Calibration", "2013-06-14"):
         assert text in html
-    assert html.count("<svg") == 5
+    assert html.count("<svg") == 6
 
 
 def test_the_report_of_a_first_model_without_slices_is_whole(judged, tmp_path):

@@ -69,6 +69,16 @@ def test_tables_of_several_files_are_joined_and_datasets_before_their_names_left
     assert len(rows(f"parquet:///{tmp_path}/**/*.parquet", query, DAY)) == 10
 
 
+@pytest.mark.parametrize("url", ["parquet:///data", "parquet:///data/*.parquet"])
+def test_a_folder_beside_the_project_has_a_state_that_says_when_its_files_changed(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "data" / "visits.parquet")
+    with warehouses.open(url) as source:
+        before = source.state(QUERY)
+        write(tmp_path / "data" / "visits.parquet", stop=50)
+        assert source.state(QUERY) != before
+
+
 def test_a_query_reads_the_tables_files_and_no_others(tmp_path):
     write(tmp_path / "tables" / "visits.parquet")
     write(tmp_path / "secret.parquet", "SELECT 'secret' AS word")
