@@ -46,8 +46,10 @@ class Known:
                         words[word] = words.get(word, 0) + 1
             elif column.kind == "number":
                 before = self.numbers.get(name, (np.empty(0), np.empty(0, np.int64)))
-                few = before is not None and _all_there(column) and len(before[0]) < _MOST_KNOWN
-                self.numbers[name] = _counted(before, column.points) if few and before is not None else None
+                if before is not None and _all_there(column) and len(before[0]) < _MOST_KNOWN:
+                    self.numbers[name] = _merged(before, column.points)
+                else:
+                    self.numbers[name] = None
                 fractions = self._fractions.get(name, [])
                 if fractions is not None:
                     fractions = sorted({*fractions, *_fractions(column.points).tolist()})
@@ -146,7 +148,7 @@ def _all_there(column: Column) -> bool:
     return column.distinct == len(column.points)
 
 
-def _counted(known: tuple[Floats, Counts], points: Floats) -> tuple[Floats, Counts]:
+def _merged(known: tuple[Floats, Counts], points: Floats) -> tuple[Floats, Counts]:
     """Return the numbers of `known` and `points`, ascending, with the number of spans that had each."""
     merged, place = np.unique(np.concatenate([known[0], points]), return_inverse=True)
     return merged, np.bincount(place, np.append(known[1], np.ones(len(points)))).astype(np.int64)
