@@ -44,7 +44,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
     if worst := project.gates.worst_slices:
         judged |= {"search": worst.model_dump(mode="json") | {"columns": list(project.searched)}}
     if (shown := project.shown) != Analyze():
-        judged |= {"analyze": shown.model_dump(mode="json")}
+        judged |= {"analyze": shown.model_dump(mode="json", exclude_none=True)}
     if project.gates.leak:
         judged |= {"leak": project.gates.leak.model_dump(mode="json")}
     gates = [gate.model_dump(mode="json", exclude_none=True) for gate in project.gates.model]
@@ -277,6 +277,8 @@ def _weighed(project: Project, **weighed: Any) -> dsl.PipelineTask | None:
         "every": project.source.every,
         "retrain": project.retrain.model_dump(mode="json", exclude_none=True),
     }
+    if project.analyze.weight:
+        settings |= {"weight": project.analyze.weight}
     if project.hourly_cost is not None:
         settings |= {"hourly_cost": project.hourly_cost}
     return ask(project, "weigh", weigh(settings=settings, **weighed).set_caching_options(False))

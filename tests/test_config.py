@@ -213,6 +213,14 @@ def test_a_trainer_that_is_the_baseline_is_not_trained_twice(project):
 
 def test_the_column_of_weights_is_asked_of_the_query(project):
     assert "w" in config.load(project(train={"weight": "w"})).columns
+    assert "w" in config.load(project(analyze={"weight": "w"})).columns
+
+
+def test_a_weight_in_what_is_measured_is_no_feature_and_not_of_a_ranking(project):
+    with pytest.raises(ConfigError, match="'distance' is a label or feature"):
+        config.load(project(analyze={"weight": "distance"}))
+    with pytest.raises(ConfigError, match="rows of a ranking count by their list"):
+        config.load(project(analyze={"weight": "w"}, ranking={"group": "search"}))
 
 
 def test_a_metric_of_a_ranking_needs_a_ranking_and_a_score(project):

@@ -34,6 +34,9 @@ class Analyze(Strict):
     beam: tuple[str, ...] = Field((), description="Beam's pipeline options, as --runner=DataflowRunner.")
     mistakes: int = Field(20, ge=0, le=200, description="How many of the worst mistakes the report shows, whole rows.")
     redact: tuple[str, ...] = Field((), description="Columns that it never shows, beside those of deploy.log.redact.")
+    weight: str | None = Field(
+        None, description="Column of the query that says how often a row counts in every metric, not in rankings."
+    )
 
 
 class ColumnGate(Strict):

@@ -245,6 +245,7 @@ class Project(Strict):
             cluster,
             self.statistics.weight,
             self.train.weight,
+            self.analyze.weight,
             self.naive,
         )
         asked += [column for column in given if column]
@@ -262,6 +263,17 @@ class Project(Strict):
         if isinstance(values, dict) and isinstance(values.get("label"), list | tuple) and "task" not in values:
             return values | {"task": MULTILABEL}
         return values
+
+    @model_validator(mode="after")
+    def _weights_are_no_part_of_a_row(self) -> Project:
+        weight = self.analyze.weight
+        if weight and self.ranking:
+            raise ValueError("analyze.weight: rows of a ranking count by their list, not each by itself; leave one out")
+        if weight and (weight in self.labels or any(weight in feature.sources for feature in self.features)):
+            raise ValueError(
+                f"analyze.weight: {weight!r} is a label or feature; let the query give it under a name of its own"
+            )
+        return self
 
     @model_validator(mode="after")
     def _labels_fit_the_task(self) -> Project:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from flywheel.evaluation.groups import Floats, Ints
 
+_TINY = 1e-300
 _CELLS = 4_000_000  # replicates x rows at a time
 _FEW = 600  # clusters whose pairs are worth counting before many replicates are asked for
 _BLOCK, _BLOCKS = 64, 10_000  # rows that are compared one by one, and about how many such blocks there are at most
@@ -29,34 +30,37 @@ class Wins:
 
     Attributes:
         labels: 0 or 1, by row.
+        weights: How often each row counts.
         clusters: Cluster of each row.
         starts: Where in the rows each run of equal scores begins.
-        positives: How many each cluster has.
-        negatives: How many each cluster has.
+        positives: How many each cluster has, by weight.
+        negatives: How many each cluster has, by weight.
     """
 
     labels: NDArray[Any]
+    weights: Floats
     clusters: Ints
     starts: Ints
     positives: Floats
     negatives: Floats
 
     @classmethod
-    def count(cls, labels: Ints, scores: Floats, clusters: Ints, count: int) -> Wins:
-        """Return the area of rows with `labels` 0 or 1, in `count` clusters."""
+    def count(cls, labels: Ints, scores: Floats, clusters: Ints, count: int, weights: Floats | None = None) -> Wins:
+        """Return the area of rows with `labels` 0 or 1, in `count` clusters, each row as often as `weights` says."""
         import numpy as np
 
         order = np.argsort(scores, kind="stable")
         y, s, own = labels[order], scores[order], clusters[order]
+        w = np.ones(len(y)) if weights is None else weights[order]
         starts = np.flatnonzero(np.r_[True, s[1:] != s[:-1]]) if len(s) else np.zeros(0, np.int64)
-        positives, negatives = (np.bincount(own[y == label], minlength=count).astype(float) for label in (1, 0))
-        return cls(y, own, starts, positives, negatives)
+        positives, negatives = (np.bincount(own, w * (y == label), count).astype(float) for label in (1, 0))
+        return cls(y, w, own, starts, positives, negatives)
 
     @property
     def sizes(self) -> Floats:
         """Mean share that each cluster has in the positives and in the negatives."""
-        positive = self.positives / max(self.positives.sum(), 1)
-        shares: Floats = (positive + self.negatives / max(self.negatives.sum(), 1)) / 2
+        positive = self.positives / max(self.positives.sum(), _TINY)
+        shares: Floats = (positive + self.negatives / max(self.negatives.sum(), _TINY)) / 2
         return shares
 
     def at(self, weights: Floats) -> Floats:
@@ -75,7 +79,7 @@ class Wins:
         step = max(1, _CELLS // len(self.labels))
         for first in range(0, len(weights), step):
             part = weights[first : first + step]
-            spread = part[:, self.clusters]
+            spread = part[:, self.clusters] * self.weights
             positive = np.add.reduceat(spread * self.labels, self.starts, axis=1)
             negative = np.add.reduceat(spread * (1 - self.labels), self.starts, axis=1)
             won = (positive * (np.cumsum(negative, axis=1) - negative / 2)).sum(axis=1)
@@ -97,9 +101,11 @@ class Wins:
         blocks, tied = self._blocks(sizes)
         block, wide, deep = blocks[runs], len(winners), len(losers)
         ours, theirs = np.flatnonzero(self.labels == 1), np.flatnonzero(self.labels == 0)
+        ours, theirs = ours[self.weights[ours] > 0], theirs[self.weights[theirs] > 0]
         winner, loser = (np.searchsorted(known, self.clusters) for known in (winners, losers))
-        above = np.bincount(block[ours] * wide + winner[ours], minlength=len(tied) * wide).reshape(-1, wide)
-        below = np.bincount(block[theirs] * deep + loser[theirs], minlength=len(tied) * deep).reshape(-1, deep)
+        above = np.bincount(block[ours] * wide + winner[ours], self.weights[ours], len(tied) * wide).reshape(-1, wide)
+        lower = np.bincount(block[theirs] * deep + loser[theirs], self.weights[theirs], len(tied) * deep)
+        below = lower.reshape(-1, deep).astype(float)
         won: Floats = above.T.astype(float) @ (np.cumsum(below, axis=0) - below + tied[:, None] * below / 2)
 
         ours = ours[~tied[block[ours]]]
@@ -111,6 +117,7 @@ class Wins:
             nth = np.arange(len(first)) - np.repeat(before[part] - before[part[:1]], rivals[part])
             second = theirs[np.repeat(edges[block[ours[part]]], rivals[part]) + nth]
             right = (runs[first] > runs[second]) + (runs[first] == runs[second]) / 2
+            right *= self.weights[first] * self.weights[second]
             won += np.bincount(winner[first] * deep + loser[second], right, wide * deep).reshape(wide, deep)
         return won
 
@@ -133,16 +140,16 @@ class Wins:
         if not len(self.labels):
             return np.full(count, np.nan)
         runs = np.repeat(np.arange(len(sizes)), sizes)
-        positive = np.bincount(runs, self.labels)
-        negative = sizes - positive
+        positive = np.bincount(runs, self.weights * self.labels)
+        negative = np.bincount(runs, self.weights * (1 - self.labels))
         below, above = (
             (np.cumsum(negative) - negative / 2)[runs],
             (np.cumsum(positive[::-1])[::-1] - positive / 2)[runs],
         )
         is_positive = self.labels == 1
-        by_ours = np.bincount(self.clusters, np.where(is_positive, below, 0.0), count)
-        over_ours = np.bincount(self.clusters, np.where(is_positive, 0.0, above), count)
-        among = auc(self.labels, runs, Groups(range(count), self.clusters))
+        by_ours = np.bincount(self.clusters, self.weights * np.where(is_positive, below, 0.0), count)
+        over_ours = np.bincount(self.clusters, self.weights * np.where(is_positive, 0.0, above), count)
+        among = auc(self.labels, runs, Groups(range(count), self.clusters), self.weights)
         among = np.nan_to_num(among) * self.positives * self.negatives
         rest = (self.positives.sum() - self.positives) * (self.negatives.sum() - self.negatives)
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -26,7 +26,7 @@ def sums(found: Predictions, model: str, codes: Ints, count: int) -> Floats:
     y, p = found.labels[inside].astype(float), found.scores[model][inside]
     hit = p > THRESHOLD
     columns = (np.ones_like(p), y, hit, hit * y, hit == (y == 1), log_losses(y, p), (y - p) ** 2, p)
-    return total(codes[inside], count, *columns)
+    return total(codes[inside], count, *columns, weights=found.weighed(inside))
 
 
 def log_losses(labels: Floats, scores: Floats) -> Floats:
@@ -50,11 +50,12 @@ class Auc:
         """Return TFMA's figure of each group, which is 0 for rows of one class."""
         import numpy as np
 
-        return np.nan_to_num(auc(found.labels, quantised(found.scores[model]), groups))
+        return np.nan_to_num(auc(found.labels, quantised(found.scores[model]), groups, found.weights))
 
     def statistic(self, found: Predictions, model: str) -> Statistic:
         """Return the exact figure as a function of how often each cluster is counted."""
-        return Wins.count(found.labels, found.scores[model], found.units.codes, len(found.units.keys))
+        codes, count = found.units.codes, len(found.units.keys)
+        return Wins.count(found.labels, found.scores[model], codes, count, found.weights)
 
 
 def _ratio(top: int, bottom: int, tfma: str) -> OfSums:

@@ -41,7 +41,7 @@ def difference(found: Predictions, metric: str, other: str = CHAMPION) -> Estima
     test is more exact. The bootstrap is there for figures that are so skewed that none of these fits.
     """
     sign = metrics.better(found, metric) or 1
-    if metric == "accuracy" and found.evidence == Evidence(ROWS):
+    if metric == "accuracy" and found.evidence == Evidence(ROWS) and found.weights is None:
         ours, theirs = (_right(found, name) for name in (CANDIDATE, other))
         return Discordant.of(len(found), float((ours & ~theirs).sum()), float((theirs & ~ours).sum()))
     return _estimate(found, metric, (CANDIDATE, other), (sign, -sign))

@@ -60,7 +60,7 @@ class OfSums:
     """A metric that is a function of sums: accuracy, a mean loss, F1, the root of a mean square.
 
     Attributes:
-        sums: Gives the sums of each group; the last axis is what is summed, first the number of rows.
+        sums: Gives the sums of each group; the last axis is what is summed, first the rows, or their weights.
         value: The metric from sums of any shape.
         size: What of the sums says how much a group weighs in the metric; by default its rows.
         tfma: The same in TFMA.
@@ -110,11 +110,12 @@ class Counted:
         return _quietly(self.metric.value, self.totals.sum(axis=0) - self.totals)
 
 
-def total(codes: Ints, count: int, *columns: Any) -> Floats:
-    """Return the sums of each of `columns` by group, an array of (count, columns)."""
+def total(codes: Ints, count: int, *columns: Any, weights: Floats | None = None) -> Floats:
+    """Return the sums of `columns` by group, each row as often as `weights` says: an array of (count, columns)."""
     import numpy as np
 
-    return np.stack([np.bincount(codes, column, count).astype(float) for column in columns], axis=1)
+    counted = columns if weights is None else [column * weights for column in columns]
+    return np.stack([np.bincount(codes, column, count).astype(float) for column in counted], axis=1)
 
 
 def _quietly(value: Callable[[Floats], Floats], sums: Floats) -> Floats:

@@ -36,11 +36,13 @@ def sums(found: Predictions, model: str, codes: Ints, count: int) -> Floats:
     guess, own = p.argmax(axis=1), p[np.arange(len(y)), y]
     above = (p > own[:, None]).sum(axis=1)
     loss = -np.log(np.clip(own / p.sum(axis=1), _LEAST, 1 - _LEAST))
-    head = total(groups, count, np.ones(len(y)), guess == y, loss, *(above < k for k in TOPS))
+    weights = found.weighed(inside)
+    head = total(groups, count, np.ones(len(y)), guess == y, loss, *(above < k for k in TOPS), weights=weights)
     classes = p.shape[1]
 
     def by_class(which: Ints, rows: Any) -> Floats:
-        counted = np.bincount(groups[rows] * classes + which[rows], minlength=count * classes)
+        counting = None if weights is None else weights[rows]
+        counted = np.bincount(groups[rows] * classes + which[rows], counting, count * classes)
         return counted.reshape(count, classes).astype(float)
 
     every = np.ones(len(y), bool)
@@ -107,7 +109,7 @@ class MacroAuc:
         import numpy as np
 
         areas = [
-            np.nan_to_num(auc((found.labels == index).astype(np.int64), quantised(scores), groups))
+            np.nan_to_num(auc((found.labels == index).astype(np.int64), quantised(scores), groups, found.weights))
             for index, scores in enumerate(found.scores[model].T)
         ]
         mean: Floats = np.mean(areas, axis=0)
@@ -117,9 +119,10 @@ class MacroAuc:
         """Return the exact figure as a function of how often each cluster is counted."""
         import numpy as np
 
+        codes, count = found.units.codes, len(found.units.keys)
         return Mean(
             [
-                Wins.count((found.labels == index).astype(np.int64), scores, found.units.codes, len(found.units.keys))
+                Wins.count((found.labels == index).astype(np.int64), scores, codes, count, found.weights)
                 for index, scores in enumerate(found.scores[model].T)
                 if 0 < np.count_nonzero(found.labels == index) < len(found)
             ]

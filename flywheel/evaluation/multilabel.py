@@ -71,6 +71,7 @@ def _look(found: Predictions, label: int) -> tuple[Predictions, Ints]:
         better={},
         searched={},
         clusters=clusters,
+        weights=found.weighed(rows),
     )
     return part, rows
 

@@ -118,7 +118,7 @@ def metric(name: str) -> OfSums:
 
         inside = codes >= 0
         values = found.own[name][model][inside]
-        return total(codes[inside], count, np.ones_like(values), values)
+        return total(codes[inside], count, np.ones_like(values), values, weights=found.weighed(inside))
 
     return OfSums(sums, lambda s: s[..., 1] / s[..., 0])
 

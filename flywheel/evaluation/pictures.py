@@ -27,9 +27,13 @@ def sections(found: Predictions) -> list[Section]:
 
 def _binary(found: Predictions) -> list[Section]:
     curves = {
-        name: list(zip(*ranking.roc(found.labels, scores)[:2], strict=True)) for name, scores in found.scores.items()
+        name: list(zip(*ranking.roc(found.labels, scores, found.weights)[:2], strict=True))
+        for name, scores in found.scores.items()
     }
-    bins, kept = _bins(found), {name: ranking.precisions(found.labels, each) for name, each in found.scores.items()}
+    bins, kept = (
+        _bins(found),
+        {name: ranking.precisions(found.labels, each, found.weights) for name, each in found.scores.items()},
+    )
     return [
         Section(
             "ROC",
@@ -63,11 +67,14 @@ def _multilabel(found: Predictions) -> list[Section]:
     both = {name: part for name, part in told.items() if len(set(part.labels.tolist())) == 2}
     rest = f" The first {len(told)} of {len(named)} labels." if len(told) < len(named) else ""
     curves = {
-        name: list(zip(*ranking.roc(part.labels, part.scores[CANDIDATE])[:2], strict=True))
+        name: list(zip(*ranking.roc(part.labels, part.scores[CANDIDATE], part.weights)[:2], strict=True))
         for name, part in both.items()
     }
-    bins = {name: ranking.calibration(part.labels, part.scores[CANDIDATE], _BINS) for name, part in both.items()}
-    kept = {name: ranking.precisions(part.labels, part.scores[CANDIDATE]) for name, part in both.items()}
+    bins = {
+        name: ranking.calibration(part.labels, part.scores[CANDIDATE], _BINS, part.weights)
+        for name, part in both.items()
+    }
+    kept = {name: ranking.precisions(part.labels, part.scores[CANDIDATE], part.weights) for name, part in both.items()}
     lead = f"The candidate's, of each label on the rows of which it is known.{rest}"
     sections = [Section("Labels", table(_labels(named)), "Each label by itself, on the rows of which it is known.")]
     if both:
@@ -107,7 +114,9 @@ def _regression(found: Predictions) -> list[Section]:
 
 
 def _bins(found: Predictions) -> dict[str, list[tuple[float, float]]]:
-    return {name: ranking.calibration(found.labels, scores, _BINS) for name, scores in found.scores.items()}
+    return {
+        name: ranking.calibration(found.labels, scores, _BINS, found.weights) for name, scores in found.scores.items()
+    }
 
 
 def _top(bins: Mapping[str, Sequence[tuple[float, float]]]) -> float:
@@ -138,8 +147,9 @@ def _confusion(found: Predictions, shown: Sequence[int]) -> Markup:
     import numpy as np
 
     size = len(found.classes)
-    cells = np.bincount(found.labels * size + found.scores[CANDIDATE].argmax(axis=1), minlength=size * size)
-    shares = cells.reshape(size, size) / np.maximum(cells.reshape(size, size).sum(axis=1, keepdims=True), 1)
+    called = found.labels * size + found.scores[CANDIDATE].argmax(axis=1)
+    cells = np.bincount(called, found.weights, size * size).reshape(size, size)
+    shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1e-300)
     values = {
         (found.classes[truth], found.classes[said]): float(shares[truth, said]) for truth in shown for said in shown
     }
@@ -169,8 +179,8 @@ def _errors(found: Predictions) -> Markup:
     edges = np.linspace(low, high, 31) if low < high else np.linspace(low - 0.5, low + 0.5, 3)
     series = {}
     for name, values in list(errors.items())[: len(charts.PALETTE)]:
-        counts, _ = np.histogram(values, edges)
-        shares = counts / max(len(values), 1)
+        counts, _ = np.histogram(values, edges, weights=found.weights)
+        shares = counts / max(float(len(values) if found.weights is None else found.weights.sum()), 1e-300)
         series[name] = list(zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True))
     return join(charts.legend(list(series)), charts.histogram(series, "prediction minus label", width=420, height=160))
 

@@ -13,7 +13,7 @@ from flywheel.errors import ConfigError, DataError
 from flywheel.evaluation.answers import answer, asked_columns, classes_of
 from flywheel.evaluation.labels import Seen, classes_in, encoded, sorted_classes
 from flywheel.evaluation.own import Own
-from flywheel.evaluation.predictions import ABOUT, CLUSTER, LISTED, RESERVED, ROWS, SEARCHED, Evidence
+from flywheel.evaluation.predictions import ABOUT, CLUSTER, LISTED, RESERVED, ROWS, SEARCHED, WEIGHT, Evidence
 from flywheel.evaluation.regression import NAIVE
 from flywheel.labels import MULTILABEL, columns_of
 from flywheel.serving.pyfunc import SEVERAL
@@ -38,6 +38,7 @@ class Wanted:
         search: Columns in which slices are searched for; those of no plain type are left out.
         evidence: What counts as one piece of evidence.
         ranking: `group`, the column whose value rows share that are ranked among each other, and `at`, some places.
+        weight: Column that says how often a row counts; empty where all count once.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Wanted:
     search: Sequence[str] = ()
     evidence: Evidence = field(default_factory=Evidence)
     ranking: Mapping[str, Any] | None = None
+    weight: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -68,6 +70,7 @@ class Wanted:
         """Raise a ConfigError unless all its columns are among `names`, and have names that the file has room for."""
         asked = [*((column, "label") for column in self.labels), *((column, "slice column") for column in self.slices)]
         asked += [(self.naive, "naive forecast"), (self.cluster, "column of `gates.cluster`")]
+        asked += [(self.weight, "column of `analyze.weight`")]
         for column, what in [*asked, (self.listed, "column of `ranking.group`")]:
             if column and column not in names:
                 raise ConfigError(
@@ -105,6 +108,7 @@ class Wanted:
         fields = [("span", pa.string()), ("label", labels[self.task])]
         fields += [(name, _sliceable(given.field(name).type)) for name in self.slices]
         fields += [(name, score) for name in models] + [(name, pa.float64()) for name in naive]
+        fields += [(WEIGHT, pa.float64())] if self.weight else []
         fields += [(name, pa.float64()) for name in self.own.names([*models, *naive])]
         for ours, name in self.grouping(given).items():
             kind = _searchable if ours.startswith(SEARCHED) else _sliceable
@@ -142,8 +146,8 @@ def write(
     Raises:
         ConfigError: The label, a slice column, the cluster or the naive forecast is not in the examples, or has a name
             that this file needs.
-        DataError: A model needs a column that is not there; a label or naive forecast is none; all rows have a label
-            alike (of several labels: all of them).
+        DataError: A model needs a column that is not there; a label, weight or naive forecast is none; all rows have a
+            label alike (of several labels: all of them).
         PredictionError: A model fails, or does not answer every row as its task wants.
     """
     import pyarrow as pa
@@ -153,7 +157,9 @@ def write(
     wanted.check(schema.names)
     inputs = {name: asked_columns(name, model, schema.names, wanted.labels) for name, model in models.items()}
     grouping = wanted.grouping(schema).values()
-    read = {*wanted.labels, naive, *wanted.slices, *wanted.own.columns, *grouping}.union(*inputs.values())
+    read = {*wanted.labels, naive, wanted.weight, *wanted.slices, *wanted.own.columns, *grouping}.union(
+        *inputs.values()
+    )
     names = [column for column in schema.names if column in read]
     classes: tuple[str, ...] = wanted.labels if task == MULTILABEL else ()
     if task == "multiclass":
@@ -179,7 +185,12 @@ def write(
             if naive:
                 forecasts = [_forecast(each.column(names.index(naive)), naive, span) for span, each in parts]
                 answers[NAIVE] = pa.concat_arrays(forecasts)
-            columns += [*answers.values(), *wanted.own.values(batch, label, answers, classes)]
+            weights = [_weights(each.column(names.index(wanted.weight)), span) for span, each in parts if wanted.weight]
+            columns += [
+                *answers.values(),
+                *([pa.concat_arrays(weights)] if weights else []),
+                *wanted.own.values(batch, label, answers, classes),
+            ]
             columns += [batch.column(names.index(name)) for name in grouping]
             columns = [each.cast(field.type) for each, field in zip(columns, target, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=target))
@@ -204,6 +215,20 @@ def _sliceable(kind: pa.DataType) -> pa.DataType:
     import pyarrow as pa
 
     return pa.int64() if pa.types.is_integer(kind) else pa.string()
+
+
+def _weights(column: pa.Array, span: str) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    values = raw.numbers(column)
+    wrong = int((~np.isfinite(values) | (values < 0)).sum())
+    if wrong:
+        raise DataError(
+            f"analyze.weight is missing, negative or infinite in {wrong} rows of span {span}",
+            "give every row one in that column: `COALESCE(..., 1)`.",
+        )
+    return pa.array(values)
 
 
 def _forecast(column: pa.Array, naive: str, span: str) -> pa.Array:

@@ -22,8 +22,9 @@ FILE = "predictions.parquet"
 CANDIDATE, CHAMPION, BASELINE = "candidate", "champion", "baseline"
 MODELS = (CANDIDATE, CHAMPION, BASELINE)
 SEARCHED, CLUSTER, LISTED = "search ", "cluster ", "list "
+WEIGHT = "row weight"
 ROWS = "rows"
-RESERVED = ("span", "label", *MODELS, NAIVE)
+RESERVED = ("span", "label", *MODELS, NAIVE, WEIGHT)
 ABOUT = b"flywheel"
 """Under which the metadata of the file's schema say what it is about."""
 _BINARY = b'{"task": "binary", "classes": []}'
@@ -69,6 +70,7 @@ class Predictions:
         clusters: The rows of each such piece; None when it is the span.
         ranked: The rows of each list that is ranked by itself, as of a query; None where nothing is ranked.
         tops: The places at which a ranking is measured.
+        weights: How often each row counts in every metric; None where all count once.
         known: What was computed of these very rows already, by whoever computed it: a bootstrap is not made twice.
     """
 
@@ -85,6 +87,7 @@ class Predictions:
     clusters: Groups | None = None
     ranked: Groups | None = None
     tops: tuple[int, ...] = ()
+    weights: Floats | None = None
     known: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -99,6 +102,10 @@ class Predictions:
     def units(self) -> Groups:
         """The rows of each piece of evidence: rows of different ones are independent."""
         return self.spans if self.clusters is None else self.clusters
+
+    def weighed(self, rows: Any) -> Floats | None:
+        """Return the weights of the rows that a mask or an index array chooses; None where all count once."""
+        return None if self.weights is None else self.weights[rows]
 
     @property
     def naive(self) -> bool:
@@ -143,6 +150,7 @@ class Predictions:
             clusters=_clusters(table, evidence.cluster) if evidence.cluster else None,
             ranked=_groups(table[f"{LISTED}{ranking['group']}"]) if ranking else None,
             tops=tuple(ranking["at"]) if ranking else (),
+            weights=table[WEIGHT].to_numpy() if WEIGHT in table.column_names else None,
         )
 
     @classmethod
@@ -168,6 +176,7 @@ class Predictions:
             own,
             ranked=Groups.whole(0) if ranked else None,
             tops=tuple(ranked["at"]) if ranked else (),
+            weights=np.empty(0) if WEIGHT in schema.names else None,
         )
 
     @classmethod
@@ -186,6 +195,7 @@ class Predictions:
         spans = Groups(self.spans.keys, self.spans.codes[rows])
         own = {metric: {name: each[rows] for name, each in worth.items()} for metric, worth in self.own.items()}
         chosen = replace(self, labels=self.labels[rows], scores=scores, spans=spans, slices={}, own=own, searched={})
+        chosen = replace(chosen, weights=self.weighed(rows))
         if self.ranked is not None:
             chosen = replace(chosen, ranked=Groups(self.ranked.keys, self.ranked.codes[rows]))
         if self.clusters is None:

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 _BUCKETS = 10_000
 _EPSILON = 1e-7
+_TINY = 1e-300
 
 
-def auc(labels: Ints, scores: Floats | Ints, groups: Groups) -> Floats:
+def auc(labels: Ints, scores: Floats | Ints, groups: Groups, weights: Floats | None = None) -> Floats:
     """Return the area under each group's ROC curve, exact: the share of pairs ranked right, ties counting half.
+
+    A pair counts as often as its two rows' `weights` multiplied.
 
     It is the Mann-Whitney statistic (Hanley & McNeil 1982, "The meaning and use of the area under a ROC curve"), from
     one sort. NaN for a group with one class or no rows.
@@ -27,9 +30,10 @@ def auc(labels: Ints, scores: Floats | Ints, groups: Groups) -> Floats:
     codes, y, s = groups.codes[inside], labels[inside], scores[inside]
     order = np.lexsort((s, codes))
     codes, y, s = codes[order], y[order], s[order]
+    w = np.ones(len(y)) if weights is None else weights[inside][order]
     starts = np.flatnonzero(np.r_[True, (codes[1:] != codes[:-1]) | (s[1:] != s[:-1])]) if len(y) else np.zeros(0, int)
-    positive = np.add.reduceat(y.astype(float), starts) if len(y) else np.zeros(0)
-    negative = np.diff(np.r_[starts, len(y)]) - positive
+    positive = np.add.reduceat(w * y, starts) if len(y) else np.zeros(0)
+    negative = np.add.reduceat(w * (1 - y), starts) if len(y) else np.zeros(0)
     block = codes[starts]
     negatives = np.bincount(block, negative, count)
     before = np.cumsum(negative) - negative - (np.cumsum(negatives) - negatives)[block]
@@ -64,7 +68,9 @@ def _interval_of_bucket() -> Ints:
     return intervals
 
 
-def roc(labels: Ints, scores: Floats, points: int = 101) -> tuple[list[float], list[float], list[float]]:
+def roc(
+    labels: Ints, scores: Floats, weights: Floats | None = None, points: int = 101
+) -> tuple[list[float], list[float], list[float]]:
     """Return false positive rates, true positive rates and thresholds along the ROC curve, (0, 0) to (1, 1), thinned.
 
     Rows whose score is at least the threshold are called positive; at the first point none is.
@@ -73,9 +79,10 @@ def roc(labels: Ints, scores: Floats, points: int = 101) -> tuple[list[float], l
 
     order = np.argsort(-scores, kind="stable")
     y, s = labels[order], scores[order]
+    w = np.ones(len(y)) if weights is None else weights[order]
     last = np.flatnonzero(np.r_[s[1:] != s[:-1], True])
-    right = np.r_[0, np.cumsum(y)[last]] / max(int(y.sum()), 1)
-    wrong = np.r_[0, np.cumsum(1 - y)[last]] / max(int((1 - y).sum()), 1)
+    right = np.r_[0, np.cumsum(w * y)[last]] / max(float((w * y).sum()), _TINY)
+    wrong = np.r_[0, np.cumsum(w * (1 - y))[last]] / max(float((w * (1 - y)).sum()), _TINY)
     # Thinned along the curve's length in rows, so that its steep start keeps its shape.
     keep = np.unique(np.searchsorted(np.linspace(0, 2, points), right + wrong, "left"), return_index=True)[1]
     keep = np.unique(np.r_[0, keep, len(right) - 1])
@@ -83,27 +90,36 @@ def roc(labels: Ints, scores: Floats, points: int = 101) -> tuple[list[float], l
     return wrong[keep].tolist(), right[keep].tolist(), thresholds[keep].tolist()
 
 
-def precisions(labels: Ints, scores: Floats, points: int = 101) -> list[tuple[float, float]]:
+def precisions(
+    labels: Ints, scores: Floats, weights: Floats | None = None, points: int = 101
+) -> list[tuple[float, float]]:
     """Return (recall, precision) along the thresholds, the highest first, thinned; none without a positive row."""
     import numpy as np
 
     order = np.argsort(-scores, kind="stable")
     y, s = labels[order], scores[order]
     last = np.flatnonzero(np.r_[s[1:] != s[:-1], True]) if len(s) else np.zeros(0, np.int64)
-    caught = np.cumsum(y)[last]
+    w = np.ones(len(y)) if weights is None else weights[order]
+    caught = np.cumsum(w * y)[last]
     if not len(last) or not caught[-1]:
         return []
-    recall, precision = caught / caught[-1], caught / (last + 1)
+    recall, precision = caught / caught[-1], caught / np.maximum(np.cumsum(w)[last], _TINY)
     # Thinned along recall; of rows that catch nothing more only the first is kept, whose precision is the highest.
     keep = np.unique(np.searchsorted(np.linspace(0, 1, points), recall, "left"), return_index=True)[1]
     keep = np.unique(np.r_[keep, len(recall) - 1])
     return list(zip(recall[keep].tolist(), precision[keep].tolist(), strict=True))
 
 
-def calibration(labels: Ints, scores: Floats, bins: int = 10) -> list[tuple[float, float]]:
+def calibration(
+    labels: Ints, scores: Floats, bins: int = 10, weights: Floats | None = None
+) -> list[tuple[float, float]]:
     """Return (mean prediction, share of positives) in bins of equally many rows (Nguyen & O'Connor 2015)."""
     import numpy as np
 
     order = np.argsort(scores, kind="stable")
-    parts = [part for part in np.array_split(order, min(bins, len(order))) if len(part)]
-    return [(float(scores[part].mean()), float(labels[part].mean())) for part in parts]
+    w = np.ones(len(order)) if weights is None else weights
+    parts = [part for part in np.array_split(order, max(min(bins, len(order)), 1)) if w[part].sum() > 0]
+    return [
+        (float(np.average(scores[part], weights=w[part])), float(np.average(labels[part], weights=w[part])))
+        for part in parts
+    ]

@@ -34,7 +34,7 @@ def sums(found: Predictions, model: str, codes: Ints, count: int) -> Floats:
         symmetric = np.where(size == 0, 0.0, 2 * np.abs(error) / size)
     naive = np.abs(found.scores[NAIVE][inside] - y) if NAIVE in found.scores else np.full(len(y), np.nan)
     columns = (np.ones_like(y), np.abs(error), error**2, error, y, p, centred, centred**2, parts, y != 0)
-    return total(codes[inside], count, *columns, symmetric, naive)
+    return total(codes[inside], count, *columns, symmetric, naive, weights=found.weighed(inside))
 
 
 def _mean(top: int, tfma: str = "", times: float = 1.0, bottom: int = _ROWS) -> OfSums:

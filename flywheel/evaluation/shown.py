@@ -48,7 +48,7 @@ def shown(evaluation: Evaluation, verdict: Verdict) -> Shown:
     roc = confusion = None
     if found.task in ("binary", MULTILABEL):
         each = multilabel.of_all(found) if found.task == MULTILABEL else found
-        roc = ranking.roc(each.labels, each.scores[CANDIDATE])
+        roc = ranking.roc(each.labels, each.scores[CANDIDATE], each.weights)
         confusion = (["0", "1"], _cells(each.labels, (each.scores[CANDIDATE] > THRESHOLD).astype("int64"), 2))
     elif found.task == "multiclass":
         confusion = _classes(found)

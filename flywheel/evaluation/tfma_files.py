@@ -23,7 +23,7 @@ from tensorflow_model_analysis.writers import metrics_plots_and_validations_writ
 from flywheel.config.metrics import MACRO
 from flywheel.evaluation import metrics, multilabel
 from flywheel.evaluation.metric import Metric
-from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions, groupings
+from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, WEIGHT, Predictions, groupings
 from flywheel.labels import MULTILABEL
 from flywheel.transform.tensors import plain
 
@@ -47,6 +47,7 @@ def eval_config(found: Predictions, slices: Sequence[str], listed: str = "") -> 
         spec = config.model_specs.add(name=name, is_baseline=baseline)
         if not outputs:
             spec.prediction_key, spec.label_key = model, "label"
+            spec.example_weight_key = WEIGHT if found.weights is not None else ""
         for output in outputs:
             spec.prediction_keys[output], spec.label_keys[output] = f"{model} {output}", f"label {output}"
             spec.example_weight_keys[output] = f"{_KNOWN} {output}"
@@ -120,14 +121,16 @@ def write(
         listed: Column of the predictions that says which list a row is ranked in; empty for none.
     """
     models = list(result)
-    names, known = _names(models), metrics.of(found)
+    names, known, weighted = _names(models), metrics.of(found), found.weights is not None
     with tf.io.TFRecordWriter(str(folder / "metrics-00000-of-00001.tfrecord")) as writer:
         for key in result[CANDIDATE]:
-            values = {_key(n, known[n], names[m]): v for m in models for n, v in result[m][key].items()}
+            values = {
+                _key(n, known[n], names[m], weighted=weighted): v for m in models for n, v in result[m][key].items()
+            }
             if CHAMPION in models:
                 for name, other in itertools.product(result[CANDIDATE][key], set(models) - {CHAMPION}):
                     value = result[other][key][name] - result[CHAMPION][key][name]
-                    values[_key(name, known[name], other, is_diff=True)] = value
+                    values[_key(name, known[name], other, is_diff=True, weighted=weighted)] = value
             writer.write(tfma_writer.convert_slice_metrics_to_proto((key, values), None).SerializeToString())
     run = config_pb2.EvalRun(
         eval_config=eval_config(found, slices, listed),
@@ -139,14 +142,14 @@ def write(
     (folder / "eval_config.json").write_text(json_format.MessageToJson(run))
 
 
-def _key(name: str, metric: Metric, model: str, is_diff: bool = False) -> MetricKey:
+def _key(name: str, metric: Metric, model: str, is_diff: bool = False, weighted: bool = False) -> MetricKey:
     """Return TFMA's key of a metric: of one class it has a sub-key, over classes it is an average."""
     told = metric.tfma.config if metric.tfma else {}
     sub_key = SubKey(class_id=told["class_id"], top_k=told["top_k"]) if "class_id" in told else None
     sub_key = SubKey(top_k=told["top_k_list"][0]) if "top_k_list" in told else sub_key
     average = AggregationType(macro_average=True) if metric.tfma and metric.tfma.by_class else None
     output = metric.tfma.output if metric.tfma else ""
-    weighted = bool(metric.tfma and (output or metric.tfma.mean_of))
+    weighted |= bool(metric.tfma and (output or metric.tfma.mean_of))
     return MetricKey(
         name,
         model,
@@ -220,7 +223,7 @@ def _names(models: Sequence[str]) -> dict[str, str]:
 def _canonical(table: Any, labels: Sequence[str] = (), models: Sequence[str] = ()) -> Iterator[Any]:
     """Yield the rows of an Arrow table as TFMA wants them: every value a list, missing values empty.
 
-    Of several labels each becomes an output: label, prediction, and as its weight whether it is known.
+    Of several labels each becomes an output: label, prediction, and as its weight the row's, or 0 if it is not known.
     """
     from tfx_bsl.arrow import table_util
 
@@ -233,7 +236,9 @@ def _canonical(table: Any, labels: Sequence[str] = (), models: Sequence[str] = (
 def _by_output(batch: pa.RecordBatch, labels: Sequence[str], models: Sequence[str]) -> pa.RecordBatch:
     truth = plain(batch.column(batch.schema.get_field_index("label")))
     known = truth >= 0
-    parts = {"label": np.where(known, truth, 0), _KNOWN: known}
+    place = batch.schema.get_field_index(WEIGHT)
+    weights = plain(batch.column(place)) if place >= 0 else np.ones(len(truth))
+    parts = {"label": np.where(known, truth, 0), _KNOWN: known * weights[:, None]}
     for model in models:  # what is not known must not make a loss infinite either
         parts[model] = np.where(known, plain(batch.column(batch.schema.get_field_index(model))), 0.5)
     kept = [name for name in batch.schema.names if name not in parts]

@@ -208,7 +208,8 @@ def _rate(name: str, rate: str, chosen: Mapping[str, Mapping[str, Any]]) -> OfSu
         bottom = flagged if rate == PRECISION else truth == 1
         inside = codes >= 0
         columns = (np.ones(len(truth)), bottom, flagged & (truth == 1))
-        return total(codes[inside], count, *(column[inside].astype(float) for column in columns))
+        counted = (column[inside].astype(float) for column in columns)
+        return total(codes[inside], count, *counted, weights=found.weighed(inside))
 
     told: Sums = sums
     return OfSums(told, lambda s: s[..., 2] / s[..., 1], lambda s: s[..., 1])

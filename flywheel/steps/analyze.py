@@ -76,6 +76,7 @@ def analyze(
     """
     label, slices = str(settings["label"]), list(dict.fromkeys(settings.get("slices", ())))
     task, search = settings.get("task", "binary"), settings.get("search") or {}
+    how = {"engine": engine, "beam": ()} | (settings.get("analyze") or {})
     wanted = Wanted(
         label,
         task,
@@ -85,8 +86,8 @@ def analyze(
         search.get("columns", ()),
         Evidence(**settings.get("evidence") or {}),
         settings.get("ranking"),
+        how.pop("weight", None) or "",
     )
-    how = {"engine": engine, "beam": ()} | (settings.get("analyze") or {})
     mistakes = Mistakes(label, int(how.pop("mistakes", MISTAKES)), how.pop("redact", ()))
     by_beam = how["engine"] == "beam" or (how["engine"] == "auto" and any("--runner" in flag for flag in how["beam"]))
     artifacts = {CANDIDATE: model} | ({BASELINE: baseline} if baseline else {})

@@ -146,7 +146,8 @@ def _measured(
     with quiet_mlflow(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder, FILE)
         try:
-            write(examples, judge, {CHAMPION: load(uri, ledger)}, Wanted(settings["label"], task), file)
+            wanted = Wanted(settings["label"], task, weight=settings.get("weight") or "")
+            write(examples, judge, {CHAMPION: load(uri, ledger)}, wanted, file)
         except (DataError, PredictionError) as error:
             say(f"the champion is not measured: {error.message}")
             return None

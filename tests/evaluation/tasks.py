@@ -1,9 +1,11 @@
 """Predictions of several classes and of numbers, with ties, slices, and spans of unequal size."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from flywheel.evaluation.groups import Groups
-from flywheel.evaluation.predictions import Predictions
+from flywheel.evaluation.predictions import WEIGHT, Predictions
 
 DAYS = tuple(f"2013-06-{day:02d}" for day in range(1, 15))
 CLASSES = ("cat", "dog", "owl", "bee")
@@ -47,6 +49,16 @@ def regression(rows=2000, seed=0, noise=(1.0, 1.2), models=("candidate", "champi
     return judged(labels, scores, draw, draw.integers(0, 2, rows), "regression", ())
 
 
+def weighted(found, seed=5):
+    """Return rows that count 0 to 3 times."""
+    return replace(found, weights=np.random.default_rng(seed).integers(0, 4, len(found)).astype(float))
+
+
+def repeated(found):
+    """Return rows that stand as often as their weights say."""
+    return replace(found.select(np.repeat(np.arange(len(found)), found.weights.astype(int))), weights=None)
+
+
 def judged(labels, scores, draw, zone, task, classes):
     days = np.sort(draw.integers(0, len(DAYS), len(labels)))
     slices = {"zone": Groups(("any", "none"), zone)}
@@ -68,6 +80,7 @@ def written(found, file):
     columns = {"span": [found.spans.keys[code] for code in found.spans.codes], "label": listed(found.labels)}
     columns |= {name: [groups.keys[code] for code in groups.codes] for name, groups in found.slices.items()}
     columns |= {name: listed(scores) for name, scores in found.scores.items()}
+    columns |= {WEIGHT: found.weights} if found.weights is not None else {}
     about = {"flywheel": json.dumps({"task": found.task, "classes": list(found.classes)})}
     pq.write_table(pa.table(columns).replace_schema_metadata(about), file)
     return file

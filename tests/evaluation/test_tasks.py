@@ -18,6 +18,16 @@ from tests.evaluation import tasks
 WORLDS = {"multiclass": tasks.multiclass, "multilabel": tasks.multilabel, "regression": tasks.regression}
 
 
+def binary(rows=600):
+    """Return one label of several as a task of its own, with ties."""
+    found = tasks.multilabel(rows)
+    labels, scores = found.labels[:, 0], {name: each[:, 0] for name, each in found.scores.items()}
+    return replace(found, labels=labels, scores=scores, task="binary", classes=())
+
+
+WEIGHTED = {**WORLDS, "binary": binary}
+
+
 def test_metrics_of_classes_are_those_of_scikit_learn():
     found = tasks.multiclass()
     y, p = found.labels, found.scores["candidate"]
@@ -148,6 +158,24 @@ def test_leaving_out_a_span_by_weight_is_measuring_the_rows_that_are_left(task):
         assert without == pytest.approx(metric.statistic(rest, "candidate").at(np.ones((1, 14)))[0]), name
 
 
+@pytest.mark.parametrize("task", [*WORLDS, "binary"])
+def test_a_row_of_weight_three_counts_as_three_rows(task):
+    found = tasks.weighted(WEIGHTED[task](300))
+    repeated = tasks.repeated(found)
+    ours, theirs = metrics.overall(found, "candidate"), metrics.overall(repeated, "candidate")
+
+    assert ours["example_count"] == (len(found) if task == "multilabel" else len(repeated))
+    assert ours == pytest.approx(theirs | {"example_count": ours["example_count"]}, nan_ok=True)
+    draws = np.random.default_rng(0).integers(0, 3, (5, len(tasks.DAYS))).astype(float)
+    for name, metric in metrics.of(found).items():
+        if name != "example_count":
+            mine, other = (metric.statistic(each, "candidate") for each in (found, repeated))
+            assert mine.at(draws) == pytest.approx(other.at(draws), nan_ok=True), name
+            assert mine.at(draws[:1]) == pytest.approx(other.at(draws[:1]), nan_ok=True), name
+            assert mine.without() == pytest.approx(other.without(), nan_ok=True), name
+            assert mine.sizes == pytest.approx(other.sizes), name
+
+
 @pytest.mark.parametrize("task", WORLDS)
 def test_slices_are_measured_as_their_rows_alone(task):
     found = WORLDS[task](500)
@@ -208,11 +236,13 @@ def test_a_label_that_does_not_vary_has_no_r2_and_one_of_a_single_class_no_auc()
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("task", WORLDS)
-def test_tfma_has_the_same_numbers_where_it_has_the_metric(task, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "weighted"), [*((task, False) for task in WORLDS), *((task, True) for task in WEIGHTED)]
+)
+def test_tfma_has_the_same_numbers_where_it_has_the_metric(task, weighted, tmp_path):
     from flywheel.evaluation import tfma_files
 
-    found = WORLDS[task](600)
+    found = tasks.weighted(WEIGHTED[task](600)) if weighted else WORLDS[task](600)
     file = tasks.written(found, tmp_path / "predictions.parquet")
     (tmp_path / "beam").mkdir()
     theirs = tfma_files.measure_on_beam(file, ["zone"], tmp_path / "beam")

@@ -2,6 +2,7 @@ import itertools
 import json
 
 import mlflow
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -47,6 +48,29 @@ def judge(flights, ledger, tmp_path):
         return analyze(examples, candidate, champion, spans, settings, ledger, path, engine)
 
     return run
+
+
+def test_rows_count_as_often_as_their_weight_says(judge, tmp_path):
+    frame = worlds.rows()
+    frame["worth"] = np.arange(len(frame)) % 3
+    weighted = worlds.examples(tmp_path / "weighted", frame)
+    repeated = worlds.examples(tmp_path / "repeated", frame.loc[frame.index.repeat(frame["worth"])])
+    ours = judge(settings=SETTINGS | {"analyze": {"weight": "worth"}}, examples=weighted)
+    theirs = judge(examples=repeated)
+
+    figures = [each.manifest.facts["overall"]["candidate"] for each in (ours, theirs)]
+    assert figures[0] == pytest.approx(figures[1])
+    assert len(Predictions.read(ours.path / "predictions.parquet")) > len(JUDGE)
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
+def test_a_weight_that_is_none_is_told(judge, tmp_path, value):
+    frame = worlds.rows()
+    frame["worth"] = 1.0
+    frame.loc[frame.index[-1], "worth"] = value
+
+    with pytest.raises(DataError, match=r"analyze\.weight is missing, negative or infinite in 1 rows of span"):
+        judge(settings=SETTINGS | {"analyze": {"weight": "worth"}}, examples=worlds.examples(tmp_path / "bad", frame))
 
 
 def test_the_champion_is_asked_once_about_the_rows_of_a_span_by_whatever_step(judge, ledger, tmp_path, monkeypatch):
