@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MEMORY = "768MB"
+TIGHT = "256MB"
+"""For the join with labels: it sorts all requests, and DuckDB spills only what is beyond its limit."""
+
 _ROWS = 64 * 1024
 
 
@@ -122,6 +125,19 @@ class Log(AbstractContextManager["Log"]):
     def ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows that DuckDB answers `sql` with."""
         return self.connection.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def within(self, memory: str) -> Iterator[None]:
+        """Have DuckDB do with less memory meanwhile, `256MB` or the like.
+
+        Raises:
+            duckdb.OutOfMemoryException: It holds more just now; or a query inside needs more.
+        """
+        try:
+            self.connection.execute(f"SET memory_limit = '{memory}'")
+            yield
+        finally:
+            self.connection.execute(f"SET memory_limit = '{MEMORY}'")
 
     def batches(self, span: Span, columns: Sequence[str], most: int) -> Iterator[pa.RecordBatch]:
         """Yield rows of a span; of more than `most` a sample, whole requests of it, the same each time.

@@ -16,7 +16,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from flywheel.monitoring.join import LABEL, WAITED, join
-from flywheel.monitoring.log import Log
+from flywheel.monitoring.log import TIGHT, Log
 from flywheel.serving.pyfunc import PREDICTION
 from flywheel.serving.request_log import TIME, VERSION
 
@@ -102,8 +102,18 @@ def measure(
     Raises:
         ConfigError: A column is missing.
     """
+    import duckdb
+
     delay = float(settings["delay"])
     join(log, labels, settings, label)
+    try:
+        with log.within(TIGHT):
+            return _measured(log, delay, version, task)
+    except duckdb.OutOfMemoryException:  # row groups may be larger than that: rather more memory than no answer
+        return _measured(log, delay, version, task)
+
+
+def _measured(log: Log, delay: float, version: str, task: str) -> Quality:
     _joined(log, delay, version, task)
     usual = _usual(log, delay)
     course = _course(usual)

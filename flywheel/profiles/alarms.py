@@ -168,7 +168,7 @@ class _Judge:
 
     def _reason(self, value: Measure, usual: tuple[float, float], given: list[tuple[float, str]]) -> str:
         shares = value.scale in ("angle", "square")
-        low, high, observed = (f"{part:.2%}" if shares else f"{part:,.3g}" for part in (*usual, value.observed))
+        low, high, observed = (f"{part:.2%}" if shares else _plainly(part) for part in (*usual, value.observed))
         one_sided = value.scale == "square" or usual[0] == -np.inf
         ends = f"at most {high}" if one_sided else f"{low} to {high}"
         (_, name), *others = given
@@ -177,6 +177,11 @@ class _Judge:
         together = f"; with {' and '.join(also)}, which are as unusual" if also else ""
         means = f"{value.note}; " if value.note else ""
         return f"{means}{name} is {observed}, usually {ends} {by} (beside {_listed(self._references)}){together}"
+
+
+def _plainly(number: float) -> str:
+    """Return a number as people write it: 10,000,000 and not 1e+07."""
+    return f"{number:,.0f}" if 999.5 <= abs(number) < 1e15 else f"{number:.3g}"
 
 
 def _plain(check: str, column: Column) -> bool:

@@ -1,14 +1,15 @@
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from flywheel.invariants import Determines, Unique
 from flywheel.kept import Kept
-from flywheel.profiles import History, Settings
+from flywheel.profiles import History, Settings, examine, profile_of
 from flywheel.profiles.gate import SpanGate
 from flywheel.runner import Cache
-from tests.profiles.worlds import day, failed, gate_after, name_of
+from tests.profiles.worlds import FIRST, day, failed, gate_after, name_of
 
 DAYS = 50
 
@@ -101,6 +102,17 @@ def test_an_alarm_says_what_is_usual_and_what_it_was_compared_with(gate):
     assert check.span == name_of(DAYS)
     assert name_of(DAYS - 7) in check.reason
     assert "flywheel waive" in check.remedy
+
+
+def test_an_alarm_says_many_rows_in_digits(gate):
+    profile, _ = profile_of(day(DAYS), FIRST)
+    many = replace(profile, rows=10_000_000)
+
+    found = examine(name_of(DAYS), many, gate.history, Settings.of({"label": "bought", "every": "day", "gate": {}}))
+
+    (reason,) = [check.reason for check in found.checks if check.name == "rows"]
+    assert reason.startswith("rows is 10,000,000, usually ")
+    assert "e+" not in reason
 
 
 def test_severities_weigh_the_alarms_of_a_column():
