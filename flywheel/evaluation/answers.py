@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flywheel.errors import DataError, FlywheelError
@@ -19,6 +20,13 @@ _SUM = 1e-3  # what float32 outputs of a thousand classes may be off
 
 class PredictionError(FlywheelError):
     """A model's answer cannot be judged: it fails on the rows, or does not answer each of them as its task wants."""
+
+
+@dataclass(frozen=True)
+class Unloaded:
+    """What MLflow says of a model, in the place of the model where only its columns and classes are asked for."""
+
+    metadata: Any
 
 
 class Answered:

@@ -15,7 +15,7 @@ import mlflow
 import pyarrow as pa
 from mlflow.models import Model
 
-from flywheel.evaluation.answers import Answered, PredictionError, answer, asked_columns, classes_of
+from flywheel.evaluation.answers import Answered, PredictionError, Unloaded, answer, asked_columns, classes_of
 from flywheel.labels import columns_of
 from flywheel.serving import inference
 from flywheel.serving.inference import Answer, Models, Rows
@@ -69,7 +69,7 @@ def predicted(
         DataError: A model needs a column that is not there.
         PredictionError: A model does not load, fails, or does not answer every row as its task wants.
     """
-    about = {name: _About(Model.load(str(folder))) for name, folder in models.items()}
+    about = {name: Unloaded(Model.load(str(folder))) for name, folder in models.items()}
     names = examples.schema.names
     labels = columns_of(label)
     inputs = {name: asked_columns(name, each, names, labels) for name, each in about.items()}
@@ -83,11 +83,6 @@ def predicted(
         return (batch.column(batch.schema.get_field_index(name)) for batch in inference.answered(files))
 
     return {name: Answered(name, about[name].metadata, classes[name], answers(name)) for name in models}
-
-
-@dataclass(frozen=True)
-class _About:
-    metadata: Any
 
 
 def load(folder: Path) -> Any:

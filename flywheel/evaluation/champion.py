@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts.examples import gathered, joined
 from flywheel.errors import DataError, LedgerError
-from flywheel.evaluation.answers import Answered, PredictionError, answer, asked_columns, classes_of
+from flywheel.evaluation.answers import Answered, PredictionError, Unloaded, answer, asked_columns, classes_of
 from flywheel.evaluation.estimates import value
 from flywheel.evaluation.predict import Wanted, write
 from flywheel.evaluation.predictions import CHAMPION, FILE, Predictions
 from flywheel.kept import Kept
 from flywheel.labels import columns_of
+from flywheel.runner.digest import digest_of
 from flywheel.say import say
 from flywheel.serving.pyfunc import SEVERAL
 from flywheel.transform import raw
@@ -70,66 +69,56 @@ def fetch(uri: str, ledger: str, into: Path) -> Path:
         raise _lost(uri, ledger, error) from error
 
 
-def answered(
-    uri: str, ledger: str, examples: Examples, spans: Sequence[str], label: str, task: str, scratch: Path
-) -> Answered:
-    """Return what stands for the champion where the rows of `spans` are asked about, in their order.
+class InService:
+    """The champion as rows are asked about: fetched once, and loaded only for spans whose answers are not kept.
 
-    What it has said of a span on this machine is kept while the rows are the same; it is loaded for the others alone.
+    What it has said of a span on this machine is kept while the rows are the same.
 
     Args:
         uri: The champion's.
         ledger: MLflow tracking URI, whose registry holds it.
         examples: Raw rows by span.
-        spans: Which of them.
-        label: Column with the truth.
+        label: Column with the truth, or columns as `flywheel.labels` joins them.
         task: `binary`, `multiclass`, `multilabel` or `regression`.
-        scratch: A folder for the model's files.
+        scratch: A folder for the model's files; it has to last as long as answers are read.
 
     Raises:
         LedgerError: The registry does not have it, or its files are gone.
         DataError: It needs a column that is not there.
     """
-    from mlflow.models import Model
 
-    from flywheel.profiles.walk import SpanRows
+    def __init__(self, uri: str, ledger: str, examples: Examples, label: str, task: str, scratch: Path) -> None:
+        from mlflow.models import Model
 
-    folder, kept, loaded = fetch(uri, ledger, scratch), Kept.here(), list[Any]()
-    about = _About(Model.load(str(folder)))
-    columns = asked_columns(CHAMPION, about, examples.schema.names, columns_of(label))
-    classes = classes_of(CHAMPION, about) if task in SEVERAL else []
-    identity = _digest(folder)
+        self._ledger, self._examples, self._task, self._kept = ledger, examples, task, Kept.here()
+        self._folder, self._loaded = fetch(uri, ledger, scratch), list[Any]()
+        self._about = Unloaded(Model.load(str(self._folder)))
+        self._columns = asked_columns(CHAMPION, self._about, examples.schema.names, columns_of(label))
+        self._classes = classes_of(CHAMPION, self._about) if task in SEVERAL else []
+        self._identity = digest_of(self._folder)
 
-    def ask(span: str) -> pa.Array:
+    def answered(self, spans: Sequence[str]) -> Answered:
+        """Return what stands for it where the rows of `spans` are asked about, in their order."""
+        return Answered(CHAMPION, self._about.metadata, self._classes, self._answers(spans))
+
+    def _answers(self, spans: Sequence[str]) -> Iterator[pa.Array]:
+        from flywheel.profiles.walk import SpanRows
+
+        for span in spans:
+            if self._examples.rows_of([span]):
+                rows = SpanRows(self._examples, span).digest
+                made_of = (self._identity, rows, self._columns, self._task)
+                yield self._kept.value(partial(self._ask, span), "answers", *made_of)
+
+    def _ask(self, span: str) -> pa.Array:
         import pyarrow as pa
 
-        if not loaded:
-            loaded.append(load(uri, ledger))
-        parts = gathered(examples.batches([span], columns))
-        frames = (raw.frame(joined([each for _, each in part]))[columns] for part in parts)
-        return pa.concat_arrays([answer(CHAMPION, loaded[0], frame, task, classes) for frame in frames])
-
-    def answers() -> Iterator[pa.Array]:
-        for span in spans:
-            if examples.rows_of([span]):
-                digest = SpanRows(examples, span).digest
-                yield kept.value(partial(ask, span), "answers", identity, digest, columns, task)
-
-    return Answered(CHAMPION, about.metadata, classes, answers())
-
-
-@dataclass(frozen=True)
-class _About:
-    metadata: Any
-
-
-def _digest(folder: Path) -> str:
-    """Return what stands for the files in a folder."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+        if not self._loaded:
+            self._loaded.append(load(str(self._folder), self._ledger))
+        parts = gathered(self._examples.batches([span], self._columns))
+        frames = (raw.frame(joined([each for _, each in part]))[self._columns] for part in parts)
+        answers = [answer(CHAMPION, self._loaded[0], frame, self._task, self._classes) for frame in frames]
+        return pa.concat_arrays(answers)
 
 
 _QUALITY = {"binary": "auc", "multiclass": "accuracy", "multilabel": "macro_auc", "regression": "r2"}
@@ -137,7 +126,7 @@ _QUALITY = {"binary": "auc", "multiclass": "accuracy", "multilabel": "macro_auc"
 
 
 def scorer(
-    uri: str, ledger: str, examples: Examples, label: str, after: str, task: str = "binary"
+    uri: str, ledger: str, examples: Examples, label: str, after: str, scratch: Path, task: str = "binary"
 ) -> Callable[[str], float | None]:
     """Return what gives the champion's quality on a span of `examples`; None where it cannot be measured.
 
@@ -149,8 +138,10 @@ def scorer(
         examples: Raw rows by span.
         label: Column with the truth.
         after: The last span that it was trained on, empty when that is not known: up to there it is not asked.
+        scratch: A folder for the model's files; it has to last as long as spans are scored.
         task: `binary`, `multiclass`, `multilabel` or `regression`.
     """
+    fetched: list[InService] = []
 
     def score(span: str) -> float | None:
         if span <= after:
@@ -158,8 +149,9 @@ def scorer(
         with quiet_mlflow(), tempfile.TemporaryDirectory() as folder:
             file = Path(folder, FILE)
             try:
-                champion = answered(uri, ledger, examples, [span], label, task, Path(folder, "champion"))
-                write(examples, [span], {CHAMPION: champion}, Wanted(label, task), file)
+                if not fetched:
+                    fetched.append(InService(uri, ledger, examples, label, task, scratch))
+                write(examples, [span], {CHAMPION: fetched[0].answered([span])}, Wanted(label, task), file)
             except (DataError, PredictionError) as error:  # what is wrong with the span, its other checks say
                 say(f"the champion is not measured on {span}: {error.message}")
                 return None

@@ -194,8 +194,14 @@ class Predictions:
         scores = {name: values[rows] for name, values in self.scores.items()}
         spans = Groups(self.spans.keys, self.spans.codes[rows])
         own = {metric: {name: each[rows] for name, each in worth.items()} for metric, worth in self.own.items()}
-        chosen = replace(self, labels=self.labels[rows], scores=scores, spans=spans, slices={}, own=own, searched={})
-        chosen = replace(chosen, weights=self.weighed(rows))
+        kept = {
+            "labels": self.labels[rows],
+            "scores": scores,
+            "spans": spans,
+            "own": own,
+            "weights": self.weighed(rows),
+        }
+        chosen = replace(self, slices={}, searched={}, **kept)
         if self.ranked is not None:
             chosen = replace(chosen, ranked=Groups(self.ranked.keys, self.ranked.codes[rows]))
         if self.clusters is None:

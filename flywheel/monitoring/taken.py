@@ -42,11 +42,8 @@ def leave_out_chosen(log: Log, folder: Path, lists: Sequence[Path], key: Sequenc
 
     before = sum(log.rows().values())
     for number, file in enumerate([*sorted(folder.glob("*.parquet")), *lists]):
-        read, name, view = (
-            "read_csv" if file in lists else "read_parquet",
-            str(file).replace("'", "''"),
-            f"chosen_{number}",
-        )
+        read, view = "read_csv" if file in lists else "read_parquet", f"chosen_{number}"
+        name = str(file).replace("'", "''")
         try:
             log.connection.execute(f"CREATE VIEW {view} AS SELECT * FROM {read}('{name}')")
             known = types_of(log, view)

@@ -133,7 +133,9 @@ def by_class(outputs: NDArray[Any], classes: int) -> NDArray[Any]:
 def listed(called: NDArray[np.bool_], names: Sequence[Any]) -> NDArray[Any]:
     """Return for each row which of `names` it is called, as a JSON list: a text that any server can carry."""
     texts = np.array([json.dumps(str(name), ensure_ascii=False) for name in names], dtype=object)
-    return np.array([f"[{', '.join(texts[row])}]" for row in called], dtype=object)
+    patterns, which = np.unique(called, axis=0, return_inverse=True)  # few, however many rows
+    shown: NDArray[Any] = np.array([f"[{', '.join(texts[each])}]" for each in patterns], dtype=object)
+    return np.asarray(shown[which.reshape(-1)], dtype=object)
 
 
 def probabilities(state: State) -> list[str]:

@@ -98,7 +98,7 @@ def analyze(
             models = {name: _load(each, name) for name, each in artifacts.items()}
             if champion:
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flywheel-analyze-")))
-                models[CHAMPION] = champions.answered(champion, ledger, examples, judge, label, task, scratch)
+                models[CHAMPION] = champions.InService(champion, ledger, examples, label, task, scratch).answered(judge)
         models = {name: models[name] for name in MODELS if name in models}
         with Evaluation.create(path, producer="analyze", spans=judge) as draft:
             rows = write(examples, judge, models, wanted, draft.path / FILE, mistakes.look)

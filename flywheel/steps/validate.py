@@ -115,6 +115,7 @@ def gate(
     champion = version_of(book.client, name, against) if against else None
     trained_on = book.row(champion.run).tags.get("flywheel.window", "") if champion and champion.run else ""
     last = book.trained_until(champion)
+    label, task = settings["label"], settings.get("task", "binary")
     with tempfile.TemporaryDirectory() as folder:
         verdict = validate(
             examples,
@@ -125,7 +126,7 @@ def gate(
             waivers=book.waivers(name),
             serving=serving,
             trained_on=trained_on,
-            score=scorer(champion.uri, ledger, examples, settings["label"], last, settings.get("task", "binary"))
+            score=scorer(champion.uri, ledger, examples, label, last, Path(folder, "champion"), task)
             if champion
             else None,
         )

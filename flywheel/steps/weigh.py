@@ -137,7 +137,7 @@ def _measured(
 ) -> Estimate | None:
     """Return the champion's headline metric on the judge's spans; None where it cannot be measured."""
     from flywheel.evaluation.answers import PredictionError
-    from flywheel.evaluation.champion import load, quiet_mlflow
+    from flywheel.evaluation.champion import InService, quiet_mlflow
     from flywheel.evaluation.estimates import figure
     from flywheel.evaluation.predict import Wanted, write
     from flywheel.evaluation.predictions import CHAMPION, FILE, Predictions
@@ -147,7 +147,8 @@ def _measured(
         file = Path(folder, FILE)
         try:
             wanted = Wanted(settings["label"], task, weight=settings.get("weight") or "")
-            write(examples, judge, {CHAMPION: load(uri, ledger)}, wanted, file)
+            champion = InService(uri, ledger, examples, settings["label"], task, Path(folder, "champion"))
+            write(examples, judge, {CHAMPION: champion.answered(judge)}, wanted, file)
         except (DataError, PredictionError) as error:
             say(f"the champion is not measured: {error.message}")
             return None

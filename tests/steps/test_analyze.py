@@ -7,10 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from flywheel.errors import ConfigError, DataError, LedgerError
+from flywheel.evaluation import champion as champions
 from flywheel.evaluation.answers import PredictionError
 from flywheel.evaluation.champion import scorer
 from flywheel.evaluation.predictions import Predictions
 from flywheel.kept import KEPT
+from flywheel.ledger.store import Client
 from flywheel.steps.analyze import analyze
 from tests.evaluation import worlds
 
@@ -50,6 +52,22 @@ def judge(flights, ledger, tmp_path):
     return run
 
 
+def test_the_champion_is_fetched_and_loaded_once_for_all_spans_that_it_is_scored_on(
+    ledger, flights, tmp_path, monkeypatch
+):
+    fetched, loaded, download, load = [], [], Client.download, champions.load
+
+    def noted(calls, function):
+        return lambda *given: calls.append(given) or function(*given)
+
+    monkeypatch.setattr(Client, "download", noted(fetched, download))
+    monkeypatch.setattr(champions, "load", noted(loaded, load))
+    score = scorer("models:/flights/1", ledger, flights, "late", "", tmp_path / "champion")
+
+    assert len({score(span) for span in JUDGE[:3]}) == 3
+    assert (len(fetched), len(loaded)) == (1, 1)
+
+
 def test_rows_count_as_often_as_their_weight_says(judge, tmp_path):
     frame = worlds.rows()
     frame["worth"] = np.arange(len(frame)) % 3
@@ -87,12 +105,12 @@ def test_the_champion_is_asked_once_about_the_rows_of_a_span_by_whatever_step(ju
     monkeypatch.setenv(KEPT, f"code:{tmp_path}")
     flights = worlds.examples(tmp_path / "flights", frame)
 
-    score = scorer(uri, ledger, flights, "late", "")(JUDGE[-1])
+    score = scorer(uri, ledger, flights, "late", "", tmp_path / "scored")(JUDGE[-1])
     assert asked == [rows[JUDGE[-1]]]
     kept = judge(uri, examples=flights)
     assert asked[1:] == [rows[day] for day in JUDGE[:-1]]
     assert pq.read_table(kept.path / "predictions.parquet").equals(anew)
-    assert scorer(uri, ledger, flights, "late", "")(JUDGE[-1]) == score
+    assert scorer(uri, ledger, flights, "late", "", tmp_path / "again")(JUDGE[-1]) == score
     assert len(asked) == len(JUDGE)
     frame.loc[frame["span"] == JUDGE[3], worlds.SIGNAL] += 1.0
     judge(uri, examples=worlds.examples(tmp_path / "changed", frame))
