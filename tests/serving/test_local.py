@@ -53,7 +53,7 @@ def test_the_curl_line_that_it_prints_works_as_it_stands(service):
 
     assert json.loads(answer)["outputs"][0]["name"] == "prediction"
     assert any(service.url in said and line in said for said in service.said)
-    assert line in service.log()
+    service.await_log(line)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks into Linux's own table")
