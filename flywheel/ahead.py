@@ -33,7 +33,7 @@ _HELPERS = 2
 class Ahead:
     """Helpers that prepare up to `depth` spans before they are run; use it as a context manager.
 
-    They are only a help: a span that they cannot prepare, say because its rows are wrong, fails in its own run, by name.
+    They are only a help: a span that they cannot prepare, say with wrong rows, fails in its own run, by name.
 
     Args:
         workspace: Whose spans.
