@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check, Verdict
-from flywheel.errors import DataError
+from flywheel.errors import ConfigError, DataError
 from flywheel.monitoring.join import LABEL, join
 from flywheel.monitoring.log import Log
 from flywheel.monitoring.sequential import FEWEST, SRM_ALPHA, Arm, Effect, effect, sample_ratio
@@ -93,8 +93,10 @@ def compare(
 
     Raises:
         DataError: A version answered no requests.
-        ConfigError: A column is missing.
+        ConfigError: A column is missing, or the two are one.
     """
+    if versions[0] == versions[1]:
+        raise ConfigError(f"version {versions[0]!r} is to be compared with itself", "name two versions.")
     join(log, labels, settings, label)
     told = {"first": versions[0], "second": versions[1]}
     counted = dict(

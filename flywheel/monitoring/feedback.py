@@ -92,27 +92,47 @@ def _into_duckdb(log: Log, select: str, url: str, table: str) -> str:
     import duckdb
 
     file = url.removeprefix("duckdb:///")
-    connection, name = log.connection, f"target.{quoted(table)}"
     try:
-        connection.execute(f"ATTACH '{file}' AS target")
+        log.connection.execute("ATTACH '" + file.replace("'", "''") + "' AS target")
     except duckdb.Error as error:
+        said = str(error).splitlines()[0]
+        busy = "set lock on file" in said.lower()
         raise ConfigError(
-            f"the warehouse {file!r} cannot be written to: {str(error).splitlines()[0]}",
-            "wait until nobody reads it; steps of a run do.",
+            f"the warehouse {file!r} cannot be written to: {said}",
+            "wait until nobody reads it; steps of a run do." if busy else "give --into a file that can be.",
         ) from None
     try:
-        connection.execute(f"CREATE TEMP TABLE fed AS {select}")
-        with _transaction(connection):
-            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} AS SELECT * FROM fed LIMIT 0")
-            known = {str(row[0]) for row in connection.execute(f"DESCRIBE {name}").fetchall()}
-            for column, kind, *_ in connection.execute("DESCRIBE fed").fetchall():
-                if column not in known:  # a version that asks for more came into service
-                    connection.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
-            connection.execute(f"DELETE FROM {name} WHERE flywheel_span IN (SELECT flywheel_span FROM fed)")
-            connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM fed")
+        log.run(f"CREATE TEMP TABLE fed AS {select}")
+        log.trying(lambda: _replaced(log.connection, table, file))
     finally:
-        connection.execute("DETACH target")
+        with log.more_memory():  # it writes what was inserted to its place, and the file stays shut if it cannot
+            log.run("DETACH target")
     return f"table {table!r} of {file}"
+
+
+def _replaced(connection: Any, table: str, file: str) -> None:
+    """Replace the spans of the table `fed` in another one."""
+    import duckdb
+
+    name = f"target.{quoted(table)}"
+    try:
+        with _transaction(connection):
+            _replace(connection, name)
+    except (duckdb.ProgrammingError, duckdb.IntegrityError, duckdb.DataError) as error:
+        raise ConfigError(
+            f"the table {table!r} of {file!r} cannot take feedback: {str(error).splitlines()[0]}",
+            "name another one by --table.",
+        ) from None
+
+
+def _replace(connection: Any, name: str) -> None:
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {name} AS SELECT * FROM fed LIMIT 0")
+    known = {str(row[0]) for row in connection.execute(f"DESCRIBE {name}").fetchall()}
+    for column, kind, *_ in connection.execute("DESCRIBE fed").fetchall():
+        if column not in known:  # a version that asks for more came into service
+            connection.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column)} {kind}")
+    connection.execute(f"DELETE FROM {name} WHERE flywheel_span IN (SELECT flywheel_span FROM fed)")
+    connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM fed")
 
 
 @contextmanager
@@ -133,7 +153,7 @@ def _into_files(log: Log, select: str, into: str, spans: Sequence[str] | Mapping
         partial = file.with_name(f".{file.name}.{os.getpid()}")
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            log.connection.execute(
+            log.run(
                 f"COPY (SELECT * EXCLUDE (flywheel_span) FROM ({select}) WHERE flywheel_span = '{span}') "
                 f"TO '{partial}' (FORMAT parquet, COMPRESSION zstd)"
             )

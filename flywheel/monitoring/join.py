@@ -37,7 +37,7 @@ def join(log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any]
         given = f"(SELECT {columns}, CAST(NULL AS TIMESTAMP) AS {at} WHERE false)"
     else:
         given = f"read_parquet('{file}')"
-    log.connection.execute(f"CREATE OR REPLACE VIEW labels AS SELECT * FROM {given}")
+    log.run(f"CREATE OR REPLACE VIEW labels AS SELECT * FROM {given}")
     kinds = types_of(log, "labels")
     for name, key in ((label, "label"), (settings["arrived"], "monitor.arrived")):
         if name not in kinds:
@@ -46,12 +46,12 @@ def join(log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any]
                 f"select it there: `{key}` of flywheel.yaml names it.",
             )
     alike = same(types_of(log, "requests"), kinds, keys)
-    log.connection.execute(
+    log.run(
         f"CREATE OR REPLACE VIEW known AS SELECT * REPLACE (CAST({at} AS TIMESTAMP) AS {at}) FROM labels "
         f"WHERE CAST({at} AS TIMESTAMP) < TIMESTAMP '{log.spans[-1].end}' AND {quoted(label)} IS NOT NULL"
     )
     waited = f"epoch(l.{at}) - epoch(r.{TIME})"
-    log.connection.execute(
+    log.run(
         f"CREATE OR REPLACE VIEW labelled AS SELECT r.*, CASE WHEN {waited} <= {delay} THEN l.{quoted(label)} END "
         f"AS {LABEL}, CASE WHEN {waited} <= {delay} THEN {waited} END AS {WAITED} "
         f"FROM requests r ASOF LEFT JOIN known l ON {alike} AND r.{TIME} <= l.{at}"

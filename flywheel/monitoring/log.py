@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel import warehouse as warehouses
 from flywheel.errors import DataError
+from flywheel.monitoring.database import Database
 from flywheel.serving.pyfunc import DECISION, PREDICTION, PROBABILITY
 from flywheel.serving.request_log import META, TIME, VERSION
 from flywheel.serving.traffic import PREFIX
 from flywheel.spans import Every, Span, last_complete
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
-MEMORY = "768MB"
-TIGHT = "256MB"
-"""For the join with labels: it sorts all requests, and DuckDB spills only what is beyond its limit."""
 
-_ROWS = 64 * 1024
-
-
-class Log(AbstractContextManager["Log"]):
+class Log(Database):
     """Requests of `spans` as the view `requests`, each with its `flywheel_span`; opened by `of_folder` or `of_query`.
 
     Attributes:
         spans: Oldest first.
-        connection: DuckDB, which spills what does not fit in memory to a folder that goes when the log is closed.
         folder: Where the log is; None when a query gave it.
         damaged: Files that are no whole Parquet file, and why.
     """
 
     def __init__(self, spans: Sequence[Span], folder: Path | None = None) -> None:
-        import duckdb
-
+        super().__init__()
         self.spans, self.folder, self.damaged = list(spans), folder, dict[str, str]()
-        self._own = tempfile.TemporaryDirectory(prefix="flywheel-monitor-")
-        self.scratch = Path(self._own.name)
-        settings: dict[str, Any] = {
-            "memory_limit": MEMORY,
-            "threads": 2,
-            "preserve_insertion_order": False,
-            "temp_directory": str(self.scratch / "spill"),
-        }
-        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(str(self.scratch / "log.duckdb"), config=settings)
-        self.connection.execute("SET TimeZone = 'UTC'")
 
     @classmethod
     def of_folder(cls, folder: Path, spans: Sequence[Span]) -> Log:
@@ -91,18 +71,10 @@ class Log(AbstractContextManager["Log"]):
             raise
         return log
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of all that it holds."""
-        self.connection.close()
-        self._own.cleanup()
-
     @property
     def columns(self) -> list[str]:
         """All columns that were logged."""
-        return [str(row[0]) for row in self.connection.execute("DESCRIBE requests").fetchall()][1:]
+        return [str(row[0]) for row in self.ask("DESCRIBE requests")][1:]
 
     @property
     def inputs(self) -> list[str]:
@@ -122,25 +94,8 @@ class Log(AbstractContextManager["Log"]):
         """Return how many lines could not be read."""
         return int(self.ask(f"SELECT count(*) FROM logged WHERE {TIME} IS NULL")[0][0])
 
-    def ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Return the rows that DuckDB answers `sql` with."""
-        return self.connection.execute(sql, parameters).fetchall()
-
-    @contextmanager
-    def within(self, memory: str) -> Iterator[None]:
-        """Have DuckDB do with less memory meanwhile, `256MB` or the like.
-
-        Raises:
-            duckdb.OutOfMemoryException: It holds more just now; or a query inside needs more.
-        """
-        try:
-            self.connection.execute(f"SET memory_limit = '{memory}'")
-            yield
-        finally:
-            self.connection.execute(f"SET memory_limit = '{MEMORY}'")
-
     def batches(self, span: Span, columns: Sequence[str], most: int) -> Iterator[pa.RecordBatch]:
-        """Yield rows of a span; of more than `most` a sample, whole requests of it, the same each time.
+        """Return rows of a span; of more than `most` a sample, whole requests of it, the same each time.
 
         Args:
             span: Which.
@@ -154,8 +109,7 @@ class Log(AbstractContextManager["Log"]):
         sampled = f"AND hash({quoted(TIME)}) % 1000000 < {math.ceil(share * 1e6)}" if share < 1 else ""
         names = ", ".join(map(quoted, columns))
         sql = f"SELECT {names} FROM requests WHERE flywheel_span = $span {sampled}"
-        reader: Any = self.connection.cursor().sql(sql, params={"span": span.name}).to_arrow_reader(_ROWS)
-        yield from reader
+        return self.read(sql, {"span": span.name})
 
     def spill(self, name: str, batches: Iterator[pa.RecordBatch]) -> Path | None:
         """Write batches to a Parquet file that goes with the log, and return it; None when there were no rows."""
@@ -213,7 +167,7 @@ class Log(AbstractContextManager["Log"]):
         every = self.spans[0].every
         form = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m"}[every]
         at = f"CAST({TIME} AS TIMESTAMP)"
-        self.connection.execute(
+        self.run(
             f"CREATE VIEW requests AS SELECT strftime(date_trunc('{every}', {at}), '{form}') AS flywheel_span, "
             f"* REPLACE ({at} AS {TIME}, CAST({VERSION} AS VARCHAR) AS {VERSION}) FROM logged "
             f"WHERE {at} >= TIMESTAMP '{self.spans[0].start}' AND {at} < TIMESTAMP '{self.spans[-1].end}'"

@@ -16,7 +16,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from flywheel.monitoring.join import LABEL, WAITED, join
-from flywheel.monitoring.log import TIGHT, Log
+from flywheel.monitoring.log import Log
 from flywheel.serving.pyfunc import PREDICTION
 from flywheel.serving.request_log import TIME, VERSION
 
@@ -102,24 +102,14 @@ def measure(
     Raises:
         ConfigError: A column is missing.
     """
-    import duckdb
-
     delay = float(settings["delay"])
     join(log, labels, settings, label)
-    try:
-        with log.within(TIGHT):
-            return _measured(log, delay, version, task)
-    except duckdb.OutOfMemoryException:  # row groups may be larger than that: rather more memory than no answer
-        return _measured(log, delay, version, task)
-
-
-def _measured(log: Log, delay: float, version: str, task: str) -> Quality:
     _joined(log, delay, version, task)
     usual = _usual(log, delay)
     course = _course(usual)
     file = log.spill("usual", iter([course])) if course.num_rows else None
     known = f"read_parquet('{file}')" if file else "(SELECT '' AS class, 0 AS step, 1.0 AS share WHERE false)"
-    log.connection.execute(f"CREATE OR REPLACE VIEW usual AS SELECT * FROM {known}")
+    log.run(f"CREATE OR REPLACE VIEW usual AS SELECT * FROM {known}")
     found = _by_span(log, task)
     spans = []
     for span in log.spans:
@@ -134,14 +124,14 @@ def _measured(log: Log, delay: float, version: str, task: str) -> Quality:
 def _joined(log: Log, delay: float, version: str, task: str) -> None:
     """Make the table `joined`: of each request its span, answer, label and age, and how long the label took."""
     kind = "VARCHAR" if task == "multiclass" else "DOUBLE"
-    log.connection.execute(
+    log.run(
         f"CREATE OR REPLACE TABLE joined AS SELECT flywheel_span AS span, CAST({PREDICTION} AS {kind}) AS answer, "
         f"CAST({LABEL} AS {kind}) AS label, {WAITED} AS waited, "
         f"epoch(TIMESTAMP '{log.spans[-1].end}') - epoch({TIME}) AS age FROM labelled WHERE {VERSION} = $version",
         {"version": version},
     )
     by = "CAST(label AS VARCHAR)" if task == "multiclass" else "CAST(CAST(label AS INTEGER) AS VARCHAR)"
-    log.connection.execute(
+    log.run(
         f"CREATE OR REPLACE VIEW rows AS SELECT *, {by if task != 'regression' else repr('')} AS class, "
         f"least({_STEPS}, CAST(floor(age / {delay} * {_STEPS}) AS INTEGER)) AS step FROM joined"
     )
@@ -225,10 +215,11 @@ def _areas(log: Log, weighed: str) -> dict[str, tuple[float, float]]:
     import numpy as np
 
     scored = f"least({_BINS - 1}, CAST(floor(answer * {_BINS}) AS INTEGER))"
-    table = log.connection.execute(
+    sql = (
         f"SELECT span, {scored} AS bin, sum(weight * label) AS positive, sum(weight * (1 - label)) AS negative, "
         f"count(*) AS rows, sum(label) AS positives FROM ({weighed}) GROUP BY ALL ORDER BY span, bin"
-    ).fetchnumpy()
+    )
+    table = log.trying(lambda: log.connection.execute(sql).fetchnumpy())
     found = {}
     spans = np.asarray(table["span"])
     for span in dict.fromkeys(spans.tolist()):

@@ -46,11 +46,10 @@ def leave_out_chosen(log: Log, folder: Path, lists: Sequence[Path], key: Sequenc
         name = str(file).replace("'", "''")
         try:
             log.connection.execute(f"CREATE VIEW {view} AS SELECT * FROM {read}('{name}')")
-            known = types_of(log, view)
         except duckdb.Error as error:
             why = str(error).splitlines()[0]
             raise ConfigError(f"the selection {file} cannot be read: {why}", "give a file that select wrote.") from None
-        if file in lists or set(key) <= set(known):  # an own one without them is of another `monitor.id`
+        if file in lists or set(key) <= set(types_of(log, view)):  # an own one without them is of another `monitor.id`
             _leave_out(log, view, key, str(file))
     return before - sum(log.rows().values())
 
@@ -82,7 +81,7 @@ def leave_out_labelled(log: Log, labels: str, warehouse: str, source: Mapping[st
     with warehouses.open(warehouse, warehouses.Options.of(source)) as opened:
         file = log.spill("arrived", arrived())
     if file is not None:
-        log.connection.execute(f"CREATE VIEW arrived AS SELECT * FROM read_parquet('{file}')")
+        log.run(f"CREATE VIEW arrived AS SELECT * FROM read_parquet('{file}')")
         _leave_out(log, "arrived", monitor.id, "monitor.labels")
     return before - sum(log.rows().values())
 
@@ -104,7 +103,5 @@ def remember(chosen: pa.Table, folder: Path, key: Sequence[str]) -> None:
 def _leave_out(log: Log, view: str, key: Sequence[str], where: str) -> None:
     """Replace the view `requests` by what of it is not in another one."""
     alike = same(types_of(log, "requests"), types_of(log, view), key, where)
-    log.connection.execute(f"ALTER VIEW requests RENAME TO requests_without_{view}")
-    log.connection.execute(
-        f"CREATE VIEW requests AS SELECT r.* FROM requests_without_{view} r ANTI JOIN {view} l ON {alike}"
-    )
+    log.run(f"ALTER VIEW requests RENAME TO requests_without_{view}")
+    log.run(f"CREATE VIEW requests AS SELECT r.* FROM requests_without_{view} r ANTI JOIN {view} l ON {alike}")

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import stat
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache, lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import NamedTuple
 
 from flywheel.runner.digest import digest_of
 from flywheel.runner.program import imported_names
@@ -26,17 +29,45 @@ _LARGEST = 2**20
 _KNOWN = 20_000
 """Files whose digests and imports a process remembers from run to run."""
 
+_Signature = tuple[int, int, int]
+"""Size, time of change in nanoseconds, and inode: what a process knows of a file holds as long as they stay."""
+_Tree = dict[str, _Signature]
+"""The files of a package by their paths in it."""
+
+
+class _Known(NamedTuple):
+    """A fingerprint, and the state of each top-level module that it was found by: it holds as long as that stays."""
+
+    found: dict[str, str]
+    stands_on: dict[str, object]
+
+
+_known: dict[str, _Known] = {}
+"""What this process has found for each source."""
+
 
 class Code:
-    """Fingerprints of sources, each module looked at once: make a new one for each run."""
+    """Fingerprints of sources, each module and folder looked at once: make a new one for each run."""
 
     def __init__(self) -> None:
+        self._fingerprints: dict[str, dict[str, str]] = {}
+        self._states: dict[str, object] = {}
         self._modules: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {}
-        self._places: dict[str, Path | None] = {}
-        self._packages: dict[Path, str] = {}
+        self._trees: dict[Path, _Tree] = {}
+        self._digests: dict[Path, str] = {}
+        self._loose: set[str] = set()
+        self._search = _search()
 
     def fingerprint(self, source: str) -> dict[str, str]:
         """Return version or digest of each package and module that a source leads to."""
+        if source not in self._fingerprints:
+            known = _known.get(source)
+            if known is None or any(self._state(top) != state for top, state in known.stands_on.items()):
+                known = _known[source] = self._follow(source)
+            self._fingerprints[source] = known.found
+        return self._fingerprints[source]
+
+    def _follow(self, source: str) -> _Known:
         found: dict[str, str] = {}
         waiting = list(imported_names(source))
         seen: set[str] = set()
@@ -50,14 +81,29 @@ class Code:
             marks, imported = self._modules[name]
             found |= marks
             waiting += imported
-        return dict(sorted(found.items()))
+        stands_on = {top: object() if top in self._loose else self._state(top) for top in map(_top, seen)}
+        return _Known(dict(sorted(found.items())), stands_on)
+
+    def _state(self, top: str) -> object:
+        """Return what changes when a top-level module, or anything in it, does."""
+        if top not in self._states:
+            place = _place(top, self._search)
+            self._states[top] = place and (place, self._state_at(top, place))
+        return self._states[top]
+
+    def _state_at(self, top: str, place: Path) -> object:
+        if _is_installed(place):
+            return _version(top, place)
+        if place.is_file():
+            return _signature(place)
+        if (place / "__init__.py").is_file():
+            return self._tree(place)
+        return object()  # a mere folder may hold anything: what leads there is followed anew in each run, as by a link
 
     def _look_at(self, name: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """Return what a module adds to a fingerprint, and what it imports where it is no installed package."""
-        top = name.split(".")[0]
-        if top not in self._places:
-            self._places[top] = _place(top)
-        place = self._places[top]
+        top = _top(name)
+        place = _place(top, self._search)
         if place is None:
             return {}, ()
         if _is_installed(place):
@@ -67,22 +113,29 @@ class Code:
         if (place / "__init__.py").is_file():
             found[f"{top}/"] = self._digest_of_package(place)
         for path in _files(name, place):
+            if path != place and os.path.relpath(path, place) not in self._trees.get(place, {}):
+                self._loose.add(top)
             found[os.path.relpath(path, place.parent)] = _digest(path)
             imported += _imports(path)
         return found, imported
 
     def _digest_of_package(self, place: Path) -> str:
         """Return a digest of all that a package brings: modules may be loaded by name, and read files beside them."""
-        if place not in self._packages:
+        if place not in self._digests:
             whole = hashlib.blake2b(digest_size=20)
-            for path in _small_files(place):
-                whole.update(f"{os.path.relpath(path, place)} {_digest(path)}\n".encode(errors="surrogateescape"))
-            self._packages[place] = whole.hexdigest()
-        return self._packages[place]
+            for name, signature in self._tree(place).items():
+                whole.update(f"{name} {_digest_known(place / name, signature)}\n".encode(errors="surrogateescape"))
+            self._digests[place] = whole.hexdigest()
+        return self._digests[place]
+
+    def _tree(self, place: Path) -> _Tree:
+        if place not in self._trees:
+            self._trees[place] = dict(_small_files(place))
+        return self._trees[place]
 
 
-_Signature = tuple[int, int, int]
-"""Size, time of change in nanoseconds, and inode: what a process knows of a file holds as long as they stay."""
+def _top(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _digest(path: Path) -> str:
@@ -95,9 +148,12 @@ def _imports(path: Path) -> tuple[str, ...]:
 
 def _signature(path: Path) -> _Signature:
     try:
-        status = path.stat()
+        return _signature_of(path.stat())
     except OSError:
         return 0, 0, 0
+
+
+def _signature_of(status: os.stat_result) -> _Signature:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
@@ -114,23 +170,35 @@ def _imports_known(path: Path, signature: _Signature) -> tuple[str, ...]:
         return ()
 
 
-def _small_files(folder: Path) -> Iterator[Path]:
+def _small_files(folder: Path) -> Iterator[tuple[str, _Signature]]:
     """Yield the files of a package in order, without caches, hidden ones, and what is too large to be code."""
+    above = len(os.path.join(folder, ""))
     for base, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
-        for name in sorted(files):
-            path = Path(base, name)
-            if not name.startswith(".") and path.is_file() and path.stat().st_size < _LARGEST:
-                yield path
+        for name in sorted(name for name in files if not name.startswith(".")):
+            path = os.path.join(base, name)
+            with suppress(OSError):  # a link to nothing, or gone since
+                status = os.stat(path)
+                if stat.S_ISREG(status.st_mode) and status.st_size < _LARGEST:
+                    yield path[above:], _signature_of(status)
 
 
-def _place(top: str) -> Path | None:
+_Search = tuple[tuple[str, int], ...]
+"""Where modules are looked for, and when something came or went there."""
+
+
+def _search() -> _Search:
+    places = (os.getcwd(), *sys.path)  # a step has the working folder first on its path
+    return tuple((place, _signature(Path(place))[1]) for place in places)
+
+
+@lru_cache(_KNOWN)
+def _place(top: str, search: _Search) -> Path | None:
     """Return the file or folder of a top-level module without importing it; None for what is built in."""
     if top in sys.stdlib_module_names:
         return None
     try:
-        here = PathFinder.find_spec(top, [os.getcwd(), *sys.path])  # a step has the working folder first on its path
-        spec = here or importlib.util.find_spec(top)
+        spec = PathFinder.find_spec(top, [place for place, _ in search]) or importlib.util.find_spec(top)
     except (ImportError, ValueError, AttributeError):
         return None
     if spec is None:
@@ -176,6 +244,7 @@ def _installed_roots() -> tuple[str, ...]:
     return tuple({os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in names})
 
 
+@lru_cache(_KNOWN)
 def _is_installed(place: Path) -> bool:
     return os.path.realpath(place).startswith(_installed_roots())
 

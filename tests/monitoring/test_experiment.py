@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flywheel.errors import DataError
+from flywheel.errors import ConfigError, DataError
 from flywheel.monitoring.experiment import compare, render
 from flywheel.monitoring.log import Log
 from flywheel.spans import Span
@@ -17,7 +17,7 @@ SETTINGS = {"id": ["flywheel_request"], "arrived": "arrived", "delay": 3600.0}
 DAYS = 8
 
 
-def experiment(folder, noise, share=0.5, rows=800, **options):
+def experiment(folder, noise, share=0.5, rows=800, versions=("1", "2"), **options):
     """Return what is said of two versions, the second of which predicts with more or less `noise`."""
     chance = np.random.default_rng(0)
     ids, truths, times = [], [], []
@@ -45,7 +45,7 @@ def experiment(folder, noise, share=0.5, rows=800, **options):
     labels = iter([pa.RecordBatch.from_arrays(columns, ["flywheel_request", "y", "arrived"])])
     spans = Span.parse(f"{START + timedelta(DAYS - 1):%Y-%m-%d}").back(DAYS)
     with Log.of_folder(folder, spans) as log:
-        return compare(log, labels, SETTINGS, "binary", "y", ("1", "2"), **options)
+        return compare(log, labels, SETTINGS, "binary", "y", versions, **options)
 
 
 def test_a_version_that_predicts_worse_is_found_and_the_report_tells_it_day_by_day(tmp_path):
@@ -87,3 +87,8 @@ def test_shares_that_were_not_meant_come_first_and_are_not_to_be_believed(tmp_pa
 def test_a_version_that_answered_nothing_is_named(tmp_path):
     with pytest.raises(DataError, match="version '2' answered no request of 2024-01-01 to 2024-01-08, only 1 did"):
         experiment(tmp_path, noise=0.0, share=0.0)
+
+
+def test_a_version_is_not_compared_with_itself(tmp_path):
+    with pytest.raises(ConfigError, match="version '1' is to be compared with itself"):
+        experiment(tmp_path, noise=0.0, versions=("1", "1"))

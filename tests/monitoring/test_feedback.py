@@ -81,3 +81,17 @@ def test_a_warehouse_that_somebody_reads_is_left_alone(shop):
 
     with pytest.raises(ConfigError, match="cannot be written to"):
         fed(shop, f"duckdb:///{file}")
+
+
+@pytest.mark.parametrize("table", ["VIEW feedback AS SELECT 1", "TABLE feedback (flywheel_span VARCHAR, device DATE)"])
+def test_a_table_that_cannot_take_it_is_named_and_left_as_it_was(shop, table):
+    file = shop.folder / "it's.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        connection.execute(f"CREATE {table}")
+        connection.execute("CREATE TABLE before AS DESCRIBE feedback")
+
+    with pytest.raises(ConfigError, match=r"'feedback'.* cannot take feedback.*\n  name another one by --table"):
+        fed(shop, f"duckdb:///{file}")
+
+    with duckdb.connect(str(file)) as connection:
+        assert connection.execute("DESCRIBE feedback").fetchall() == connection.execute("FROM before").fetchall()

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from flywheel.errors import DataError
 from flywheel.monitoring.log import Log
 from flywheel.monitoring.quality import measure
 from flywheel.spans import Span
@@ -104,3 +105,24 @@ def test_labels_that_never_come_are_counted(tmp_path):
 
     assert found.share == 0
     assert np.isnan(found.value)
+
+
+def test_a_label_that_is_no_number_is_told_with_what_to_mend(tmp_path):
+    ids, at = np.arange(2), hours([0.0, 1.0])
+    labels = labels_of(ids, ["yes", "no"], at + 1)
+
+    with (
+        log_of(tmp_path, at, ids, np.ones(2)) as log,
+        pytest.raises(DataError, match=r"'(yes|no)' to DOUBLE.*\n  mend what that names"),
+    ):
+        measure(log, labels, SETTINGS, "1", "binary", "y")
+
+
+def test_a_time_in_the_log_that_is_none_is_told(tmp_path):
+    folder = tmp_path / "day=2024-01-01"
+    folder.mkdir()
+    columns = {"flywheel_time": ["soon"], "flywheel_version": ["1"], "prediction": [0.5]}
+    pq.write_table(pa.table(columns), folder / "part.parquet")
+
+    with Log.of_folder(tmp_path, [Span.parse("2024-01-01")]) as log, pytest.raises(DataError, match='"soon"'):
+        log.rows()
