@@ -62,6 +62,20 @@ class Kept:
         told = json.dumps([what, self._code, made_of], sort_keys=True)
         return hashlib.blake2b(told.encode(), digest_size=20).hexdigest()
 
+    @property
+    def on(self) -> bool:
+        """Whether anything is kept here."""
+        return self._cache is not None
+
+    def __contains__(self, key: str) -> bool:
+        """Whether something is kept under a key, as far as can be said without looking at its files."""
+        return self._cache is not None and key in self._cache
+
+    def note(self, key: str, what: str) -> None:
+        """Keep under a key that something is so, as of a `what`."""
+        with tempfile.TemporaryDirectory(prefix="flywheel-kept-") as folder:
+            self.keep(key, what, Path(folder))
+
     def take(self, key: str, folder: Path) -> dict[str, Any] | None:
         """Put the files under a key into `folder` and return what was noted of them; None when there are none."""
         if self._cache is None or key not in self._cache:

@@ -105,7 +105,7 @@ def _known(workspace: Workspace, span: Span) -> str:
         return ""
     try:
         ledger, name = Ledger(workspace.ledger), workspace.project.name
-        rows = [row for row in ledger.rows(name) if row.span == span.name]
+        rows = ledger.rows(name, span=span.name)
         champion = ledger.champion(name)
     except (FlywheelError, ImportError):
         return ""  # the cluster knows what has been started

@@ -40,7 +40,7 @@ from flywheel.ledger.waivers import WAIVER, Waiver
 from flywheel.ledger.waivers import tags as tags_of_waiver
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
     from flywheel.artifacts import Verdict
 
@@ -60,6 +60,7 @@ __all__ = [
 ]
 
 _KEPT = "flywheel.kept."
+_WHY = 1000  # characters
 
 
 class Ledger:
@@ -81,6 +82,8 @@ class Ledger:
     ) -> None:
         self.tracking_uri, self.clock, self._connect = tracking_uri, clock, connect
         self._opened: tuple[int, Client] | None = None
+        self._experiments: dict[str, str] = {}
+        """Where rows are read: an experiment that is there keeps its id."""
 
     @property
     def client(self) -> Client:
@@ -105,16 +108,11 @@ class Ledger:
         """
         if row := self.find(name, job, kind):
             if row.outcome not in DONE:
-                self._tag(row.run, {OUTCOME: "", WHY: "", TAKEN: ""})
+                self._write(row.run, {OUTCOME: "", WHY: "", TAKEN: ""})
             self.client.update_run(row.run, status="RUNNING")
             return row.run
         given = {f"flywheel.{key}": value for key, value in (tags or {}).items()}
-        run = self.client.create_run(
-            self.experiment(name),
-            start_time=self._next(name),
-            run_name=f"{span} {job[-8:]}",
-            tags=given | {KIND: kind, SPAN: span, JOB: job},
-        )
+        run = self._begin(name, f"{span} {job[-8:]}", given | {KIND: kind, SPAN: span, JOB: job})
         return str(run.info.run_id)
 
     def give_up(self, row: Row, job: str) -> None:
@@ -126,14 +124,15 @@ class Ledger:
             self.settle(row.run, "failed", "interrupted", **{TAKEN.removeprefix("flywheel."): job})
         self.close(row.run, ok=False, unfinished="interrupted")
 
-    def refuse_taken_over(self, run: str) -> None:
-        """Raise a LedgerError if another job has taken the span of `run` over meanwhile."""
+    def refuse_taken_over(self, run: str) -> Row:
+        """Return the row of `run`; raise a LedgerError if another job has taken its span over meanwhile."""
         row = self.row(run)
         if taker := row.tags.get(TAKEN):
             raise LedgerError(
                 f"span {row.span} is tried by another run since, job {taker}, which took this one for abandoned",
                 "let that one finish; it is of another folder, or of a cluster, with the same ledger.",
             )
+        return row
 
     def record(self, run: str, verdict: Verdict) -> None:
         """Store a gate's verdict; when it keeps the run back, the outcome follows from it.
@@ -143,20 +142,19 @@ class Ledger:
         """
         from mlflow.entities import Metric
 
-        self.refuse_taken_over(run)
+        row = self.refuse_taken_over(run)
         decision = Decision.of(verdict)
         numbers = {key: value for key, value in decision.facts.items() if isinstance(value, int | float)}
         now = int(self.clock() * 1000)
         self.client.log_dict(run, verdict.to_dict(), f"verdicts/{verdict.gate}.json")
-        self.client.log_batch(
-            run, metrics=[Metric(f"{verdict.gate}.{key}", float(value), now, 0) for key, value in numbers.items()]
-        )
-        self._tag(run, {VERDICT + verdict.gate: decision.to_tag()})
+        metrics = [Metric(f"{verdict.gate}.{key}", float(value), now, 0) for key, value in numbers.items()]
+        tags = {VERDICT + verdict.gate: decision.to_tag()}
         outcome = KEPT_BACK_BY.get(verdict.gate)
         if outcome and not verdict.ok:
-            self.settle(run, outcome, verdict.why)
-        elif outcome and self.row(run).outcome == outcome:  # a step that is tried again takes back what it said
-            self._tag(run, {OUTCOME: "", WHY: ""})
+            tags |= {WHY: verdict.why[:_WHY], OUTCOME: outcome}
+        elif outcome and row.outcome == outcome:  # a step that is tried again takes back what it said
+            tags |= {WHY: "", OUTCOME: ""}
+        self._write(run, tags, metrics)
 
     def verdict(self, run: str, gate: str) -> Verdict:
         """Return the whole verdict that `record` stored.
@@ -172,17 +170,20 @@ class Ledger:
 
     def settle(self, run: str, outcome: Outcome, why: str, **notes: str) -> None:
         """Give the row its outcome, why in a sentence, and notes as `note` does, in one write."""
-        self._tag(run, {f"flywheel.{key}": value for key, value in notes.items()} | {WHY: why[:1000], OUTCOME: outcome})
+        self._write(
+            run, {f"flywheel.{key}": value for key, value in notes.items()} | {WHY: why[:_WHY], OUTCOME: outcome}
+        )
 
     def note(self, run: str, **tags: str) -> None:
         """Tag the row with `flywheel.<key>`; an empty value takes the key back."""
-        self._tag(run, {f"flywheel.{key}": value for key, value in tags.items()})
+        self._write(run, {f"flywheel.{key}": value for key, value in tags.items()})
 
     def close(self, run: str, *, ok: bool, unfinished: str = "") -> None:
         """Close the row: `ok` when nothing failed, else what was left unfinished beside its outcome, if any."""
-        if unfinished or self.row(run).unfinished:
-            self._tag(run, {UNFINISHED: unfinished[:1000]})
-        began = int(self.client.get_run(run).info.start_time)
+        found = self.client.get_run(run)
+        if unfinished or Row.of(found).unfinished:
+            self._write(run, {UNFINISHED: unfinished[:_WHY]})
+        began = int(found.info.start_time)
         self.client.set_terminated(run, "FINISHED" if ok else "FAILED", max(began, int(self.clock() * 1000)))
 
     def row(self, run: str) -> Row:
@@ -219,9 +220,8 @@ class Ledger:
             ConfigError: There is no reason, or a very long one.
         """
         given = tags_of_waiver(span, reason, who, checks) | {KIND: WAIVER}
-        now = self._next(name)
-        made = self.client.create_run(self.experiment(name), now, given, run_name=f"waiver {span}")
-        self.client.set_terminated(made.info.run_id, "FINISHED", now)
+        made = self._begin(name, f"waiver {span}", given)
+        self.client.set_terminated(made.info.run_id, "FINISHED", made.info.start_time)
         return Waiver.of(made)
 
     def waivers(self, name: str) -> dict[str, Waiver]:
@@ -242,10 +242,7 @@ class Ledger:
             ConfigError: There is no reason, or a very long one.
         """
         given = tags_of_act(kind, version, reason, who) | {KIND: ACT}
-        made = self.client.create_run(
-            self.experiment(name), self._next(name), given, run_name=f"{kind} {version}".strip()
-        )
-        return Act.of(made)
+        return Act.of(self._begin(name, f"{kind} {version}".strip(), given))
 
     def acts(self, name: str) -> list[Act]:
         """Return what people did to flywheel `name` by hand, oldest first."""
@@ -259,7 +256,7 @@ class Ledger:
     def keep(self, run: str, file: Path) -> None:
         """Keep `file` beside the row, under its own name; one of that name is replaced."""
         self.client.log_artifact(run, str(file))
-        self._tag(run, {_KEPT + file.name: file.stat().st_size})
+        self._write(run, {_KEPT + file.name: file.stat().st_size})
 
     def history(self, name: str, span: str, into: Path, kind: str = LEDGER) -> Path | None:
         """Copy the `history.jsonl.gz` of the newest span up to `span` into folder `into`; None when there is none.
@@ -314,12 +311,14 @@ class Ledger:
             )
         return str(found.experiment_id)
 
-    def _next(self, name: str) -> int:
-        """Return the time now in milliseconds, but one later than the newest entry where a clock was set back."""
+    def _begin(self, name: str, called: str, tags: Mapping[str, str]) -> Run:
+        """Make an entry of flywheel `name` of now; where a clock was set back, of just after the newest entry."""
         experiment, now = self.experiment(name), int(self.clock() * 1000)
         own = f"tags.`{KIND}` != 'training' and tags.`{KIND}` != 'trial'"
         newest = self.client.search_runs([experiment], own, order_by=["attributes.start_time DESC"], max_results=1)
-        return max(now, int(newest[0].info.start_time) + 1) if newest else now
+        at = max(now, int(newest[0].info.start_time) + 1) if newest else now
+        made: Run = self.client.create_run(experiment, at, dict(tags), run_name=called)
+        return made
 
     def _search(self, name: str, condition: str = "", kind: str = LEDGER) -> list[Row]:
         return [Row.of(run) for run in self._runs(name, kind, condition)]
@@ -333,14 +332,16 @@ class Ledger:
         page: int = 1000,
     ) -> Iterator[Run]:
         """Yield the runs of one kind, oldest first; only as many are read at once as `page` says."""
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is None:
-            return
+        if name not in self._experiments:
+            experiment = self.client.get_experiment_by_name(name)
+            if experiment is None:
+                return
+            self._experiments[name] = str(experiment.experiment_id)
         wanted = f"tags.`{KIND}` = '{kind}'" + (f" and {condition}" if condition else "")
         token = None
         while True:
             found = self.client.search_runs(
-                [experiment.experiment_id], wanted, order_by=list(order), max_results=page, page_token=token
+                [self._experiments[name]], wanted, order_by=list(order), max_results=page, page_token=token
             )
             yield from found
             token = found.token
@@ -350,7 +351,7 @@ class Ledger:
     def _artifacts(self, name: str) -> str | None:
         return f"{self.client.artifacts}/{name}" if self.client.artifacts else None
 
-    def _tag(self, run: str, tags: Mapping[str, Any]) -> None:
+    def _write(self, run: str, tags: Mapping[str, Any], metrics: Sequence[Metric] = ()) -> None:
         from mlflow.entities import RunTag
 
-        self.client.log_batch(run, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+        self.client.log_batch(run, metrics, tags=[RunTag(key, str(value)) for key, value in tags.items()])

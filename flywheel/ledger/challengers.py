@@ -92,8 +92,10 @@ def challenger_of(client: Client, name: str) -> Challenger | None:
     """
     version = aliased(client, name, CHALLENGER)
     found = version and read(client, name, version.version)
+    if not found:
+        return None
     champion = champion_of(client, name)
-    return found if found and found.champion == (champion.version if champion else "") else None
+    return found if found.champion == (champion.version if champion else "") else None
 
 
 def read(client: Client, name: str, version: str) -> Challenger | None:

@@ -49,7 +49,8 @@ def conclude(
     stands = row.outcome in (*DONE, *MONITORED)
     if not stands:
         book.settle(row.run, *_outcome(row, ok, why))
-    if dropped := _dropped(book.row(row.run)):
+        row = book.row(row.run)
+    if dropped := _dropped(row):
         book.settle(row.run, *dropped)
     book.close(row.run, ok=ok, unfinished=why if stands and not ok else "")
     closed = book.row(row.run)

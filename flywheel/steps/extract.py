@@ -18,6 +18,7 @@ from flywheel.errors import ConfigError, DataError, SQLError, meant
 from flywheel.kept import Kept
 from flywheel.say import say
 from flywheel.spans import Span
+from flywheel.steps.ready import has_rows
 from flywheel.warehouse import ReadAgain, Warehouse, sql
 from flywheel.warehouse.narrow import narrowed
 
@@ -73,6 +74,9 @@ def extract(
             rows = _Copy(rows_of, asked, state, writer, kept, keys).all(wanted)
             if not source.get("may_be_empty"):
                 _refuse_empty(rows, wanted, query, rows_of)
+        newest = wanted[-1]
+        if state and rows[newest.name] and (key := has_rows(kept, newest, warehouse, query, state)) not in kept:
+            kept.note(key, f"that {newest} has rows")
     seconds = time.monotonic() - started
     empty = [name for name, count in rows.items() if not count]
     say(f"{sum(rows.values()):,} rows in {seconds:.1f} s" + (f"; none in {_list(empty)}" if empty else ""))

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from flywheel.config import Schedule
 from flywheel.errors import LedgerError
-from flywheel.ledger import Champion, Ledger, Row, Waiver
+from flywheel.ledger import Challenger, Champion, Ledger, Row, Waiver
 from flywheel.ledger.bad import known_bad
 from flywheel.say import say
 from flywheel.spans import LEAVE_OUT, Span, Windows, listed, reach
 from flywheel.steps.due import due
 from flywheel.steps.ready import Data, noted
 
-PRELOAD = ("flywheel.ledger.engine", "pyarrow", "flywheel.warehouse.duckdb")
+PRELOAD = ("flywheel.ledger.engine", "pyarrow", "flywheel.runner.cache", "flywheel.warehouse.duckdb")
 
 
 class Plan(NamedTuple):
@@ -97,7 +97,8 @@ def plan(
     with Data(warehouse, query, source) as data:
         tried = [row for row in book.rows(name) if row.job != job] if schedule and not span else []
         chosen, idle = _choose(span, source, schedule, tried, data, clock())
-        waivers, bad = book.waivers(name), known_bad(book, name, chosen.name)
+        waivers = book.waivers(name)
+        bad = known_bad(book, name, chosen.name, waivers)
         sizes = int(source["window"]), int(source["judge"])
         windows = Windows.of(chosen, *sizes, bad, reach(*sizes, float(source.get("leave_out", LEAVE_OUT))))
         newest = book.champion(name)
@@ -105,8 +106,8 @@ def plan(
         # A span that is tried again after its promotion meets the champion of before, as it did the first time.
         again = newest if newest and _promoted(newest, chosen.name, earlier) else None
         champion = book.previous(name) if again else newest
-        challenger = again if again and again.span != chosen.name else _challenger(book, name, chosen, windows)
         waits = book.challenger(name)
+        challenger = again if again and again.span != chosen.name else _challenger(book, name, waits, chosen, windows)
         trained = book.trained_until(champion)  # it is one of the judge's only after `source.judge` was raised
         judge = [span.name for span in windows.judge if span.name > trained]
         window = [span.name for span in windows.train]
@@ -206,9 +207,8 @@ def _promoted(champion: Champion, span: str, earlier: list[Row]) -> bool:
     return champion.span == span or any(row.version == champion.version for row in rows)
 
 
-def _challenger(book: Ledger, name: str, chosen: Span, windows: Windows) -> Champion | None:
+def _challenger(book: Ledger, name: str, found: Challenger | None, chosen: Span, windows: Windows) -> Champion | None:
     """Return the challenger if it is due, or if a run found that it may be promoted and broke off before."""
-    found = book.challenger(name)
     if found is None:
         return None
     last, version = found.looks[-1], found.version.version

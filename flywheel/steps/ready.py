@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from flywheel import warehouse as warehouses
+from flywheel.kept import Kept
 from flywheel.spans import Every, Span, last_complete
 from flywheel.warehouse import Warehouse
 
@@ -55,11 +56,16 @@ class Data(AbstractContextManager["Data"]):
             return "the watermark is null: nothing has been loaded yet"
         if self._watched and self._watermark is not None and self._watermark < span.end:
             return f"rows have arrived up to {_minute(self._watermark)}, and span {span} ends at {_minute(span.end)}"
-        if self._warehouse.count(self._query, span):
+        if self._extracted(span) or self._warehouse.count(self._query, span):
             return ""
         extent = self._warehouse.extent(self._query)
         there = f"; there is data from {_minute(extent[0])} to {_minute(extent[1])}" if extent else ""
         return f"span {span} has no rows yet{there}"
+
+    def _extracted(self, span: Span) -> bool:
+        """Whether a run on this machine has extracted rows of `span` already, from what is still there."""
+        kept = Kept.here()
+        return kept.on and bool(self.state) and has_rows(kept, span, self._url, self._query, self.state) in kept
 
     @property
     def _watched(self) -> bool:
@@ -72,6 +78,11 @@ class Data(AbstractContextManager["Data"]):
     @cached_property
     def _warehouse(self) -> Warehouse:
         return self._stack.enter_context(warehouses.open(self._url, warehouses.Options.of(self._source)))
+
+
+def has_rows(kept: Kept, span: Span, url: str, query: str, state: str) -> str:
+    """Return the key of a note that a span has rows in a warehouse of that state: `extract` makes it."""
+    return kept.key("has rows", span.name, url, query, state)
 
 
 def noted(state: str) -> str:

@@ -83,18 +83,16 @@ def transform(
     with tempfile.TemporaryDirectory(prefix="flywheel-transform-") as folder:
         uses_code = any(spec.get("function") for spec in specs)
         with runners.job(asked.beam, Path(folder), code if uses_code else None) as job:
-            learned = beam.analyse(shards, specs, label, job, task).finish(examples.schema)
             with (
                 TransformState.create(state, producer="transform", spans=window) as kept,
                 Examples.create(transformed, producer="transform") as rows,
             ):
-                file = kept.path / "state.json"
-                learned.write(file)
-                # Read back, so that training sees the very numbers that serving will read.
-                learned = State.read(file)
                 added = tuple(field for field in examples.schema if field.name in ADDED)
                 target = job.scratch if job.remote else str(rows.path)
-                done = beam.apply(shards, file, target, added, job)
+                text, done = beam.learn_and_apply(shards, specs, label, examples.schema, target, added, job, task)
+                file = kept.path / "state.json"
+                file.write_text(text, encoding="utf-8")
+                learned = State.read(file)
                 if job.remote:
                     runners.fetch(target, [name for each in done for name in each.files], rows.path)
                 dead = _dead(done, asked.bad_rows_at_most)

@@ -1,7 +1,7 @@
-"""The transform as Beam pipelines: workers get paths and specifications, read shards themselves, and write shards.
+"""The transform as a Beam pipeline: workers get paths and specifications, read shards themselves, and write shards.
 
 What a worker has to say is small, and passes through files in a folder that workers and this process both see: not
-every runner gives results back. Each pipeline is one chain without branches, which even Dask's runner understands.
+every runner gives results back. A pipeline is one chain without branches, which even Dask's runner understands.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from flywheel.artifacts.examples import gathered, joined
 from flywheel.errors import FlywheelError
 from flywheel.say import say
 from flywheel.transform.analysis import Analysis
@@ -53,10 +54,16 @@ class Job:
         """Whether a runner is named."""
         return any(flag == "--runner" or flag.startswith("--runner=") for flag in self.options)
 
+    @property
+    def alone(self) -> bool:
+        """Whether this process does all the work by itself: then nothing has to be handed from one worker to others."""
+        return not self.distributed and not any(flag.startswith("--direct_") for flag in self.options)
+
     def spread(self, shards: Sequence[Any]) -> Any:
         """Return a transform that gives the shards, each to whichever worker is free."""
         # Runners fuse a source with what follows: without a shuffle between, one worker would take all.
-        return beam.Create(shards) | beam.Reshuffle() if self.distributed else beam.Create(shards)
+        given = beam.Create(shards, reshuffle=not self.alone)
+        return given | beam.Reshuffle() if self.distributed else given
 
     def pipeline(self) -> beam.Pipeline:
         """Return an empty pipeline, which runs when its `with` block ends."""
@@ -97,72 +104,74 @@ class Job:
         return found
 
 
-def analyse(
-    shards: Sequence[Shard], features: list[dict[str, Any]], label: str, job: Job, task: str = "binary"
-) -> Analysis:
-    """Return what the rows of `shards` hold, gathered by one Beam pipeline.
+def learn_and_apply(
+    shards: Sequence[Shard],
+    features: list[dict[str, Any]],
+    label: str,
+    schema: pa.Schema,
+    target: str,
+    added: Sequence[pa.Field],
+    job: Job,
+    task: str = "binary",
+) -> tuple[str, list[ShardResult]]:
+    """Learn from the rows of `shards`, and write them below `target` as the model sees them, by one Beam pipeline.
 
     Args:
         shards: What to read; each is one unit of work.
         features: As `features` in flywheel.yaml.
         label: Column to predict.
-        job: Where it runs.
-        task: `binary`, `multiclass`, `multilabel` or `regression`.
-
-    Raises:
-        FlywheelError: A feature function is wrong, or a shard is damaged.
-    """
-    if not shards:
-        return Analysis(features, label, task)
-    (found,) = job.run(
-        lambda pipeline: (
-            pipeline
-            | "Shards" >> job.spread(shards)
-            | "Read" >> beam.ParDo(AnalyseShard(features, label, job.code, task))
-            | "Merge" >> beam.CombineGlobally(Merge(features, label, task)).without_defaults()
-        )
-    )
-    merged: Analysis = found
-    return merged
-
-
-def apply(shards: Sequence[Shard], state: Path, target: str, added: Sequence[pa.Field], job: Job) -> list[ShardResult]:
-    """Write the rows of `shards` below `target` as the model sees them, shard by shard, by one Beam pipeline.
-
-    Args:
-        shards: What to read; each is one unit of work.
-        state: File with what was learned.
+        schema: Of the raw rows.
         target: Folder that workers write to.
         added: What the rows say of how each is used, as columns that pass through.
         job: Where it runs.
+        task: `binary`, `multiclass`, `multilabel` or `regression`.
+
+    Returns:
+        What was learned, as `State` writes it, and what became of each shard.
 
     Raises:
-        FlywheelError: A feature function is wrong, or a shard is damaged.
+        FlywheelError: There are no rows, the label or a feature function is wrong, or a shard is damaged.
     """
     if not shards:
-        return []
-    return job.run(
-        lambda pipeline: (
+        return Analysis(features, label, task).finish(schema).to_text(), []
+    learned = FileSystems.join(job.scratch, f"learned-{uuid.uuid4().hex}.json")
+    work = [[*shards]] if job.alone else [[shard] for shard in shards]
+
+    def build(pipeline: beam.Pipeline) -> Any:
+        found = (
             pipeline
-            | "Shards" >> job.spread(shards)
-            | "Apply" >> beam.ParDo(ApplyShard(state.read_text(encoding="utf-8"), target, added, job.code))
+            | "Shards" >> job.spread(work)
+            | "Analyse" >> beam.ParDo(AnalyseShards(features, label, job.code, task))
         )
-    )
+        if not job.alone:
+            found = found | "Merge" >> beam.CombineGlobally(Merge(features, label, task)).without_defaults()
+        again = found | "Learn" >> beam.ParDo(Learn(shards, schema, learned))
+        if not job.alone:
+            again = again | "Spread" >> beam.Reshuffle()
+        return again | "Apply" >> beam.ParDo(ApplyShard(learned, target, added, job.code))
+
+    done = job.run(build)
+    return _text(learned), done
 
 
-class AnalyseShard(beam.DoFn):  # type: ignore[misc]
-    """What the rows of a shard hold."""
+class AnalyseShards(beam.DoFn):  # type: ignore[misc]
+    """What the rows of some shards hold."""
 
     def __init__(self, features: list[dict[str, Any]], label: str, code: str, task: str) -> None:
         self._features, self._label, self._code, self._task = features, label, code, task
 
-    def process(self, shard: Shard) -> Iterator[Analysis | FlywheelError]:
-        """Yield an analysis of `shard`, or what is wrong with its rows, for people to read."""
+    def process(self, shards: Sequence[Shard]) -> Iterator[Analysis | FlywheelError]:
+        """Yield one analysis of `shards`, or what is wrong with their rows, for people to read."""
         found = Analysis(self._features, self._label, self._task)
         columns = list(dict.fromkeys([*(name for spec in found.specs for name in spec.sources), *found.labels]))
         try:
-            for number, batch in enumerate(shard.batches(columns)):
-                found.add(batch, local_copy(self._code), check=number == 0)
+            if self._code:  # how often a feature function is asked for the rows on which it fails is limited, by batch
+                for shard in shards:
+                    for number, batch in enumerate(shard.batches(columns)):
+                        found.add(batch, local_copy(self._code), check=number == 0)
+            else:
+                for parts in gathered(("", batch) for shard in shards for batch in shard.batches(columns)):
+                    found.add(joined([batch for _, batch in parts]))
         except FlywheelError as error:
             yield error
             return
@@ -201,19 +210,49 @@ class Merge(beam.CombineFn):  # type: ignore[misc]
         return accumulator  # type: ignore[no-any-return]
 
 
+class Learn(beam.DoFn):  # type: ignore[misc]
+    """Writes what follows from the analysis of all rows to a file, and gives the shards once more."""
+
+    def __init__(self, shards: Sequence[Shard], schema: pa.Schema, learned: str) -> None:
+        self._shards, self._schema, self._learned = shards, schema, learned
+
+    def process(self, found: Analysis | FlywheelError) -> Iterator[Shard | FlywheelError]:
+        """Yield all shards; or what is wrong with their rows."""
+        if isinstance(found, FlywheelError):
+            yield found
+            return
+        try:
+            text = found.finish(self._schema).to_text()
+        except FlywheelError as error:
+            yield error
+            return
+        with FileSystems.create(self._learned, compression_type="uncompressed") as file:
+            file.write(text.encode())
+        yield from self._shards
+
+
 class ApplyShard(beam.DoFn):  # type: ignore[misc]
     """Writes a shard as the model sees it."""
 
-    def __init__(self, state: str, target: str, added: Sequence[pa.Field], code: str) -> None:
-        self._text, self._target, self._added, self._code = state, target, added, code
+    def __init__(self, learned: str, target: str, added: Sequence[pa.Field], code: str) -> None:
+        self._learned, self._target, self._added, self._code = learned, target, added, code
+        self._state: State | None = None
 
-    def process(self, shard: Shard) -> Iterator[ShardResult | FlywheelError]:
+    def process(self, shard: Shard | FlywheelError) -> Iterator[ShardResult | FlywheelError]:
         """Write the rows of `shard`; yield how many there were, or what is wrong with them."""
+        if isinstance(shard, FlywheelError):
+            yield shard
+            return
         try:
-            state = State.parse(self._text, local_copy(self._code))
-            yield write_shard(shard, state, self._target, self._added)
+            self._state = self._state or State.parse(_text(self._learned), local_copy(self._code))
+            yield write_shard(shard, self._state, self._target, self._added)
         except FlywheelError as error:
             yield error
+
+
+def _text(address: str) -> str:
+    with FileSystems.open(address, compression_type="uncompressed") as file:
+        return str(file.read().decode())
 
 
 def local_copy(code: str) -> Path | None:

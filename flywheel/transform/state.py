@@ -70,12 +70,16 @@ class State:
         return cls(target.read(values["label"]), values["rows"], features, code)
 
     def write(self, file: Path) -> None:
-        """Write the state to `file`, one feature a line."""
+        """Write the state to `file`."""
+        file.write_text(self.to_text(), encoding="utf-8")
+
+    def to_text(self) -> str:
+        """Return the state as JSON that people can read, one feature a line."""
         about = {"version": VERSION, "rows": self.rows, "label": asdict(self.target)}
         head = json.dumps(about, ensure_ascii=False, allow_nan=False)
         entries = [feature.to_json() for feature in self.features]
         lines = ",\n  ".join(json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in entries)
-        file.write_text(f'{head[:-1]}, "features": [\n  {lines}\n]}}\n', encoding="utf-8")
+        return f'{head[:-1]}, "features": [\n  {lines}\n]}}\n'
 
     @property
     def label(self) -> str:
@@ -107,7 +111,7 @@ class State:
         """What the model gets, in the order of the features."""
         return tuple(input for feature in self.features for input in feature.inputs)
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """Arrow schema of transformed rows: one column an input, and the label."""
         fields = [pa.field(input.name, storage(input)) for input in self.inputs]

@@ -43,14 +43,14 @@ def connect(url: str, options: Options) -> DuckDB:
     """Return the warehouse in the file or files that `url` names; nothing is billed here, so nothing is refused for it.
 
     Raises:
-        ConfigError: There is no such file, it is no DuckDB, Parquet or CSV file, or someone is writing to it.
+        ConfigError: There is no such file.
     """
     del options
     kind, _, rest = url.partition("://")
     path = rest.removeprefix("/")
     if kind != "duckdb":
         folder = Folder.find(kind, path)
-        return DuckDB(path, lambda query: folder.state({table.name.lower() for table in query.tables()}), folder)
+        return DuckDB(path, lambda query: folder.state(_tables(query)), folder)
     file = Path(path)
     if not file.is_file():
         raise ConfigError(
@@ -63,24 +63,20 @@ def connect(url: str, options: Options) -> DuckDB:
 class DuckDB:
     """DuckDB, opened read only: several processes may read its file, none while one writes.
 
+    It is opened by the first question about rows, which takes longer than to say what they are like; a question raises
+    a ConfigError when the file is no DuckDB, Parquet or CSV file, or someone is writing to it.
+
     Args:
         path: The database, or the pattern of `folder`.
         state: Says what the rows of a query are like.
         folder: Files to read as tables, in place of a database.
     """
 
-    def __init__(self, path: str, state: Callable[[sql.Query], str], folder: Folder | None = None) -> None:
+    def __init__(self, path: str, state: Callable[[str], str], folder: Folder | None = None) -> None:
         self._path, self._state, self._folder = path, state, folder
         self._canonical: dict[str, tuple[str, pa.Schema]] = {}
-        self._lock, self._roomy = threading.Lock(), False
-        self._spill = Spill()
-        try:
-            self._connection = self._connect()
-        except duckdb.Error as error:
-            self._spill.close()
-            busy = "set lock on file" in str(error).lower()
-            remedy = "wait until its writer has closed it." if busy else "make it anew, or mend `source.warehouse`."
-            raise ConfigError(f"the warehouse {path!r} does not open: {explain.first_line(error)}", remedy) from None
+        self._lock, self._roomy = threading.RLock(), False
+        self._opened: duckdb.DuckDBPyConnection | None = None
 
     def __enter__(self) -> DuckDB:
         return self
@@ -88,8 +84,9 @@ class DuckDB:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
-        self._spill.close()
+        if self._opened:
+            self._opened.close()
+            self._spill.close()
 
     def schema(self, query: str) -> pa.Schema:
         """Return the columns that `query` gives, with BigQuery's types."""
@@ -132,7 +129,7 @@ class DuckDB:
 
         Of Parquet and CSV it is that of all files of the tables that the query reads.
         """
-        return self._state(self._translated(query))
+        return self._state(query)
 
     def extent(self, query: str) -> tuple[datetime, datetime] | None:
         """Return the first and last value of what `query` holds against @start, where that is one plain condition."""
@@ -151,8 +148,23 @@ class DuckDB:
         """Return the names of all tables."""
         return self._names(None)
 
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._opened is None:
+                try:
+                    self._opened = self._connect()
+                except duckdb.Error as error:
+                    self._spill.close()
+                    busy = "set lock on file" in str(error).lower()
+                    wait, mend = "wait until its writer has closed it.", "make it anew, or mend `source.warehouse`."
+                    said = f"the warehouse {self._path!r} does not open: {explain.first_line(error)}"
+                    raise ConfigError(said, wait if busy else mend) from None
+            return self._opened
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         """Return a connection through which a query reads the warehouse and nothing else."""
+        self._spill = Spill()
         config = _SETTINGS | {"temp_directory": self._spill.path}
         if self._folder is None:
             connection = duckdb.connect(self._path, read_only=True, config=config | {"memory_limit": _FILE_MEMORY})
@@ -224,6 +236,10 @@ class DuckDB:
 
     def _rows(self, query: str, **values: object) -> list[tuple[Any, ...]]:
         return list(self._connection.cursor().execute(query, values or None).fetchall())
+
+
+def _tables(query: str) -> set[str]:
+    return {table.name.lower() for table in sql.translate(query, datasets=False).tables()}
 
 
 def _state(file: Path) -> str:

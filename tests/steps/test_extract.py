@@ -1,3 +1,4 @@
+import os
 import time
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from flywheel.spans import Span
 from flywheel.statistics.units import units
 from flywheel.steps import extract as step
 from flywheel.steps.extract import check, extract
+from flywheel.steps.ready import Data
 from flywheel.warehouse import ReadAgain
 from flywheel.warehouse.duckdb import DuckDB
 
@@ -270,3 +272,25 @@ def test_rows_that_were_extracted_before_are_taken_again_while_the_warehouse_say
 
     assert (same.rows, same.digest) == (fresh.rows, fresh.digest)
     assert other.rows == unknown.rows == 10
+
+
+def test_a_span_whose_rows_were_extracted_is_ready_without_a_look_at_the_rows(warehouse, tmp_path, monkeypatch):
+    monkeypatch.setenv(KEPT, f"code:{tmp_path / 'root'}")
+    file, source = tmp_path / "warehouse.duckdb", {"every": "day"}
+    last, before = Span.parse(DAYS[-1]), Span.parse(DAYS[-2])
+    with Data(warehouse, QUERY, source) as data:
+        state = data.state
+    extract(QUERY, warehouse, DAYS, ["clicked"], source, state, tmp_path / "examples")
+
+    when = file.stat().st_mtime_ns
+    file.write_bytes(bytes(file.stat().st_size))  # it is no database any more, and looks as if nothing had happened
+    os.utime(file, ns=(when, when))
+    with Data(warehouse, QUERY, source) as data:
+        assert data.state == state
+        assert data.lacks(last) == ""
+        with pytest.raises(ConfigError, match="does not open"):
+            data.lacks(before)
+
+    os.utime(file, ns=(when + 1, when + 1))
+    with Data(warehouse, QUERY, source) as data, pytest.raises(ConfigError, match="does not open"):
+        data.lacks(last)

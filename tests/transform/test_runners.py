@@ -61,3 +61,12 @@ def test_with_a_temporary_location_workers_need_nothing_else_of_this_machine(exa
 
     assert [each.digest for each in there] == [each.digest for each in here]
     assert list((tmp_path / "shared").iterdir()) == []
+
+
+def test_several_workers_of_beams_own_runner_give_the_state_and_the_rows_of_one(examples, tmp_path):
+    code = functions_in(tmp_path / "project")
+    beam = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+    here = transform(examples, EVERY_KIND, "label", SPANS, tmp_path / "s1", tmp_path / "r1", code)
+    there = transform(examples, EVERY_KIND, "label", SPANS, tmp_path / "s2", tmp_path / "r2", code, {"beam": beam})
+
+    assert [each.digest for each in there] == [each.digest for each in here]

@@ -159,7 +159,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no database " * 1000)
 
     with pytest.raises(ConfigError, match="make it anew"):
-        warehouses.open(f"duckdb:///{tmp_path / 'notes.txt'}")
+        warehouses.open(f"duckdb:///{tmp_path / 'notes.txt'}").schema("SELECT 1 AS one, @start AS at")
 
 
 def test_a_query_that_needs_more_memory_than_a_stream_does_gets_it(tmp_path, monkeypatch):

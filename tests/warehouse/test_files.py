@@ -127,7 +127,7 @@ def test_files_that_make_no_tables_are_refused(tmp_path, pattern, said, remedy):
     (tmp_path / "broken" / "visits.parquet").write_text("no Parquet")
 
     with pytest.raises(ConfigError) as error:
-        warehouses.open(f"parquet:///{tmp_path}/{pattern}")
+        warehouses.open(f"parquet:///{tmp_path}/{pattern}").schema("SELECT 1 AS one, @start AS at")
 
     assert said in error.value.message
     assert remedy in error.value.remedy
