@@ -45,6 +45,13 @@ class Kept:
         code, _, root = os.environ.get(KEPT, "").partition(":")
         return cls(Path(root), code) if root else cls()
 
+    @classmethod
+    def under(cls, root: Path) -> Kept:
+        """Return what a runner of that root keeps, for a process that is none of its steps."""
+        from flywheel.runner.cache import Cache
+
+        return cls(root, Cache(root).code(CODE))
+
     def key(self, what: str, *made_of: Any) -> str:
         """Return the key of something.
 
@@ -91,18 +98,29 @@ class Kept:
             what: Its kind.
             made_of: All that it depends on but the code, as JSON values.
         """
-        if self._cache is None:
-            return make()
         key = self.key(what, *made_of)
+        found: Made | None = self.found(key)
+        if found is None:
+            found = make()
+            self.put(key, what, found)
+        return found
+
+    def found(self, key: str) -> Any:
+        """Return the value under a key; None when there is none."""
         with tempfile.TemporaryDirectory(prefix="flywheel-kept-") as name:
             folder = Path(name, "files")
-            if self.take(key, folder) is not None:
-                with (folder / _FILE).open("rb") as file:
-                    found: Made = pickle.load(file)
-                return found
-            made = make()
-            folder.mkdir(exist_ok=True)
+            if self.take(key, folder) is None:
+                return None
+            with (folder / _FILE).open("rb") as file:
+                return pickle.load(file)
+
+    def put(self, key: str, what: str, value: object) -> None:
+        """Keep a value under a key; one that can be pickled, and is not None."""
+        if self._cache is None:
+            return
+        with tempfile.TemporaryDirectory(prefix="flywheel-kept-") as name:
+            folder = Path(name, "files")
+            folder.mkdir()
             with (folder / _FILE).open("wb") as file:
-                pickle.dump(made, file, protocol=5)  # arrays are read without another copy
+                pickle.dump(value, file, protocol=5)  # arrays are read without another copy
             self.keep(key, what, folder)
-        return made

@@ -56,9 +56,10 @@ def backtest(
 ) -> None:
     """Replay history under several retraining policies: quality of the model in service against trainings spent.
 
-    Models are trained and asked by the project's own steps, each span and window once, and kept in .flywheel/backtest:
-    stop it by Ctrl-C, and the same command goes on. By default it compares always, every=7d, every=28d, on_decay with
-    a cooldown and a max_age, cost_aware as flywheel.yaml has it, and never, with the window of flywheel.yaml.
+    The data gate looks at each span once, models are trained and asked by the project's own steps, each span and window
+    once, and all is kept in .flywheel/backtest: stop it by Ctrl-C, and the same command goes on. By default it compares
+    always, every=7d, every=28d, on_decay with a cooldown and a max_age, cost_aware as flywheel.yaml has it, and never,
+    with the window of flywheel.yaml.
     """
     import functools
 
@@ -97,9 +98,8 @@ def backtest(
     data = None
     if any(line.gated or line.retrain.policy in ("on_drift", "function") for line in lines):
         say(f"the data gate looks at {len(needed)} spans, {needed[0]} to {needed[-1]}")
-        import_tfdv()
         with redirect_stdout(sys.stderr):  # what a step says in its log is not what this command answers
-            data = judged(workspace, needed)
+            data = judged(workspace, needed, bench.root, import_tfdv)
         say(f"it would have kept out {len(data.bad)}: {', '.join(sorted(data.bad)) or 'none'}")
     asked = functools.partial(decide, code=Path(workspace.pack()))
     found: list[Replayed] = []

@@ -17,9 +17,10 @@ def status(
 ) -> None:
     """Show every run of the ledger, oldest first, what was waived and done by hand, and the champion.
 
-    Of each run: rows, what the data gate said, whether a model was trained, what its gate said, its figure and that of
-    champion and baseline on the same rows, the outcome, which version was in service afterwards, seconds, and what it
-    cost when `hourly_cost` in flywheel.yaml says what an hour does.
+    Of each run: rows (all that the data gate looked at, spans that it passed over among them), what the data gate said,
+    whether a model was trained, what its gate said, its figure and that of champion and baseline on the same rows, the
+    outcome, which version was in service afterwards, seconds, and what it cost when `hourly_cost` in flywheel.yaml says
+    what an hour does.
     """
     import json
 

@@ -42,6 +42,7 @@ def extract(
     source: Mapping[str, Any],
     state: str,
     path: Path,
+    kept: Kept | None = None,
 ) -> Examples:
     """Write the rows of each span as Examples at `path`; memory does not grow with the data.
 
@@ -56,6 +57,7 @@ def extract(
             `may_be_empty`, for logs that need not have any rows.
         state: What the warehouse's rows are like, from `plan`: those are extracted, where it keeps its past.
         path: Folder to write; nothing is left there when the step fails.
+        kept: What was extracted before; by default what the runner keeps.
 
     Raises:
         SQLError: The query does not parse, cannot be translated or fails.
@@ -63,7 +65,7 @@ def extract(
         DataError: There are no rows at all, or none in the newest span.
     """
     wanted = [Span.parse(name, source["every"]) for name in spans]
-    started, kept = time.monotonic(), Kept.here()
+    started, kept = time.monotonic(), kept or Kept.here()
     with warehouses.open(warehouse, warehouses.Options.of(source)) as rows_of:
         asked = _asked(query, rows_of, columns, source)
         say(f"extracting {len(wanted)} spans, {wanted[0]} to {wanted[-1]}, from {warehouse}")

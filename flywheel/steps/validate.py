@@ -22,7 +22,7 @@ from flywheel.profiles import History, Settings
 from flywheel.profiles.aging import drift_since_training
 from flywheel.profiles.anomalies import drift_checks, schema_checks, skew_checks
 from flywheel.profiles.gate import SpanGate
-from flywheel.profiles.history import Waiver, covered
+from flywheel.profiles.history import Entry, Waiver, covered
 from flywheel.profiles.walk import Walked, walk, with_waiver
 from flywheel.profiles.window import empty_spans, good_enough, groups_of, left_out, one_class, proposals
 from flywheel.say import say
@@ -271,6 +271,8 @@ def look(
     past: History,
     waivers: Mapping[str, Waiver],
     score: Callable[[str], float | None] | None = None,
+    kept: Kept | None = None,
+    taken: Callable[[Entry], object] = lambda entry: None,
 ) -> Looked:
     """Judge every span of `examples` that `past` does not know, oldest first, and make it part of `past`.
 
@@ -281,6 +283,8 @@ def look(
         past: What came before; it is added to.
         waivers: What people waived, by span.
         score: As `validate` takes it.
+        kept: What earlier looks have kept; by default what the runner keeps.
+        taken: Called with each span that is part of `past` now.
 
     Raises:
         DataError: The label is not there.
@@ -295,8 +299,13 @@ def look(
     counted = stats.gather(examples, spans, options, late=True)
     expected = stats.infer_schema(counted.of(spans), told.label) if given is None else given
     rules = _rules(code, gate)
-    judge = SpanGate(told, past, expected, rules, score, Kept.here())
-    walked = walk(judge, examples, waivers, lambda span: counted.of([span]), _progress)
+    judge = SpanGate(told, past, expected, rules, score, kept or Kept.here())
+
+    def said(done: int, total: int) -> None:
+        taken(past[spans[done - 1]])
+        _progress(done, total)
+
+    walked = walk(judge, examples, waivers, lambda span: counted.of([span]), said)
     return Looked(told, options, counted, expected, rules, walked, given is None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from flywheel.errors import FlywheelError, TrainerError
 from flywheel.labels import MULTILABEL
+from flywheel.runner.digest import digest_of
 from flywheel.serving import pyfunc
 from flywheel.training import frameworks
 from flywheel.training.versions import version
@@ -72,7 +72,7 @@ def write(
         mlflow.pyfunc.save_model(
             path=folder,
             # Named by what it holds, and of no time: equal trainings give equal folders.
-            mlflow_model=Model(model_uuid=_digest(payload), utc_time_created=_NO_TIME),
+            mlflow_model=Model(model_uuid=digest_of(payload)[:32], utc_time_created=_NO_TIME),
             loader_module=pyfunc.__name__,
             data_path=payload,
             signature=ModelSignature(Schema(columns), Schema(_outputs(state, bool(thresholds)))),
@@ -183,16 +183,6 @@ def _save(model: Any, framework: str, payload: Path, inputs: dict[str, NDArray[A
         raise
     except Exception as error:
         raise TrainerError(f"the model cannot be saved: {type(error).__name__}: {error}", _OWN_CODE) from error
-
-
-def _digest(folder: Path) -> str:
-    """Return 32 hexadecimal digits that stand for the files in `folder`."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:32]
 
 
 def _requirements(framework: str, state: State) -> list[str]:
