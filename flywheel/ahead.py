@@ -1,9 +1,8 @@
-"""What a backfill does ahead: rows and models of later spans, made by helpers into the runner's cache.
+"""What a backfill does ahead: rows and models of later spans, made by a helper into the runner's cache.
 
 None of it depends on the champion, so it need not wait for it; a run that then comes to these steps finds the results.
-A helper is a process of its own that reads from its standard input what to prepare, a JSON object a line, and ends
-with it. There are two where there are cores for them: one alone trains for longer than a span that is not promoted
-takes beside it, and of what is left over there a core does nothing.
+The helper is a process of its own that reads from its standard input what to prepare, a JSON object a line, and ends
+with it.
 """
 
 from __future__ import annotations
@@ -27,20 +26,19 @@ if TYPE_CHECKING:
     from flywheel.workspace import Workspace
 
 _FOLDER = "ahead"
-_HELPERS = 2
 
 
 class Ahead:
-    """Helpers that prepare up to `depth` spans before they are run; use it as a context manager.
+    """A helper that prepares up to `depth` spans before they are run; use it as a context manager.
 
-    They are only a help: a span that they cannot prepare, say with wrong rows, fails in its own run, by name.
+    It is only a help: a span that it cannot prepare, say because its rows are wrong, fails in its own run, by name.
 
     Args:
         workspace: Whose spans.
         options: Profile and overrides that the workspace was opened with.
         spans: Names of all spans that are to be run, oldest first.
         depth: How many to prepare before they are asked for; 0, and nothing is done ahead.
-        told: Called with a sentence if a helper ends before its time; by default it stands on standard error.
+        told: Called with a sentence if the helper ends before its time; by default it stands on standard error.
     """
 
     def __init__(
@@ -51,29 +49,33 @@ class Ahead:
         depth: int,
         told: Callable[[str], object] = lambda text: sys.stderr.write(f"{text}\n"),
     ) -> None:
-        from flywheel.runner.machine import find_machine
-
-        self._workspace, self._options, self._spans, self._depth = workspace, options, list(spans), depth
-        self._told, self._asked, self._runs = told, 0, 0
-        self._most = min(_HELPERS, depth, find_machine(None, gpus_asked=False).cores)
-        self._helpers: list[subprocess.Popen[str]] = []
+        self._workspace, self._options, self._left, self._depth = workspace, options, list(spans), depth
+        self._told = told
+        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Ahead:
-        self._log.unlink(missing_ok=True)
         if self._depth:
-            self._start()
+            from flywheel.runner import boot
+
+            profile, overrides = self._options
+            command = boot.command("flywheel.ahead", str(self._workspace.folder), profile or "", *overrides)
+            log = (self._workspace.state / f"{_FOLDER}.log").open("w")
+            with log:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, start_new_session=True
+                )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for helper in self._helpers:
-            with suppress(OSError):
-                helper.stdin.close()  # type: ignore[union-attr]
-            helper.terminate()
-        for helper in self._helpers:
-            helper.wait()
-        for left in (self._workspace.state / _FOLDER / "runs").glob("*"):  # they were in the middle of one
+        if self._process is None:
+            return
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.terminate()
+        self._process.wait()
+        for left in (self._workspace.state / _FOLDER / "runs").glob("*"):  # it was in the middle of one
             shutil.rmtree(left, ignore_errors=True)
 
     def begun(self, span: str, bad: Callable[[], Collection[str]] = tuple) -> None:
@@ -83,42 +85,21 @@ class Ahead:
             span: Its name.
             bad: Gives the spans that the data gate found bad so far; a wrong guess costs what was prepared.
         """
-        if span not in self._spans or not self._depth:
+        if span not in self._left or self._process is None:
             return
-        if any(helper.poll() is not None for helper in self._helpers):
-            self._told(f"nothing is prepared ahead any more, so spans take longer: a helper has ended, see {self._log}")
-            self._depth = 0
+        if self._process.poll() is not None:
+            log = self._workspace.state / f"{_FOLDER}.log"
+            self._told(f"nothing is prepared ahead any more, so spans take longer: the helper has ended, see {log}")
+            self._left = []
             return
-        self._runs += 1
-        at = self._spans.index(span) + 1
-        wanted = self._spans[max(at, self._asked) : at + self._depth]
-        self._asked = max(self._asked, at + self._depth)
-        if self._runs > 1 and len(self._helpers) < self._most:  # not before the others have loaded their libraries
-            self._start()
-        known = sorted(bad()) if wanted else []
-        for name in wanted:
-            helper = self._helpers[self._spans.index(name) % len(self._helpers)]
-            told = json.dumps({"span": name, "bad": known})
-            with suppress(OSError):  # it is gone; the runs do its work
-                helper.stdin.write(f"{told}\n")  # type: ignore[union-attr]
-                helper.stdin.flush()  # type: ignore[union-attr]
-
-    @property
-    def _log(self) -> Path:
-        return self._workspace.state / f"{_FOLDER}.log"
-
-    def _start(self) -> None:
-        """Start one more helper."""
-        from flywheel.runner import boot
-
-        profile, overrides = self._options
-        command = boot.command("flywheel.ahead", str(self._workspace.folder), profile or "", *overrides)
-        with self._log.open("a") as log:
-            self._helpers.append(
-                subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, start_new_session=True
-                )
-            )
+        at = self._left.index(span) + 1
+        wanted, self._left = self._left[at : at + self._depth], self._left[at:]
+        known = sorted(bad())
+        with suppress(OSError):  # the helper is gone; the runs do its work
+            for name in wanted:
+                told = json.dumps({"span": name, "bad": known})
+                self._process.stdin.write(f"{told}\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
 
 
 def prepare(workspace: Workspace, span: str, bad: Collection[str], run: Callable[..., Any]) -> None:
@@ -151,7 +132,7 @@ def prepare(workspace: Workspace, span: str, bad: Collection[str], run: Callable
 
 
 def _root(state: Path) -> Path:
-    """Return the root of the helpers' own runs, which has the cache of a project's state folder."""
+    """Return the root of the helper's own runs, which has the cache of a project's state folder."""
     root = state / _FOLDER
     for folder in (root, state / "cache"):  # a link to a cache that is yet to come could not be made one
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,7 +162,7 @@ def sort_out(ledger: Ledger, name: str, span: str, used: Collection[str]) -> Non
 
 
 def main() -> None:
-    """Prepare the spans that standard input names, until it ends."""
+    """Prepare the spans that standard input names, each once, until it ends."""
     from flywheel.errors import FlywheelError
     from flywheel.ledger.store import OPENED
     from flywheel.runner import run
@@ -191,11 +172,16 @@ def main() -> None:
     folder, profile, *overrides = sys.argv[1:]
     os.nice(5)  # the run that is waited for goes first
     os.environ[ASKED_AHEAD] = "yes"
+    seen: set[str] = set()
     workspace = Workspace.open(Path(folder), profile or None, overrides)
     os.environ[OPENED] = workspace.ledger
     for line in sys.stdin:
         told = json.loads(line)
+        span = told["span"]
+        if span in seen:
+            continue
+        seen.add(span)
         try:
-            prepare(workspace, told["span"], told["bad"], run)
+            prepare(workspace, span, told["bad"], run)
         except FlywheelError as error:
-            say(f"{told['span']}: {error}")
+            say(f"{span}: {error}")

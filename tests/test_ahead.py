@@ -47,8 +47,8 @@ def test_a_helper_that_has_died_is_told_of_once(tmp_path):
     days = [f"2013-06-{day:02d}" for day in range(1, 8)]
 
     with Ahead(workspace, (None, []), days, depth=1, told=told.append) as helper:
-        os.kill(helper._helpers[0].pid, signal.SIGKILL)
-        helper._helpers[0].wait()
+        os.kill(helper._process.pid, signal.SIGKILL)
+        helper._process.wait()
         for day in days:
             helper.begun(day)
 
