@@ -14,7 +14,7 @@ from flywheel.evaluation import worst as worse
 from flywheel.evaluation.estimates import difference, value
 from flywheel.evaluation.groups import Groups
 from flywheel.evaluation.predictions import CANDIDATE, CHAMPION, Predictions
-from flywheel.reports import Card, Section, cards, charts, join, page, paragraph, table, verdict_table
+from flywheel.reports import Card, Section, cards, charts, join, page, paragraph, sparks, table, verdict_table
 from flywheel.serving.pyfunc import SEVERAL
 
 if TYPE_CHECKING:
@@ -158,8 +158,7 @@ def _bars(checks: Sequence[Check]) -> Markup:
 def _bar(check: Check) -> Markup:
     assert check.observed is not None
     bound = f" against a bar of {check.bound:.4g}" if check.bound is not None else ""
-    line = _interval(check, "")
-    return charts.intervals([line], f"{check.observed:.4g}{bound}", bound=check.bound, width=250, height=34)
+    return sparks.interval(_interval(check, ""), f"{check.observed:.4g}{bound}", check.bound)
 
 
 def _interval(check: Check, label: str) -> charts.Interval:

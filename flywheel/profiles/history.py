@@ -1,14 +1,16 @@
 """A project's past: what its spans looked like, how far each was from the usual, and which of them were normal.
 
 It travels from run to run as one file of JSON lines, gzipped: a line a span, whose profile is left out once it is too
-old to be compared with, and a last line with every value that was ever usual.
+old to be compared with, and a last line with every value that was ever usual. Each line is a member of its own of the
+gzip file, so that one which says what it said before is written as it was read.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -95,6 +97,7 @@ class History:
         self.whole = whole
         self.known = Known()
         self._entries: dict[str, Entry] = {}
+        self._written: dict[str, tuple[Entry, bytes]] = {}
 
     def __contains__(self, span: str) -> bool:
         return span in self._entries
@@ -196,12 +199,18 @@ class History:
 
     def save(self, file: Path) -> None:
         """Write it to `file`; equal histories give equal bytes."""
-        lines = [_line(self._entries[span]) for span in self.spans]
-        lines.append({"every": self.every, "known": self.known.to_json()})
-        text = "\n".join(json.dumps(line, sort_keys=True) for line in lines) + "\n"
+        members = [self._member(self._entries[span]) for span in self.spans]
+        members.append(_packed({"every": self.every, "known": self.known.to_json()}))
         partial = file.with_name(f".{file.name}.partial")
-        partial.write_bytes(gzip.compress(text.encode(), 6, mtime=0))
+        partial.write_bytes(b"".join(members))
         partial.replace(file)
+
+    def _member(self, entry: Entry) -> bytes:
+        before, written = self._written.get(entry.span, (None, b""))
+        if before is not entry:
+            written = _packed(_line(entry))
+            self._written[entry.span] = entry, written
+        return written
 
     @classmethod
     def load(cls, file: Path) -> History:
@@ -211,11 +220,14 @@ class History:
             ArtifactError: The file is no history.
         """
         try:
-            lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode().splitlines()]
-            history = cls(lines[-1]["every"])
-            history._entries = {line["span"]: _entry(line) for line in lines[:-1]}
-            history.known = Known.from_json(lines[-1]["known"])
-        except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+            lines = [(json.loads(line), member) for line, member in _lines(file.read_bytes())]
+            history = cls(lines[-1][0]["every"])
+            for line, member in lines[:-1]:
+                entry = history._entries[line["span"]] = _entry(line)
+                if member:
+                    history._written[entry.span] = entry, member
+            history.known = Known.from_json(lines[-1][0]["known"])
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, IndexError, TypeError) as error:
             raise _no_history(file, error) from None
         return history
 
@@ -245,6 +257,26 @@ def bad_spans(file: Path, waivers: Mapping[str, Waiver]) -> dict[str, str]:
 
 _PASSED = '"failed": [], '
 """Stands in the line of a span of which no check failed."""
+
+
+def _packed(line: Mapping[str, Any]) -> bytes:
+    return gzip.compress(f"{json.dumps(line, sort_keys=True)}\n".encode(), 6, mtime=0)
+
+
+def _lines(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield each line and the gzip member that holds it; b"" where lines share one, as all of them once did.
+
+    Raises:
+        EOFError: The file breaks off.
+        zlib.error: It is not gzipped.
+    """
+    while content:
+        member = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: with gzip's header and checksum
+        lines = member.decompress(content).decode().splitlines()
+        if not member.eof:
+            raise EOFError("it breaks off")
+        own, content = content[: len(content) - len(member.unused_data)], member.unused_data
+        yield from zip(lines, [own] if len(lines) == 1 else [b""] * len(lines), strict=True)
 
 
 def _no_history(file: Path, error: Exception) -> ArtifactError:

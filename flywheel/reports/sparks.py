@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flywheel.reports import _part, number, percent, short
-from flywheel.reports.charts import Bin
+from flywheel.reports.charts import Bin, Interval
 from flywheel.reports.past import Point
 
 if TYPE_CHECKING:
@@ -127,6 +127,31 @@ def histogram(series: Mapping[str, Sequence[Bin]], alt: str) -> Markup:
             corners += [f"{at(left):.1f},{top:.1f}", f"{at(right):.1f},{top:.1f}"]
         drawn.append(f'<polyline class="then" points="{" ".join(corners)}"/>')
     return _part("trace", _svg(drawn, alt), "", "", short(low), short(high))
+
+
+def interval(found: Interval, alt: str, bound: float | None = None) -> Markup:
+    """Return an estimate with its interval, the bound that it is held against, and where the axis begins and ends.
+
+    Args:
+        found: What to show; its label is left out.
+        alt: What is to be seen, in words.
+        bound: Drawn as a dashed line.
+    """
+    ends = [each for each in (found.low, found.high, found.value, bound) if each is not None and math.isfinite(each)]
+    low, high = min(ends, default=0.0), max(ends, default=0.0)
+
+    def at(value: float) -> float:
+        share = (min(max(value, low), high) - low) / (high - low) if high > low else 0.5
+        return 2 * _MARGIN + share * (_WIDTH - 4 * _MARGIN)
+
+    drawn = []
+    if not math.isnan(found.low + found.high):
+        drawn.append(f'<path class="line {found.result}" d="M{at(found.low):.1f} 20H{at(found.high):.1f}"/>')
+    if bound is not None:
+        drawn.append(f'<path class="bound" d="M{at(bound):.1f} 2V38"/>')
+    if not math.isnan(found.value):
+        drawn.append(_dot(at(found.value), 20, found.result, alt))
+    return _part("trace", _svg(drawn, alt, "interval"), "", "", short(low), short(high) if high > low else "")
 
 
 def shares(series: Mapping[str, Mapping[str, float]], categories: Sequence[str], alt: str) -> Markup:

@@ -7,7 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.artifacts import Check, Verdict
-from flywheel.reports import Card, Section, cards, charts, join, page, paragraph, percent, short, table, verdict_table
+from flywheel.reports import (
+    Card,
+    Section,
+    cards,
+    charts,
+    join,
+    page,
+    paragraph,
+    percent,
+    short,
+    sparks,
+    table,
+    verdict_table,
+)
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -80,7 +93,7 @@ def _bars(checks: Sequence[Check]) -> Markup:
         low, high = check.interval or (check.observed, check.observed)
         line = charts.Interval("", check.observed, low, high, check.result)
         alt = f"{short(check.observed)} against a bar of {short(check.bound)}"
-        drawn = charts.intervals([line], alt, bound=check.bound, width=250, height=34)
+        drawn = sparks.interval(line, alt, check.bound)
         boxes.append(Card(check.name, drawn, result=check.result, facts={"found": check.observed, "bar": check.bound}))
     return cards(boxes)
 

@@ -1,9 +1,11 @@
+import gzip
 from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from flywheel.errors import ArtifactError
 from flywheel.invariants import Determines, Unique
 from flywheel.kept import Kept
 from flywheel.profiles import History, Settings, examine, profile_of
@@ -180,6 +182,37 @@ def test_a_history_is_kept_whole(gate, tmp_path):
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
     assert again.spans == gate.history.spans
     assert [entry.span for entry in again.comparable(name_of(DAYS))] == [name_of(DAYS - 7 * k) for k in (1, 2, 3, 4)]
+
+
+def test_a_history_that_goes_on_is_the_same_file_as_one_that_was_never_read(tmp_path):
+    made = gate_after(20)
+    made.history.save(tmp_path / "before.gz")
+    again, next_day = SpanGate(SETTINGS, History.load(tmp_path / "before.gz")), judged(made, 20)
+    for gate in (made, again):
+        gate.history.fail(name_of(3), [("drift", "pages", "far")], waived=False)
+        gate.take(next_day, day(20))
+        gate.history.save(tmp_path / f"{gate is made}.gz")
+
+    assert (tmp_path / "True.gz").read_bytes() == (tmp_path / "False.gz").read_bytes()
+    assert not History.load(tmp_path / "True.gz")[name_of(3)].normal
+
+
+def test_a_history_written_as_one_gzip_member_is_read_and_written_anew(gate, tmp_path):
+    gate.history.save(tmp_path / "now.gz")
+    (tmp_path / "once.gz").write_bytes(gzip.compress(gzip.decompress((tmp_path / "now.gz").read_bytes())))
+
+    History.load(tmp_path / "once.gz").save(tmp_path / "again.gz")
+
+    assert (tmp_path / "again.gz").read_bytes() == (tmp_path / "now.gz").read_bytes()
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-20], lambda data: data[:5000], lambda data: b"x" + data])
+def test_a_history_that_is_cut_off_is_refused(gate, tmp_path, change):
+    gate.history.save(tmp_path / "a.gz")
+    (tmp_path / "b.gz").write_bytes(change((tmp_path / "a.gz").read_bytes()))
+
+    with pytest.raises(ArtifactError, match="is no history of a flywheel"):
+        History.load(tmp_path / "b.gz")
 
 
 class Read:

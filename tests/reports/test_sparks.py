@@ -1,9 +1,11 @@
 import math
 import re
+from math import inf, nan
 
 import pytest
 
 from flywheel.reports import percent, short, sparks
+from flywheel.reports.charts import Interval
 from flywheel.reports.past import Point
 
 
@@ -83,3 +85,24 @@ def test_shares_are_read_as_percent(value, read):
 @pytest.mark.parametrize(("value", "read"), [(0.0003171, "0.000317"), (1044.7, "1,040"), (336776.0, "336,776")])
 def test_figures_beside_charts_have_three_digits(value, read):
     assert short(value) == read
+
+
+def test_an_interval_stands_beside_its_bound_and_says_what_its_axis_reaches():
+    drawn = sparks.interval(Interval("", 0.72, 0.70, 0.74, "pass"), "0.72 against a bar of 0.6", 0.6)
+
+    line = re.search(r'class="line pass" d="M([\d.]+) 20H([\d.]+)"', drawn)
+    bound, dot = re.search(r'class="bound" d="M([\d.]+) ', drawn), re.search(r'class="dot pass" d="M([\d.]+) ', drawn)
+    assert 0 < float(bound[1]) < float(line[1]) < float(dot[1]) < float(line[2]) < 200
+    assert 'aria-label="0.72 against a bar of 0.6"' in drawn
+    assert re.findall(r"<span>(.*?)</span>", drawn)[-2:] == ["0.6", "0.74"]
+
+
+@pytest.mark.parametrize(
+    ("found", "bound"),
+    [((nan, nan, nan), None), ((1.0, nan, nan), 0.5), ((0.0, 0.0, 0.0), 0.0), ((1.0, -inf, inf), None)],
+)
+def test_an_interval_of_what_is_not_known_is_drawn_without_it(found, bound):
+    drawn = sparks.interval(Interval("", *found, "undecided"), "unknown", bound)
+
+    assert "nan" not in drawn
+    assert "inf" not in drawn
