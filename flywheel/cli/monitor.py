@@ -50,7 +50,7 @@ def monitor(
         typer.echo(json.dumps({"event": "Outcome", **row.to_dict()}))
     else:
         colour = {"fine": "green", "retrain": "yellow", "alert": "red", "failed": "red"}.get(row.outcome or "")
-        typer.secho(f"\n{row.span}: {row.outcome}", fg=colour, bold=True)
+        typer.secho(f"\n{row.span or 'monitor'}: {row.outcome}", fg=colour, bold=True)
         typer.echo(row.unfinished or row.why)
         if row.outcome != "failed":
             typer.echo(f"report: {looking.report(row.span)}")
