@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _SMOOTH = 14
+_TRAININGS = (0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 _LINES = 4
 _LEGEND = {"legend": {"orient": "top", "title": None, "labelLimit": 0}}
 _ABOUT = (
@@ -73,9 +74,10 @@ def as_row(row: Comparison, metric: str) -> dict[str, object]:
 
 
 def _scatter(rows: Sequence[Comparison], metric: str) -> Markup:
+    windows = {row.line.window for row in rows}
     values = [
         {
-            "line": str(row.line),
+            "line": str(row.line) if len(windows) > 1 else str(row.line).replace(f", {row.line.window} spans", ""),
             "trainings": row.trainings,
             "value": row.mean,
             "kind": "dominated" if row.dominated else "not dominated",
@@ -83,7 +85,10 @@ def _scatter(rows: Sequence[Comparison], metric: str) -> Markup:
         for row in rows
         if math.isfinite(row.mean)
     ]
-    x = {"field": "trainings", "type": "quantitative", "axis": {"title": "trainings"}}
+    most = 2 * max((row.trainings for row in rows), default=1)  # room for names
+    axis = {"title": "trainings", "tickCount": 20, "values": [each for each in _TRAININGS if each <= most]}
+    scale = {"type": "symlog", "constant": 5, "domainMax": most}
+    x = {"field": "trainings", "type": "quantitative", "scale": scale, "axis": axis}
     y = {"field": "value", "type": "quantitative", "scale": {"zero": False}, "axis": {"title": f"{metric} in service"}}
     colour = {"field": "kind", "type": "nominal", "scale": {"domain": ["not dominated", "dominated"]}}
     layers = [
@@ -96,7 +101,7 @@ def _scatter(rows: Sequence[Comparison], metric: str) -> Markup:
             "encoding": {"text": {"field": "line", "type": "nominal"}},
         },
     ]
-    spec = {"data": {"values": values}, "encoding": {"x": x, "y": y}, "layer": layers, "width": 640, "height": 320}
+    spec = {"data": {"values": values}, "encoding": {"x": x, "y": y}, "layer": layers, "width": 760, "height": 420}
     spec["config"] = _LEGEND
     return charts.render(spec, f"{metric} of the model in service against the number of trainings, a point a line")
 

@@ -92,12 +92,12 @@ def compare(
         planned: Rows at which the interval is to be narrowest: the same at all looks, or they do not hold together.
 
     Raises:
-        DataError: A version answered no requests.
+        DataError: A version answered no requests, or a label is none of the task.
         ConfigError: A column is missing, or the two are one.
     """
     if versions[0] == versions[1]:
         raise ConfigError(f"version {versions[0]!r} is to be compared with itself", "name two versions.")
-    join(log, labels, settings, label)
+    join(log, labels, settings, label, task if outcome == "error" else "")
     told = {"first": versions[0], "second": versions[1]}
     counted = dict(
         log.ask(

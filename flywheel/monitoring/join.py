@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import ConfigError
+from flywheel.errors import ConfigError, DataError
 from flywheel.monitoring.log import Log, quoted, types_of
 from flywheel.serving.request_log import TIME
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LABEL, WAITED = "flywheel_label", "flywheel_waited"
 
 
-def join(log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any], label: str) -> None:
+def join(log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any], label: str, task: str = "") -> None:
     """Make the view `labelled`: the requests, each with its label and the seconds that it took, null where none came.
 
     A label belongs to a request when it is the first of its id that became known after it, within `delay` and before
@@ -26,9 +26,11 @@ def join(log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any]
         labels: Rows with `settings["id"]`, the label and when it arrived.
         settings: `monitor` of flywheel.yaml, `delay` in seconds.
         label: Column of `labels`.
+        task: If `binary`, labels have to be 0 or 1.
 
     Raises:
         ConfigError: A column is missing.
+        DataError: A label is none.
     """
     keys, at, delay = list(settings["id"]), quoted(settings["arrived"]), float(settings["delay"])
     file = log.spill("labels", labels)
@@ -50,12 +52,26 @@ def join(log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any]
         f"CREATE OR REPLACE VIEW known AS SELECT * REPLACE (CAST({at} AS TIMESTAMP) AS {at}) FROM labels "
         f"WHERE CAST({at} AS TIMESTAMP) < TIMESTAMP '{log.spans[-1].end}' AND {quoted(label)} IS NOT NULL"
     )
+    if task == "binary":
+        _refuse_others(log, quoted(label))
     waited = f"epoch(l.{at}) - epoch(r.{TIME})"
     log.run(
         f"CREATE OR REPLACE VIEW labelled AS SELECT r.*, CASE WHEN {waited} <= {delay} THEN l.{quoted(label)} END "
         f"AS {LABEL}, CASE WHEN {waited} <= {delay} THEN {waited} END AS {WAITED} "
         f"FROM requests r ASOF LEFT JOIN known l ON {alike} AND r.{TIME} <= l.{at}"
     )
+
+
+def _refuse_others(log: Log, label: str) -> None:
+    """Raise a DataError if a label is neither 0 nor 1."""
+    number = f"TRY_CAST({label} AS DOUBLE)"
+    found = log.ask(f"SELECT {label}, count(*) FROM known WHERE {number} NOT IN (0, 1) GROUP BY ALL ORDER BY 2 DESC")
+    if found:
+        wrong = sum(count for _, count in found)
+        raise DataError(
+            f"monitor.labels gives {wrong:,} labels that are neither 0 nor 1, as {found[0][0]}",
+            "have the query give 0 or 1, as the one that is trained on does; leave out what is not known yet.",
+        )
 
 
 def same(

@@ -101,9 +101,10 @@ def measure(
 
     Raises:
         ConfigError: A column is missing.
+        DataError: A label is none of the task.
     """
     delay = float(settings["delay"])
-    join(log, labels, settings, label)
+    join(log, labels, settings, label, task)
     _joined(log, delay, version, task)
     usual = _usual(log, delay)
     course = _course(usual)

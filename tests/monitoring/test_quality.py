@@ -118,6 +118,17 @@ def test_a_label_that_is_no_number_is_told_with_what_to_mend(tmp_path):
         measure(log, labels, SETTINGS, "1", "binary", "y")
 
 
+def test_of_a_binary_task_a_label_that_is_neither_0_nor_1_is_told(tmp_path):
+    ids, at = np.arange(4), hours(np.arange(4.0))
+    labels = labels_of(ids, [0.5, 1, 0.5, 0], at + 1)
+
+    with (
+        log_of(tmp_path, at, ids, np.ones(4)) as log,
+        pytest.raises(DataError, match=r"2 labels that are neither 0 nor 1, as 0\.5\n  have the query give 0 or 1"),
+    ):
+        measure(log, labels, SETTINGS, "1", "binary", "y")
+
+
 def test_a_time_in_the_log_that_is_none_is_told(tmp_path):
     folder = tmp_path / "day=2024-01-01"
     folder.mkdir()
