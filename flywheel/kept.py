@@ -62,11 +62,6 @@ class Kept:
         told = json.dumps([what, self._code, made_of], sort_keys=True)
         return hashlib.blake2b(told.encode(), digest_size=20).hexdigest()
 
-    @property
-    def on(self) -> bool:
-        """Whether anything is kept here."""
-        return self._cache is not None
-
     def __contains__(self, key: str) -> bool:
         """Whether something is kept under a key, as far as can be said without looking at its files."""
         return self._cache is not None and key in self._cache
@@ -107,6 +102,8 @@ class Kept:
 
     def found(self, key: str) -> Any:
         """Return the value under a key; None when there is none."""
+        if key not in self:
+            return None
         with tempfile.TemporaryDirectory(prefix="flywheel-kept-") as name:
             folder = Path(name, "files")
             if self.take(key, folder) is None:

@@ -64,7 +64,11 @@ class Line:
 
     def __str__(self) -> str:
         """Return it as a table shows it."""
-        return f"{self.retrain}, {self.window} spans{'' if self.gated else ', no gates'}"
+        return self.called(f"{self.window} spans")
+
+    def called(self, *more: str) -> str:
+        """Return policy and gates in words, with more between them."""
+        return ", ".join([str(self.retrain), *more, *([] if self.gated else ["no gates"])])
 
 
 @dataclass

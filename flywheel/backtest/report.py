@@ -77,7 +77,7 @@ def _scatter(rows: Sequence[Comparison], metric: str) -> Markup:
     windows = {row.line.window for row in rows}
     values = [
         {
-            "line": str(row.line) if len(windows) > 1 else str(row.line).replace(f", {row.line.window} spans", ""),
+            "line": str(row.line) if len(windows) > 1 else row.line.called(),
             "trainings": row.trainings,
             "value": row.mean,
             "kind": "dominated" if row.dominated else "not dominated",

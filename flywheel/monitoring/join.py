@@ -65,11 +65,10 @@ def join(log: Log, labels: Iterator[pa.RecordBatch], settings: Mapping[str, Any]
 def _refuse_others(log: Log, label: str) -> None:
     """Raise a DataError if a label is neither 0 nor 1."""
     number = f"TRY_CAST({label} AS DOUBLE)"
-    found = log.ask(f"SELECT {label}, count(*) FROM known WHERE {number} NOT IN (0, 1) GROUP BY ALL ORDER BY 2 DESC")
-    if found:
-        wrong = sum(count for _, count in found)
+    ((wrong, one),) = log.ask(f"SELECT count(*), min({label}) FROM known WHERE {number} NOT IN (0, 1)")
+    if wrong:
         raise DataError(
-            f"monitor.labels gives {wrong:,} labels that are neither 0 nor 1, as {found[0][0]}",
+            f"monitor.labels gives {wrong:,} labels that are neither 0 nor 1, as {one}",
             "have the query give 0 or 1, as the one that is trained on does; leave out what is not known yet.",
         )
 

@@ -250,7 +250,7 @@ def bad_spans(file: Path, waivers: Mapping[str, Waiver]) -> dict[str, str]:
         lines = gzip.decompress(file.read_bytes()).decode().splitlines()[:-1]
         failed = [json.loads(line) for line in lines if _PASSED not in line]
         found = {line["span"]: [tuple(check) for check in line["failed"]] for line in failed}
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise _no_history(file, error) from None
     return {span: why_bad(checks) for span, checks in found.items() if not covered(checks, waivers.get(span))}
 

@@ -65,7 +65,7 @@ class Data(AbstractContextManager["Data"]):
     def _extracted(self, span: Span) -> bool:
         """Whether a run on this machine has extracted rows of `span` already, from what is still there."""
         kept = Kept.here()
-        return kept.on and bool(self.state) and has_rows(kept, span, self._url, self._query, self.state) in kept
+        return bool(self.state) and has_rows(kept, span, self._url, self._query, self.state) in kept
 
     @property
     def _watched(self) -> bool:

@@ -92,6 +92,7 @@ def transform(
                 text, done = beam.learn_and_apply(shards, specs, label, examples.schema, target, added, job, task)
                 file = kept.path / "state.json"
                 file.write_text(text, encoding="utf-8")
+                # Read back, so that training sees the very numbers that serving will read.
                 learned = State.read(file)
                 if job.remote:
                     runners.fetch(target, [name for each in done for name in each.files], rows.path)

@@ -10,6 +10,7 @@ from flywheel.invariants import Determines, Unique
 from flywheel.kept import Kept
 from flywheel.profiles import History, Settings, examine, profile_of
 from flywheel.profiles.gate import SpanGate
+from flywheel.profiles.history import bad_spans
 from flywheel.runner import Cache
 from tests.profiles.worlds import FIRST, day, failed, gate_after, name_of
 
@@ -206,13 +207,22 @@ def test_a_history_written_as_one_gzip_member_is_read_and_written_anew(gate, tmp
     assert (tmp_path / "again.gz").read_bytes() == (tmp_path / "now.gz").read_bytes()
 
 
-@pytest.mark.parametrize("change", [lambda data: data[:-20], lambda data: data[:5000], lambda data: b"x" + data])
-def test_a_history_that_is_cut_off_is_refused(gate, tmp_path, change):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data[:-20],
+        lambda data: data[:5000],
+        lambda data: b"x" + data,
+        lambda data: data[:2000] + bytes(500) + data[2500:],
+    ],
+)
+@pytest.mark.parametrize("read", [History.load, lambda file: bad_spans(file, {})])
+def test_a_history_that_is_cut_off_or_damaged_is_refused(gate, tmp_path, change, read):
     gate.history.save(tmp_path / "a.gz")
     (tmp_path / "b.gz").write_bytes(change((tmp_path / "a.gz").read_bytes()))
 
     with pytest.raises(ArtifactError, match="is no history of a flywheel"):
-        History.load(tmp_path / "b.gz")
+        read(tmp_path / "b.gz")
 
 
 class Read:
