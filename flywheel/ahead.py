@@ -1,14 +1,16 @@
 """What a backfill does ahead: rows and models of later spans, made by a helper into the runner's cache.
 
 None of it depends on the champion, so it need not wait for it; a run that then comes to these steps finds the results.
-The helper is a process of its own that reads from its standard input what to prepare, a JSON object a line, and ends
-with it.
+The helper is a process of its own that reads from its standard input what to prepare, a JSON object a line of which the
+newest counts, and ends with it. Candidates go first: it trains a baseline when nothing else is to be done, else the run
+does that itself, so that neither of the two waits long for the other.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -49,8 +51,8 @@ class Ahead:
         depth: int,
         told: Callable[[str], object] = lambda text: sys.stderr.write(f"{text}\n"),
     ) -> None:
-        self._workspace, self._options, self._left, self._depth = workspace, options, list(spans), depth
-        self._told = told
+        self._workspace, self._options, self._spans, self._depth = workspace, options, list(spans), depth
+        self._told, self._gone = told, False
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Ahead:
@@ -83,52 +85,119 @@ class Ahead:
 
         Args:
             span: Its name.
-            bad: Gives the spans that the data gate found bad so far; a wrong guess costs what was prepared.
+            bad: Gives the spans that the data gate found bad so far. Once it finds another one, what was prepared for
+                windows with it in them is prepared anew.
         """
-        if span not in self._left or self._process is None:
+        if self._process is None or self._gone or span not in self._spans:
             return
         if self._process.poll() is not None:
             log = self._workspace.state / f"{_FOLDER}.log"
             self._told(f"nothing is prepared ahead any more, so spans take longer: the helper has ended, see {log}")
-            self._left = []
+            self._gone = True
             return
-        at = self._left.index(span) + 1
-        wanted, self._left = self._left[at : at + self._depth], self._left[at:]
-        known = sorted(bad())
+        at = self._spans.index(span) + 1
+        told = json.dumps({"spans": self._spans[at : at + self._depth], "bad": sorted(bad())})
         with suppress(OSError):  # the helper is gone; the runs do its work
-            for name in wanted:
-                told = json.dumps({"span": name, "bad": known})
-                self._process.stdin.write(f"{told}\n")  # type: ignore[union-attr]
+            self._process.stdin.write(f"{told}\n")  # type: ignore[union-attr]
             self._process.stdin.flush()  # type: ignore[union-attr]
 
 
-def prepare(workspace: Workspace, span: str, bad: Collection[str], run: Callable[..., Any]) -> None:
-    """Do what a run for `span` is going to need, without the spans in `bad`, into the cache that it looks into."""
-    from flywheel.kubeflow.compile import compiled_ahead
-    from flywheel.say import say
-    from flywheel.steps.ready import Data
+class Asked:
+    """What the helper is asked for.
 
-    project, query = workspace.compilable(), workspace.query()
-    asked = project.source.for_steps()
-    sizes = project.source.window, project.source.judge
-    furthest = reach(*sizes, project.gates.data.leave_out)
-    windows = Windows.of(Span.parse(span, project.source.every), *sizes, bad, furthest)
-    with Data(workspace.warehouse, query, asked) as data:
-        state = data.state
-    root = _root(workspace.state)
-    arguments = {
-        "code": workspace.pack(),
-        "spans": [part.name for part in windows.all],
-        "window": [part.name for part in windows.train],
-        "state": state,
-        "warehouse": workspace.warehouse,
-        "ledger": workspace.ledger,
-    }
-    pipeline = compiled_ahead(project, query, workspace.state / "compiled")
-    result = run(pipeline, arguments, root=root, jobs=1, preload=workspace.trainer_imports())
-    took = ", ".join(f"{name} {task.cpu:.1f}" for name, task in result.tasks.items() if task.cpu)
-    say(f"{span}: {result.status.lower()} in {result.seconds:.1f} s; seconds of a processor: {took or 'none'}")
-    shutil.rmtree(result.folder, ignore_errors=True)  # the cache has its own links to all of it
+    Args:
+        source: Descriptor that it reads.
+
+    Attributes:
+        spans: Names of those to prepare, oldest first.
+        bad: Those that the data gate found bad so far.
+        ended: Whether nothing more is going to be asked for.
+    """
+
+    def __init__(self, source: int = 0) -> None:
+        self.spans: tuple[str, ...] = ()
+        self.bad: tuple[str, ...] = ()
+        self.ended = False
+        self._source, self._part = source, b""
+
+    def look(self, wait: bool) -> None:
+        """Take the newest of what has come.
+
+        Args:
+            wait: Whether to wait for something if nothing has.
+        """
+        while not self.ended and select.select([self._source], [], [], None if wait else 0)[0]:
+            read = os.read(self._source, 1 << 16)
+            *lines, self._part = (self._part + read).split(b"\n")
+            if lines:
+                newest = json.loads(lines[-1])
+                self.spans, self.bad, wait = tuple(newest["spans"]), tuple(newest["bad"]), False
+            self.ended = not read
+
+
+class Helper:
+    """Prepares spans, each for the windows that it has by what is known as bad.
+
+    Args:
+        workspace: Whose spans.
+        run: Runs a compiled pipeline.
+    """
+
+    def __init__(self, workspace: Workspace, run: Callable[..., Any]) -> None:
+        from flywheel.pipelines.continuous_training import is_trained_ahead
+
+        project = self._project = workspace.compilable()
+        self._workspace, self._run, self._query = workspace, run, workspace.query()
+        with_baseline = is_trained_ahead(project) and project.train.for_baseline() is not None
+        self._turns = (False, True) if with_baseline else (False,)
+        self._done: set[tuple[Windows, bool]] = set()
+
+    def next(self, spans: Sequence[str], bad: Collection[str]) -> tuple[str, Windows, bool] | None:
+        """Return for which span something is to be done, by which windows, and whether with its baseline; or None.
+
+        Args:
+            spans: Names of those that are wanted, oldest first.
+            bad: Those that are left out of windows.
+        """
+        source = self._project.source
+        sizes = source.window, source.judge
+        furthest = reach(*sizes, self._project.gates.data.leave_out)
+        for baseline in self._turns:
+            for span in spans:
+                windows = Windows.of(Span.parse(span, source.every), *sizes, bad, furthest)
+                if (windows, baseline) not in self._done:
+                    return span, windows, baseline
+        return None
+
+    def prepare(self, span: str, windows: Windows, baseline: bool) -> None:
+        """Do what a run for `span` is going to need into the cache that it looks into; once, whether it works or not.
+
+        Raises:
+            FlywheelError: Its rows cannot be read.
+        """
+        from flywheel.kubeflow.compile import compiled_ahead
+        from flywheel.say import say
+        from flywheel.steps.ready import Data
+
+        here, project = self._workspace, self._project
+        self._done.add((windows, baseline))
+        with Data(here.warehouse, self._query, project.source.for_steps()) as data:
+            state = data.state
+        root = _root(here.state)
+        arguments = {
+            "code": here.pack(),
+            "spans": [part.name for part in windows.all],
+            "window": [part.name for part in windows.train],
+            "state": state,
+            "baseline": baseline,
+            "warehouse": here.warehouse,
+            "ledger": here.ledger,
+        }
+        pipeline = compiled_ahead(project, self._query, here.state / "compiled")
+        result = self._run(pipeline, arguments, root=root, jobs=1, preload=here.trainer_imports())
+        took = ", ".join(f"{name} {task.cpu:.1f}" for name, task in result.tasks.items() if task.cpu)
+        say(f"{span}: {result.status.lower()} in {result.seconds:.1f} s; seconds of a processor: {took or 'none'}")
+        shutil.rmtree(result.folder, ignore_errors=True)  # the cache has its own links to all of it
 
 
 def _root(state: Path) -> Path:
@@ -162,7 +231,7 @@ def sort_out(ledger: Ledger, name: str, span: str, used: Collection[str]) -> Non
 
 
 def main() -> None:
-    """Prepare the spans that standard input names, each once, until it ends."""
+    """Prepare what standard input asks for until it ends."""
     from flywheel.errors import FlywheelError
     from flywheel.ledger.store import OPENED
     from flywheel.runner import run
@@ -172,16 +241,14 @@ def main() -> None:
     folder, profile, *overrides = sys.argv[1:]
     os.nice(5)  # the run that is waited for goes first
     os.environ[ASKED_AHEAD] = "yes"
-    seen: set[str] = set()
     workspace = Workspace.open(Path(folder), profile or None, overrides)
     os.environ[OPENED] = workspace.ledger
-    for line in sys.stdin:
-        told = json.loads(line)
-        span = told["span"]
-        if span in seen:
-            continue
-        seen.add(span)
-        try:
-            prepare(workspace, span, told["bad"], run)
-        except FlywheelError as error:
-            say(f"{span}: {error}")
+    helper, asked = Helper(workspace, run), Asked()
+    while not asked.ended:
+        todo = helper.next(asked.spans, asked.bad)
+        if todo is not None:
+            try:
+                helper.prepare(*todo)
+            except FlywheelError as error:
+                say(f"{todo[0]}: {error}")
+        asked.look(wait=todo is None)

@@ -122,16 +122,15 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             examples=data.output, window=fit.outputs["window"], code=archive, **transformed_as(project)
                         )
                         ask(project, "transform", seen)
-                        candidate, simple = _models(
-                            project,
-                            champion=to["champion"] if project.train.warm_start else "",
-                            examples=data.output,
-                            transformed=seen.outputs["transformed"],
-                            state=seen.outputs["state"],
-                            code=archive,
-                            ledger=ledger,
-                        )
-                        model = candidate.outputs["model"]
+                        rows = {
+                            "examples": data.output,
+                            "transformed": seen.outputs["transformed"],
+                            "state": seen.outputs["state"],
+                            "code": archive,
+                            "ledger": ledger,
+                        }
+                        model = _candidate(project, to["champion"] if project.train.warm_start else "", **rows)
+                        simple = _baseline(project, **rows)
                         found = analyze(
                             examples=data.output,
                             model=model,
@@ -182,6 +181,7 @@ def ahead(project: Project, query: str) -> BaseComponent:
         spans: list,
         window: list,
         state: str,
+        baseline: bool,
         warehouse: str = project.source.warehouse,
         ledger: str = project.ledger.tracking_uri,
     ):
@@ -192,15 +192,17 @@ def ahead(project: Project, query: str) -> BaseComponent:
         )
         seen = transform(examples=data.output, window=window, code=archive, **transformed_as(project))
         if is_trained_ahead(project):
-            _models(
-                project,
-                champion="",
-                examples=data.output,
-                transformed=seen.outputs["transformed"],
-                state=seen.outputs["state"],
-                code=archive,
-                ledger=ledger,
-            )
+            rows = {
+                "examples": data.output,
+                "transformed": seen.outputs["transformed"],
+                "state": seen.outputs["state"],
+                "code": archive,
+                "ledger": ledger,
+            }
+            _candidate(project, "", **rows)
+            if project.train.for_baseline() is not None:
+                with dsl.If(baseline == True, name="there is time for the baseline"):
+                    _baseline(project, **rows)
 
     return pipeline
 
@@ -217,19 +219,23 @@ def is_always_trained(project: Project) -> bool:
     return project.retrain.policy == "always" and project.retrain.budget is None
 
 
-def _models(project: Project, champion: Any, **window: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the task that trains the candidate, and the baseline's model by its name where there is to be one."""
+def _candidate(project: Project, champion: Any, **window: Any) -> Any:
+    """Return the candidate's model."""
     # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
     asks = project.asked("train")
     several = isinstance(asks, Resources) and asks.nodes
     nodes = {"resources": asks.model_dump(mode="json", exclude_none=True)} if several else {}
-    candidate = train(settings=settings_of(project, project.train) | nodes, champion=champion, **window)
-    ask(project, "train", candidate)
+    made = train(settings=settings_of(project, project.train) | nodes, champion=champion, **window)
+    return ask(project, "train", made).outputs["model"]
+
+
+def _baseline(project: Project, **window: Any) -> dict[str, Any]:
+    """Return the baseline's model by its name, where there is to be one."""
     plain = project.train.for_baseline()
     if plain is None:
-        return candidate, {}
+        return {}
     made = train(settings=settings_of(project, plain) | {"role": "baseline"}, champion="", **window)
-    return candidate, {"baseline": ask(project, "baseline", made).outputs["model"]}
+    return {"baseline": ask(project, "baseline", made).outputs["model"]}
 
 
 def asked_of(project: Project) -> dict[str, Any]:

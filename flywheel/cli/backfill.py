@@ -28,7 +28,7 @@ def backfill(
             "--jobs", "-j", min=1, help="Cores that a span's steps may take.", show_default="all but one, if --ahead"
         ),
     ] = None,
-    ahead: Annotated[int, typer.Option("--ahead", min=0, help="Spans whose rows are prepared before their turn.")] = 2,
+    ahead: Annotated[int, typer.Option("--ahead", min=0, help="Spans that are prepared before their turn.")] = 4,
     overrides: Overrides = [],  # noqa: B006 - typer copies it
     profile: Profile = None,
     as_json: Annotated[bool, typer.Option("--json", help="One outcome a line, as JSON.")] = False,
