@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from flywheel.training.context import TrainContext
-from flywheel.training.keras import EpochLog
+from flywheel.training.keras import EpochLog, Validation
 
 
 def train(context: TrainContext) -> keras.Model:
@@ -12,12 +12,13 @@ def train(context: TrainContext) -> keras.Model:
     model = build(context, parameters["units"], parameters["dropout"])
     model.compile(keras.optimizers.Adam(parameters["rate"]), "binary_crossentropy")
     model.optimizer.build(model.trainable_variables)  # made within the first step, it would be traced twice
+    validation = Validation(*context.validation.arrays())  # as validation_data, and no graph of it is traced
+    patience = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True)
     model.fit(
         *context.train.arrays(),
-        validation_data=context.validation.arrays(),
         batch_size=parameters["batch"],
         epochs=parameters["epochs"],
-        callbacks=[keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True), EpochLog(context)],
+        callbacks=[validation, patience, EpochLog(context)],
         verbose=0,
     )
     return model

@@ -17,7 +17,7 @@ from flywheel.say import say
 from flywheel.trainers import calibration, losses, weighting
 from flywheel.trainers.parameters import read
 from flywheel.training.context import FeatureSpec, TrainContext
-from flywheel.training.keras import EpochLog
+from flywheel.training.keras import EpochLog, Validation
 
 _REGRESSION = {"squared": "mean_squared_error", "absolute": "mean_absolute_error", "huber": "huber"}
 
@@ -68,10 +68,13 @@ def train(context: TrainContext) -> keras.Model:
         columns,
         (labels - shift) / scale,
         sample_weight=weighting.of_rows(labels, classes, weights),
-        validation_data=_given(held, (truth - shift) / scale, weighting.of_rows(truth, classes, counts)),
         batch_size=parameters.batch,
         epochs=parameters.epochs,
-        callbacks=[EarlyStopping(patience=parameters.patience, restore_best_weights=True), EpochLog(context)],
+        callbacks=[
+            Validation(held, (truth - shift) / scale, weighting.of_rows(truth, classes, counts)),
+            EarlyStopping(patience=parameters.patience, restore_best_weights=True),
+            EpochLog(context),
+        ],
         verbose=0,
     )
     if context.task == "regression":
@@ -139,6 +142,3 @@ def _rescale(layer: Any, scale: float, shift: float) -> None:
     kernel, bias = layer.get_weights()
     layer.set_weights([kernel * scale, bias * scale + shift])
 
-
-def _given(columns: Any, labels: Any, weights: Any) -> tuple[Any, ...]:
-    return (columns, labels) if weights is None else (columns, labels, weights)

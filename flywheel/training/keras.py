@@ -119,6 +119,31 @@ def backup(context: TrainContext) -> list[keras.callbacks.Callback]:
     return [keras.callbacks.BackupAndRestore(folder, double_checkpoint=True)]
 
 
+class Validation(keras.callbacks.Callback):  # type: ignore[misc]
+    """Gives the callbacks after it `val_loss`, as `validation_data` of `fit` does, and makes no graph for it.
+
+    Keras traces the model a second time for its validation, and makes an iterator in each epoch: with few rows, or few
+    epochs, that takes longer than what it computes. Metrics that `compile` names are left to `validation_data`.
+
+    Args:
+        columns: The model's inputs: {feature: values}.
+        labels: One a row.
+        weights: How much each row counts; all the same by default.
+    """
+
+    def __init__(
+        self, columns: dict[str, NDArray[Any]], labels: NDArray[Any], weights: NDArray[Any] | None = None
+    ) -> None:
+        super().__init__()
+        self._columns, self._labels, self._weights = columns, labels, weights
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Compute the loss of all rows by the model as it is now."""
+        if logs is not None:
+            given = predict(self.model, self._columns)
+            logs["val_loss"] = float(self.model.compute_loss(None, self._labels, given, self._weights, training=False))
+
+
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     """Logs every epoch's metrics, prints them in one line, and keeps to the time budget.
 

@@ -64,3 +64,25 @@ def test_a_model_that_is_asked_often_for_few_rows_is_traced_once():
     assert model.predict_function.experimental_get_tracing_count() == 1
     for each in answers[1:]:
         assert np.allclose(answers[0], each, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_loss_of_validation_rows_is_that_of_keras_and_no_graph_is_made_for_it(weighted):
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(3000, 1)).astype(np.float32), draw.integers(0, 2, 3000).astype(np.float32)
+    weights = draw.uniform(0, 3, 1000).astype(np.float32) if weighted else None
+
+    def fitted(*callbacks, **given):
+        framework.seed(1)
+        penalty = keras.regularizers.L2(0.1)
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dropout(0.3), keras.layers.Dense(1, "sigmoid")])
+        model.layers[-1].kernel_regularizer = penalty
+        model.compile("adam", "binary_crossentropy")
+        return model, model.fit(x[1000:], y[1000:], epochs=3, batch_size=128, verbose=0, callbacks=callbacks, **given)
+
+    theirs, history = fitted(validation_data=(x[:1000], y[:1000], weights))
+    ours, found = fitted(framework.Validation({"x": x[:1000]}, y[:1000], weights))
+
+    assert found.history["val_loss"] == pytest.approx(history.history["val_loss"], rel=1e-5)
+    assert all(np.array_equal(*pair) for pair in zip(theirs.get_weights(), ours.get_weights(), strict=True))
+    assert ours.test_function is None
