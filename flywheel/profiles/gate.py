@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,7 @@ class SpanGate:
         self.history, self._kept = history, kept or Kept()
         self._settings, self._schema, self._score = settings, schema, score
         self._known = Known.of(invariants)
-        self._unlearnt: list[Iterable[pa.RecordBatch]] = []
+        self._unlearnt: dict[str, Iterable[pa.RecordBatch]] = {}
         self._rows: dict[str, Callable[[], Rows]] = {}
         self._learnt: tuple[int, Relations] | None = None
 
@@ -114,7 +114,7 @@ class SpanGate:
             for check in _label_checks(span, profile, label, self._settings.task)
         ]
         if profile.rows:
-            checks += [_invariant_check(span, found) for found in self._learnt_of_all().violations(batches)]
+            checks += [_invariant_check(span, found) for found in self._learnt_of_all(span).violations(batches)]
             checks += self._schema_checks(span, batches, statistics)
         related = self._related(span, rows) if profile.rows else {}
         if self._score and profile.rows and (quality := self._score(span)) is not None:
@@ -151,17 +151,28 @@ class SpanGate:
         """Learn how the columns of a span hang together that is known to be good; it is read when it is needed."""
         self._rows[span] = cache(rows)
         lasting = any(not isinstance(rule, Unique) for rule in self._known.invariants)
-        self._unlearnt = [*self._unlearnt, batches] if lasting else [batches]  # keys are those of one span before
+        self._unlearnt = (self._unlearnt if lasting else {}) | {span: batches}  # keys are those of one span before
 
-    def _learnt_of_all(self) -> Known:
-        """Return what is known of all spans that were learnt."""
-        unlearnt, self._unlearnt = self._unlearnt, []
+    def _learnt_of_all(self, span: str) -> Known:
+        """Return what is known of all spans that were learnt; of those before the week of `span` it is kept."""
+        unlearnt, self._unlearnt = self._unlearnt, {}
         if self._known.invariants and unlearnt:
             *earlier, last = unlearnt
-            if earlier:  # as if they were one: of each alone only the keys matter, and those of the last are kept
-                self._known = self._known.learn(together(chain.from_iterable(earlier)))
-            self._known = self._known.learn(last)
+            week = self._week(span)
+            before = [each for each in earlier if self._week(each) < week]
+            if not self._known.rows and before:
+                rules = [[repr(rule) for rule in self._known.invariants], self._known.most]
+                learn = partial(self._learnt_of, self._known, [unlearnt[each] for each in before])
+                self._known = self._kept_of(before).value(learn, "invariants", self._marks(before), rules)
+                earlier = [each for each in earlier if each not in before]
+            self._known = self._learnt_of(self._known, [unlearnt[each] for each in earlier])
+            self._known = self._known.learn(unlearnt[last])
         return self._known
+
+    @staticmethod
+    def _learnt_of(known: Known, spans: Sequence[Iterable[pa.RecordBatch]]) -> Known:
+        """Return what is known after `spans`, as if they were one: of each alone only the keys matter, and those go."""
+        return known.learn(together(chain.from_iterable(spans))) if spans else known
 
     def look_again(self, span: str, batches: Iterable[pa.RecordBatch], *, waived: bool = False) -> None:
         """Learn again what is not kept of a span that the history knows: how its columns hang together."""
@@ -187,13 +198,23 @@ class SpanGate:
             chosen = (before if len(before) >= _LEAST_SPANS else known)[-_WINDOW:]
             self._rows = {each: self._rows[each] for each in known if each >= chosen[0]}
             rated, left = self._settings.rated, sorted(self._settings.leave_out)
-            marks = [[each, self.history[each].digest] for each in chosen]
-            kept = self._kept if all(digest for _, digest in marks) else Kept()
-            learnt = kept.value(
-                lambda: Relations([self._rows[each]() for each in chosen], rated), "relations", marks, rated, left
+            learnt = self._kept_of(chosen).value(
+                lambda: Relations([self._rows[each]() for each in chosen], rated),
+                "relations",
+                self._marks(chosen),
+                rated,
+                left,
             )
             self._learnt = week, learnt
         return self._learnt[1]
+
+    def _marks(self, spans: Sequence[str]) -> list[list[str]]:
+        """Return what tells the rows of `spans` from others."""
+        return [[span, self.history[span].digest] for span in spans]
+
+    def _kept_of(self, spans: Sequence[str]) -> Kept:
+        """Return where what was learnt of `spans` is kept: nowhere, unless it is known which rows they had."""
+        return self._kept if all(digest for _, digest in self._marks(spans)) else Kept()
 
     def _week(self, span: str) -> int:
         return Span.parse(span, self._settings.every).start.toordinal() // 7

@@ -141,4 +141,3 @@ def _rescale(layer: Any, scale: float, shift: float) -> None:
     """Have a dense layer give `scale` times what it gives, and `shift` more."""
     kernel, bias = layer.get_weights()
     layer.set_weights([kernel * scale, bias * scale + shift])
-
