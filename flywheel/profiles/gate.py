@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import chain
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
@@ -114,7 +114,7 @@ class SpanGate:
             for check in _label_checks(span, profile, label, self._settings.task)
         ]
         if profile.rows:
-            checks += [_invariant_check(span, found) for found in self._learnt_of_all(span).violations(batches)]
+            checks += [_invariant_check(span, found) for found in self._learnt_of_all().violations(batches)]
             checks += self._schema_checks(span, batches, statistics)
         related = self._related(span, rows) if profile.rows else {}
         if self._score and profile.rows and (quality := self._score(span)) is not None:
@@ -153,26 +153,25 @@ class SpanGate:
         lasting = any(not isinstance(rule, Unique) for rule in self._known.invariants)
         self._unlearnt = (self._unlearnt if lasting else {}) | {span: batches}  # keys are those of one span before
 
-    def _learnt_of_all(self, span: str) -> Known:
-        """Return what is known of all spans that were learnt; of those before the week of `span` it is kept."""
+    def _learnt_of_all(self) -> Known:
+        """Return what is known of all spans that were learnt; whole weeks of them are kept for later runs."""
         unlearnt, self._unlearnt = self._unlearnt, {}
         if self._known.invariants and unlearnt:
             *earlier, last = unlearnt
-            week = self._week(span)
-            before = [each for each in earlier if self._week(each) < week]
-            if not self._known.rows and before:
+            oldest, newest = self._week(next(iter(unlearnt))), self._week(last)
+            for week, spans in groupby(earlier, self._week):
+                chosen = list(spans)
+                learn = partial(self._learnt_of, [unlearnt[each] for each in chosen])
+                whole = oldest < week < newest  # the oldest loses a span in each run, the newest gains one
                 rules = [[repr(rule) for rule in self._known.invariants], self._known.most]
-                learn = partial(self._learnt_of, self._known, [unlearnt[each] for each in before])
-                self._known = self._kept_of(before).value(learn, "invariants", self._marks(before), rules)
-                earlier = [each for each in earlier if each not in before]
-            self._known = self._learnt_of(self._known, [unlearnt[each] for each in earlier])
+                kept = self._kept_of(chosen) if whole else Kept()
+                self._known = self._known.merge(kept.value(learn, "invariants", self._marks(chosen), rules))
             self._known = self._known.learn(unlearnt[last])
         return self._known
 
-    @staticmethod
-    def _learnt_of(known: Known, spans: Sequence[Iterable[pa.RecordBatch]]) -> Known:
-        """Return what is known after `spans`, as if they were one: of each alone only the keys matter, and those go."""
-        return known.learn(together(chain.from_iterable(spans))) if spans else known
+    def _learnt_of(self, spans: Sequence[Iterable[pa.RecordBatch]]) -> Known:
+        """Return what is known of `spans`, as if they were one: of each alone only the keys matter, and those go."""
+        return Known.of(self._known.invariants, self._known.most).learn(together(chain.from_iterable(spans)))
 
     def look_again(self, span: str, batches: Iterable[pa.RecordBatch], *, waived: bool = False) -> None:
         """Learn again what is not kept of a span that the history knows: how its columns hang together."""
