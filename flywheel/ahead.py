@@ -52,7 +52,7 @@ class Ahead:
         told: Callable[[str], object] = lambda text: sys.stderr.write(f"{text}\n"),
     ) -> None:
         self._workspace, self._options, self._spans, self._depth = workspace, options, list(spans), depth
-        self._told, self._gone = told, False
+        self._told, self._gone, self._bad = told, False, list[str]()
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Ahead:
@@ -80,13 +80,13 @@ class Ahead:
         for left in (self._workspace.state / _FOLDER / "runs").glob("*"):  # it was in the middle of one
             shutil.rmtree(left, ignore_errors=True)
 
-    def begun(self, span: str, bad: Callable[[], Collection[str]] = tuple) -> None:
+    def begun(self, span: str, bad: Callable[[], Collection[str] | None] = tuple) -> None:
         """Say that `span` is run now: those after it, up to `depth`, are prepared meanwhile.
 
         Args:
             span: Its name.
-            bad: Gives the spans that the data gate found bad so far. Once it finds another one, what was prepared for
-                windows with it in them is prepared anew.
+            bad: Gives the spans that the data gate found bad so far; None if that cannot be had now. Once another is
+                found, what was prepared for windows with it in them is prepared anew.
         """
         if self._process is None or self._gone or span not in self._spans:
             return
@@ -96,7 +96,9 @@ class Ahead:
             self._gone = True
             return
         at = self._spans.index(span) + 1
-        told = json.dumps({"spans": self._spans[at : at + self._depth], "bad": sorted(bad())})
+        known = bad()
+        self._bad = self._bad if known is None else sorted(known)
+        told = json.dumps({"spans": self._spans[at : at + self._depth], "bad": self._bad})
         with suppress(OSError):  # the helper is gone; the runs do its work
             self._process.stdin.write(f"{told}\n")  # type: ignore[union-attr]
             self._process.stdin.flush()  # type: ignore[union-attr]
@@ -144,11 +146,9 @@ class Helper:
     """
 
     def __init__(self, workspace: Workspace, run: Callable[..., Any]) -> None:
-        from flywheel.pipelines.continuous_training import is_trained_ahead
-
         project = self._project = workspace.compilable()
-        self._workspace, self._run, self._query = workspace, run, workspace.query()
-        with_baseline = is_trained_ahead(project) and project.train.for_baseline() is not None
+        self._workspace, self._run = workspace, run
+        with_baseline = project.is_trained_ahead and project.train.for_baseline() is not None
         self._turns = (False, True) if with_baseline else (False,)
         self._done: set[tuple[Windows, bool]] = set()
 
@@ -170,7 +170,7 @@ class Helper:
         return None
 
     def prepare(self, span: str, windows: Windows, baseline: bool) -> None:
-        """Do what a run for `span` is going to need into the cache that it looks into; once, whether it works or not.
+        """Do what a run for `span` is going to need into the cache that it looks into; what fails is left to the run.
 
         Raises:
             FlywheelError: Its rows cannot be read.
@@ -180,8 +180,9 @@ class Helper:
         from flywheel.steps.ready import Data
 
         here, project = self._workspace, self._project
-        self._done.add((windows, baseline))
-        with Data(here.warehouse, self._query, project.source.for_steps()) as data:
+        self._done |= {(windows, turn) for turn in self._turns}
+        query = here.query()  # a person may mend it meanwhile
+        with Data(here.warehouse, query, project.source.for_steps()) as data:
             state = data.state
         root = _root(here.state)
         arguments = {
@@ -193,10 +194,12 @@ class Helper:
             "warehouse": here.warehouse,
             "ledger": here.ledger,
         }
-        pipeline = compiled_ahead(project, self._query, here.state / "compiled")
+        pipeline = compiled_ahead(project, query, here.state / "compiled")
         result = self._run(pipeline, arguments, root=root, jobs=1, preload=here.trainer_imports())
         took = ", ".join(f"{name} {task.cpu:.1f}" for name, task in result.tasks.items() if task.cpu)
         say(f"{span}: {result.status.lower()} in {result.seconds:.1f} s; seconds of a processor: {took or 'none'}")
+        if result.ok and not baseline:
+            self._done.discard((windows, True))
         shutil.rmtree(result.folder, ignore_errors=True)  # the cache has its own links to all of it
 
 
@@ -208,6 +211,22 @@ def _root(state: Path) -> Path:
     with suppress(FileExistsError):
         (root / "cache").symlink_to(Path("..", "cache"))
     return root
+
+
+def forget(ledger: Ledger, name: str, spans: Collection[str]) -> None:
+    """Forget what was trained ahead for `spans`, which are done: what the helper was at when a run had no use for it.
+
+    Args:
+        ledger: Where it was logged.
+        name: Of the flywheel.
+        spans: Their names.
+
+    Raises:
+        LedgerError: The ledger does not answer.
+    """
+    for found in ledger.client.search_runs([ledger.experiment(name)], f"tags.`{AHEAD}` = 'yes'"):
+        if found.data.tags["flywheel.span"] in spans:
+            ledger.client.delete_run(found.info.run_id)
 
 
 def sort_out(ledger: Ledger, name: str, span: str, used: Collection[str]) -> None:
@@ -245,10 +264,11 @@ def main() -> None:
     os.environ[OPENED] = workspace.ledger
     helper, asked = Helper(workspace, run), Asked()
     while not asked.ended:
-        todo = helper.next(asked.spans, asked.bad)
-        if todo is not None:
-            try:
+        todo = None
+        try:
+            todo = helper.next(asked.spans, asked.bad)
+            if todo is not None:
                 helper.prepare(*todo)
-            except FlywheelError as error:
-                say(f"{todo[0]}: {error}")
+        except FlywheelError as error:
+            say(f"{todo[0] if todo else 'what is next'}: {error}")
         asked.look(wait=todo is None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flywheel.ahead import Ahead, sort_out
+from flywheel.ahead import Ahead, forget, sort_out
 from flywheel.alone import alone
 from flywheel.errors import ConfigError, LedgerError
 from flywheel.ledger import Ledger, Row
@@ -96,8 +96,8 @@ def backfill(
         LedgerError: It still does not answer after `patience`.
         ConfigError: Another backfill of this folder is under way.
     """
-    progress = Progress(len(spans))
-    with _alone(flywheel), ahead:
+    progress, name = Progress(len(spans)), flywheel.workspace.project.name
+    with _alone(flywheel), _sorted_out(ledger, name, progress), ahead:
         todo = _todo(flywheel, ledger, spans)
         progress.skipped = len(spans) - len(todo)
         if progress.skipped:
@@ -106,7 +106,6 @@ def backfill(
                 None,
                 f"{progress.skipped} of {len(spans)} spans are done already, or older than the champion's",
             )
-        name = flywheel.workspace.project.name
         for span in todo:
             ahead.begun(span, functools.partial(_bad, ledger, name, span))
             started = time.monotonic()
@@ -123,6 +122,16 @@ def backfill(
     return progress
 
 
+@contextmanager
+def _sorted_out(ledger: Ledger, name: str, progress: Progress) -> Iterator[None]:
+    """Leave no training of a span that is done behind: the helper may have been at one that the gate then rejected."""
+    try:
+        yield
+    finally:
+        with suppress(LedgerError):  # that it does not answer was told, and a marked run does no harm
+            forget(ledger, name, {row.span for row in progress.rows if row.done})
+
+
 def _todo(flywheel: Flywheel, ledger: Ledger, spans: Sequence[str]) -> list[str]:
     """Return the spans that are left; a rejected one is looked at again by `plan`, if anything has changed."""
     name = flywheel.workspace.project.name
@@ -133,12 +142,12 @@ def _todo(flywheel: Flywheel, ledger: Ledger, spans: Sequence[str]) -> list[str]
     return [span for span in spans if span not in done and span >= since]
 
 
-def _bad(ledger: Ledger, name: str, span: str) -> Collection[str]:
-    """Return the spans that are known as bad by now; what is done ahead by a guess does without them."""
+def _bad(ledger: Ledger, name: str, span: str) -> Collection[str] | None:
+    """Return the spans that are known as bad by now, None while the ledger does not answer."""
     try:
         return known_bad(ledger, name, span)
     except LedgerError:
-        return ()
+        return None
 
 
 def _waited(ledger: Ledger, patience: float, sleep: Callable[[float], object], told: Callable[[str], None]) -> bool:

@@ -122,13 +122,7 @@ def continuous_training(project: Project, query: str, serving_query: str = "") -
                             examples=data.output, window=fit.outputs["window"], code=archive, **transformed_as(project)
                         )
                         ask(project, "transform", seen)
-                        rows = {
-                            "examples": data.output,
-                            "transformed": seen.outputs["transformed"],
-                            "state": seen.outputs["state"],
-                            "code": archive,
-                            "ledger": ledger,
-                        }
+                        rows = _window(data, seen, archive, ledger)
                         model = _candidate(project, to["champion"] if project.train.warm_start else "", **rows)
                         simple = _baseline(project, **rows)
                         found = analyze(
@@ -191,14 +185,8 @@ def ahead(project: Project, query: str) -> BaseComponent:
             query=query, warehouse=warehouse, spans=spans, columns=columns, source=asked_of(project), state=state
         )
         seen = transform(examples=data.output, window=window, code=archive, **transformed_as(project))
-        if is_trained_ahead(project):
-            rows = {
-                "examples": data.output,
-                "transformed": seen.outputs["transformed"],
-                "state": seen.outputs["state"],
-                "code": archive,
-                "ledger": ledger,
-            }
+        if project.is_trained_ahead:
+            rows = _window(data, seen, archive, ledger)
             _candidate(project, "", **rows)
             if project.train.for_baseline() is not None:
                 with dsl.If(baseline == True, name="there is time for the baseline"):
@@ -207,20 +195,14 @@ def ahead(project: Project, query: str) -> BaseComponent:
     return pipeline
 
 
-def is_trained_ahead(project: Project) -> bool:
-    """Return whether a backfill trains the models of later spans before these are judged."""
-    asked = project.asked("train")
-    elsewhere = isinstance(asked, Resources) and asked.nodes
-    return is_always_trained(project) and not (project.train.warm_start or asked.gpu or elsewhere)
-
-
-def is_always_trained(project: Project) -> bool:
-    """Return whether a run trains whatever has been gained by earlier trainings."""
-    return project.retrain.policy == "always" and project.retrain.budget is None
+def _window(data: Any, seen: Any, archive: Any, ledger: Any) -> dict[str, Any]:
+    """Return what every model of a run is trained on, and where that is logged."""
+    rows = {"examples": data.output, "transformed": seen.outputs["transformed"], "state": seen.outputs["state"]}
+    return rows | {"code": archive, "ledger": ledger}
 
 
 def _candidate(project: Project, champion: Any, **window: Any) -> Any:
-    """Return the candidate's model."""
+    """Return the model of a task that trains the candidate."""
     # What a step asks for is no part of what it does, so the cache does not see it; but a TrainJob is asked for by it.
     asks = project.asked("train")
     several = isinstance(asks, Resources) and asks.nodes
@@ -230,7 +212,7 @@ def _candidate(project: Project, champion: Any, **window: Any) -> Any:
 
 
 def _baseline(project: Project, **window: Any) -> dict[str, Any]:
-    """Return the baseline's model by its name, where there is to be one."""
+    """Return the model of a task that trains the baseline by its name, where there is to be one."""
     plain = project.train.for_baseline()
     if plain is None:
         return {}
@@ -274,7 +256,7 @@ def _each_span_scored(project: Project, to: Any, serving: Any, ledger: Any) -> l
 
 def _weighed(project: Project, **weighed: Any) -> dsl.PipelineTask | None:
     """Return the task that finds whether a training is worth it by `retrain`; None where it always is."""
-    if is_always_trained(project):
+    if project.is_always_trained:
         return None
     settings: dict[str, Any] = {
         "name": project.name,

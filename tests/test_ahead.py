@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
+import duckdb
 import pytest
 import yaml
 
-from flywheel.ahead import Ahead, Asked, Helper, _root, sort_out
+from flywheel.ahead import Ahead, Asked, Helper, _root, forget, sort_out
 from flywheel.ledger import Ledger
 from flywheel.runner import Cache
 from flywheel.training.tracking import AHEAD
@@ -59,40 +61,92 @@ def test_a_helper_that_has_died_is_told_of_once(tmp_path):
 
 
 @pytest.fixture
-def helper(tmp_path, monkeypatch):
-    """A helper of two weeks that judges on one day, and the span and `baseline` of each pipeline that it has run."""
-    (tmp_path / "flywheel.yaml").write_text(yaml.safe_dump(FLIGHTS))
-    (tmp_path / "flights.sql").write_text("SELECT 1")
-    return Helper(Workspace.open(tmp_path, None, ["source.window=14", "source.judge=1"]), run=lambda *_, **__: None)
+def project(tmp_path):
+    """A folder with a warehouse, of which no row is read here, and a window of two weeks judged on one day."""
+    duckdb.connect(str(tmp_path / "w.duckdb")).execute("CREATE TABLE t (x INT)").close()
+    (tmp_path / "flights.sql").write_text("SELECT x FROM t")
+    (tmp_path / "trainer.py").write_text("def train(context): return None")
+    source = {**FLIGHTS["source"], "warehouse": f"duckdb:///{tmp_path}/w.duckdb", "window": 14, "judge": 1}
+
+    def write(**changes):
+        (tmp_path / "flywheel.yaml").write_text(yaml.safe_dump(FLIGHTS | {"source": source} | changes))
+        return Workspace.open(tmp_path)
+
+    return write
 
 
-def turns(helper, spans, bad=()):
-    """What a helper does until nothing is left."""
-    while (todo := helper.next(spans, bad)) is not None:
-        span, windows, baseline = todo
-        helper._done.add((windows, baseline))
-        yield span, baseline
+def turns(workspace, *asked, ok=lambda span: True):
+    """Return the spans, and whether with their baseline, of the pipelines that a helper runs for what is asked."""
+    ran = []
+
+    def run(pipeline, arguments, **how):
+        span = arguments["spans"][-1]
+        ran.append((span, arguments["baseline"]))
+        folder = workspace.state / "a run"
+        folder.mkdir(parents=True)
+        return SimpleNamespace(ok=ok(span), status="SUCCEEDED", seconds=0.0, tasks={}, folder=folder)
+
+    helper = Helper(workspace, run)
+    for spans, bad in asked:
+        while (todo := helper.next(spans, bad)) is not None:
+            helper.prepare(*todo)
+    return ran
 
 
-def test_candidates_of_all_wanted_spans_come_before_their_baselines(helper):
+def test_candidates_of_all_wanted_spans_come_before_their_baselines_and_nothing_is_done_twice(project):
     days = ["2013-06-02", "2013-06-03"]
 
-    assert list(turns(helper, days)) == [(day, baseline) for baseline in (False, True) for day in days]
-    assert list(turns(helper, [*days[1:], "2013-06-04"])) == [("2013-06-04", False), ("2013-06-04", True)]
+    ran = turns(project(), (days, ()), ([*days[1:], "2013-06-04"], ()))
+
+    assert ran[:4] == [(day, baseline) for baseline in (False, True) for day in days]
+    assert ran[4:] == [("2013-06-04", False), ("2013-06-04", True)]
 
 
-def test_a_span_found_bad_meanwhile_is_left_out_of_windows_that_are_then_prepared_anew(helper):
+def test_a_span_found_bad_meanwhile_is_left_out_of_windows_that_are_then_prepared_anew(project):
     days = ["2013-06-10", "2013-06-30"]
-    list(turns(helper, days))
 
-    assert {span for span, _ in turns(helper, days, bad=["2013-06-05"])} == {"2013-06-10"}
+    ran = turns(project(), (days, ()), (days, ["2013-06-05"]))
+
+    assert ran[4:] == [("2013-06-10", False), ("2013-06-10", True)]
 
 
-def test_a_flywheel_without_a_baseline_gives_none_a_turn(tmp_path):
-    (tmp_path / "flywheel.yaml").write_text(yaml.safe_dump(FLIGHTS | {"train": {"baseline": False}}))
-    (tmp_path / "flights.sql").write_text("SELECT 1")
+def test_what_failed_is_left_to_the_run_that_tells_of_it(project):
+    ran = turns(project(), (["2013-06-02", "2013-06-03"], ()), ok=lambda span: span != "2013-06-02")
 
-    assert list(turns(Helper(Workspace.open(tmp_path), run=lambda: None), ["2013-06-02"])) == [("2013-06-02", False)]
+    assert ran == [("2013-06-02", False), ("2013-06-03", False), ("2013-06-03", True)]
+
+
+@pytest.mark.parametrize("changes", [{"train": {"baseline": False}}, {"train": {"warm_start": True}}])
+def test_where_no_baseline_is_trained_ahead_it_has_no_turn(project, changes):
+    assert turns(project(**changes), (["2013-06-02"], ())) == [("2013-06-02", False)]
+
+
+def test_while_the_ledger_does_not_answer_what_was_known_as_bad_stays_so(project):
+    workspace = project()
+    workspace.state.mkdir(exist_ok=True)
+    ours, theirs = os.pipe()
+    with Ahead(workspace, (None, []), ["2013-06-01", "2013-06-02", "2013-06-03"], depth=1) as helper:
+        own, helper._process.stdin = helper._process.stdin, os.fdopen(theirs, "w")
+        helper.begun("2013-06-01", lambda: {"2013-05-20": "why"})
+        helper.begun("2013-06-02", lambda: None)
+        helper._process.stdin.close()
+        helper._process.stdin = own
+
+    told = [json.loads(line) for line in os.fdopen(ours).read().splitlines()]
+    assert told == [{"spans": [f"2013-06-0{day}"], "bad": ["2013-05-20"]} for day in (2, 3)]
+
+
+def test_a_training_of_a_span_that_is_done_is_forgotten_when_the_backfill_ends(tmp_path):
+    ledger = Ledger(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = ledger.experiment("flights")
+    rejected, later = (
+        ledger.client.create_run(experiment, tags={"flywheel.span": span, AHEAD: "yes"}).info.run_id
+        for span in ("2013-06-01", "2013-06-02")
+    )
+
+    forget(ledger, "flights", {"2013-06-01"})
+
+    assert [run.info.run_id for run in ledger.client.search_runs([experiment])] == [later] != [rejected]
 
 
 def test_of_what_is_asked_for_the_newest_counts_and_half_a_line_waits_for_the_rest():

@@ -252,6 +252,18 @@ class Project(Strict):
         sources = [column for feature in self.features for column in feature.sources]
         return tuple(dict.fromkeys([*self.labels, *sources, *self.slices, *asked]))
 
+    @property
+    def is_always_trained(self) -> bool:
+        """Whether a run trains whatever has been gained by earlier trainings."""
+        return self.retrain.policy == "always" and self.retrain.budget is None
+
+    @property
+    def is_trained_ahead(self) -> bool:
+        """Whether a backfill trains the models of later spans before these are judged."""
+        asked = self.asked("train")
+        elsewhere = isinstance(asked, Resources) and asked.nodes
+        return self.is_always_trained and not (self.train.warm_start or asked.gpu or elsewhere)
+
     def asked(self, stage: str) -> Pod:
         """Return what a step asks a cluster for: its own settings over those of all steps."""
         return self.resources.of(stage, self.train.resources)

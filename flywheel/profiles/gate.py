@@ -9,8 +9,8 @@ from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from flywheel.artifacts import Check
-from flywheel.invariants import Invariant, Known, Unique, Violation
-from flywheel.kept import Kept
+from flywheel.invariants import Determines, Invariant, Known, Violation
+from flywheel.kept import Kept, Made
 from flywheel.labels import MULTILABEL, columns_of
 from flywheel.profiles.alarms import Finding, examine
 from flywheel.profiles.bars import column_of
@@ -150,7 +150,7 @@ class SpanGate:
     def learn(self, span: str, rows: Callable[[], Rows], batches: Iterable[pa.RecordBatch]) -> None:
         """Learn how the columns of a span hang together that is known to be good; it is read when it is needed."""
         self._rows[span] = cache(rows)
-        lasting = any(not isinstance(rule, Unique) for rule in self._known.invariants)
+        lasting = any(map(_is_lasting, self._known.invariants))
         self._unlearnt = (self._unlearnt if lasting else {}) | {span: batches}  # keys are those of one span before
 
     def _learnt_of_all(self) -> Known:
@@ -159,19 +159,18 @@ class SpanGate:
         if self._known.invariants and unlearnt:
             *earlier, last = unlearnt
             oldest, newest = self._week(next(iter(unlearnt))), self._week(last)
+            rules = Known.of(filter(_is_lasting, self._known.invariants), self._known.most)
             for week, spans in groupby(earlier, self._week):
                 chosen = list(spans)
-                learn = partial(self._learnt_of, [unlearnt[each] for each in chosen])
-                whole = oldest < week < newest  # the oldest loses a span in each run, the newest gains one
-                rules = [[repr(rule) for rule in self._known.invariants], self._known.most]
-                kept = self._kept_of(chosen) if whole else Kept()
-                self._known = self._known.merge(kept.value(learn, "invariants", self._marks(chosen), rules))
+                # As if they were one: of each alone only the keys matter, and only those of the last span.
+                learn = partial(rules.learn, together(chain.from_iterable(unlearnt[each] for each in chosen)))
+                if oldest < week < newest:  # the oldest loses a span in each run, the newest gains one
+                    told = [list(map(str, rules.invariants)), rules.most]
+                    self._known = self._known.merge(self._keeping(chosen, learn, "invariants", *told))
+                else:
+                    self._known = self._known.merge(learn())
             self._known = self._known.learn(unlearnt[last])
         return self._known
-
-    def _learnt_of(self, spans: Sequence[Iterable[pa.RecordBatch]]) -> Known:
-        """Return what is known of `spans`, as if they were one: of each alone only the keys matter, and those go."""
-        return Known.of(self._known.invariants, self._known.most).learn(together(chain.from_iterable(spans)))
 
     def look_again(self, span: str, batches: Iterable[pa.RecordBatch], *, waived: bool = False) -> None:
         """Learn again what is not kept of a span that the history knows: how its columns hang together."""
@@ -197,23 +196,17 @@ class SpanGate:
             chosen = (before if len(before) >= _LEAST_SPANS else known)[-_WINDOW:]
             self._rows = {each: self._rows[each] for each in known if each >= chosen[0]}
             rated, left = self._settings.rated, sorted(self._settings.leave_out)
-            learnt = self._kept_of(chosen).value(
-                lambda: Relations([self._rows[each]() for each in chosen], rated),
-                "relations",
-                self._marks(chosen),
-                rated,
-                left,
+            learnt = self._keeping(
+                chosen, lambda: Relations([self._rows[each]() for each in chosen], rated), "relations", rated, left
             )
             self._learnt = week, learnt
         return self._learnt[1]
 
-    def _marks(self, spans: Sequence[str]) -> list[list[str]]:
-        """Return what tells the rows of `spans` from others."""
-        return [[span, self.history[span].digest] for span in spans]
-
-    def _kept_of(self, spans: Sequence[str]) -> Kept:
-        """Return where what was learnt of `spans` is kept: nowhere, unless it is known which rows they had."""
-        return self._kept if all(digest for _, digest in self._marks(spans)) else Kept()
+    def _keeping(self, spans: Sequence[str], make: Callable[[], Made], what: str, *made_of: Any) -> Made:
+        """Return what `make` makes of `spans`, kept for later runs where it is known which rows they had."""
+        marks = [[span, self.history[span].digest if span in self.history else ""] for span in spans]
+        kept = self._kept if all(digest for _, digest in marks) else Kept()
+        return kept.value(make, what, marks, *made_of)
 
     def _week(self, span: str) -> int:
         return Span.parse(span, self._settings.every).start.toordinal() // 7
@@ -226,6 +219,11 @@ class SpanGate:
             return []
         found = counted or statistics.summarize(batches, span)
         return schema_checks(found, statistics.for_one_span(self._schema), span)
+
+
+def _is_lasting(rule: Invariant) -> bool:
+    """Return whether a rule learns from all spans; others look at a row, or at the span before."""
+    return isinstance(rule, Determines)
 
 
 def _label_checks(span: str, profile: Profile, label: str, task: str) -> list[Check]:

@@ -129,19 +129,32 @@ class Validation(keras.callbacks.Callback):  # type: ignore[misc]
         columns: The model's inputs: {feature: values}.
         labels: One a row.
         weights: How much each row counts; all the same by default.
+        batch: Rows at a time. Where `fit` has another `batch_size`, a loss that is no mean over rows is another figure.
     """
 
     def __init__(
-        self, columns: dict[str, NDArray[Any]], labels: NDArray[Any], weights: NDArray[Any] | None = None
+        self,
+        columns: dict[str, NDArray[Any]],
+        labels: NDArray[Any],
+        weights: NDArray[Any] | None = None,
+        batch: int = _ROWS,
     ) -> None:
         super().__init__()
-        self._columns, self._labels, self._weights = columns, labels, weights
+        self._columns, self._labels, self._weights, self._batch = columns, labels, weights, batch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Compute the loss of all rows by the model as it is now."""
-        if logs is not None:
-            given = predict(self.model, self._columns)
-            logs["val_loss"] = float(self.model.compute_loss(None, self._labels, given, self._weights, training=False))
+        """Compute the loss of all rows by the model as it is now: the mean of all batches, by their rows."""
+        if logs is None:
+            return
+        given, total = _arranged(self.model, self._columns), 0.0
+        for start in range(0, len(self._labels), self._batch):
+            rows = slice(start, start + self._batch)
+            inputs = {name: each[rows] for name, each in given.items()} if isinstance(given, dict) else given[rows]
+            weights = None if self._weights is None else self._weights[rows]
+            answers = self.model(inputs, training=False)
+            loss = self.model.compute_loss(inputs, self._labels[rows], answers, weights, training=False)
+            total += float(loss) * len(self._labels[rows])
+        logs["val_loss"] = total / len(self._labels)
 
 
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]

@@ -294,11 +294,11 @@ def test_what_the_spans_before_a_week_say_of_each_other_is_learnt_once_for_all_r
 
 def test_what_invariants_learn_of_a_whole_week_is_read_once_for_all_runs(tmp_path):
     """The window of thirteen days goes on by one in each run; weeks begin with the seventh and the fourteenth day."""
-    made, reads = gate_after(0), []
+    made, reads, rules = gate_after(0), [], (ONE_DEVICE, ONE_AT_A_TIME)
     for index in range(17):
         judged, read = [], []
         for kept, seen in ((Kept(tmp_path / "root"), read), (Kept(), [])):
-            gate = SpanGate(SETTINGS, deepcopy(made.history), invariants=(ONE_DEVICE,), kept=kept)
+            gate = SpanGate(SETTINGS, deepcopy(made.history), invariants=rules, kept=kept)
             for known in range(max(0, index - 13), index):
                 gate.look_again(name_of(known), Read(known, seen))
             judged.append(gate.judge(name_of(index), day(index)))
@@ -308,6 +308,29 @@ def test_what_invariants_learn_of_a_whole_week_is_read_once_for_all_runs(tmp_pat
 
     assert reads[14] == [*range(1, 14)]
     assert [reads[15], reads[16]] == [[*range(2, 6), 13, 14], [*range(3, 6), 13, 14, 15]]
+
+
+@pytest.mark.parametrize("changed", ["rule", "rows", "digest"])
+def test_with_another_rule_or_other_rows_or_rows_that_are_not_known_a_week_is_read_again(tmp_path, changed):
+    made, kept = gate_after(0), Kept(tmp_path / "root")
+    for index in range(15):
+        made.take(made.judge(name_of(index), day(index)), day(index), digest=str(index))
+
+    def reads(history, rule):
+        gate, read = SpanGate(SETTINGS, history, invariants=(rule,), kept=kept), []
+        for known in range(2, 15):
+            gate.look_again(name_of(known), Read(known, read))
+        gate.judge(name_of(15), day(15))
+        return read
+
+    first, again = (reads(deepcopy(made.history), ONE_DEVICE) for _ in range(2))
+    other = deepcopy(made.history)
+    if changed != "rule":
+        other.add(replace(other[name_of(8)], digest="" if changed == "digest" else "another"))
+    rule = Determines(("pages",), "device") if changed == "rule" else ONE_DEVICE
+
+    assert (first, again) == ([*range(2, 15)], [*range(2, 6), 13, 14])
+    assert reads(other, rule) == first
 
 
 def test_keys_of_no_span_of_the_last_weeks_are_an_alarm_at_the_bar_that_was_given():
