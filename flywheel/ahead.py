@@ -18,12 +18,13 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from flywheel.spans import Span, Windows, reach
 from flywheel.training.tracking import AHEAD, ASKED_AHEAD
 
 if TYPE_CHECKING:
+    from flywheel.config import Project
     from flywheel.ledger import Ledger
     from flywheel.workspace import Workspace
 
@@ -137,70 +138,78 @@ class Asked:
             self.ended = not read
 
 
-class Helper:
-    """Prepares spans, each for the windows that it has by what is known as bad.
+class Todo(NamedTuple):
+    """What is prepared: for the run of a span, by the windows that it has, and whether with its baseline."""
+
+    span: str
+    windows: Windows
+    baseline: bool
+
+
+class Turns:
+    """What is prepared next. Windows that change, since another span is found bad, have a turn anew.
 
     Args:
-        workspace: Whose spans.
-        run: Runs a compiled pipeline.
+        project: Whose spans.
     """
 
-    def __init__(self, workspace: Workspace, run: Callable[..., Any]) -> None:
-        project = self._project = workspace.compilable()
-        self._workspace, self._run = workspace, run
+    def __init__(self, project: Project) -> None:
+        self._source, self._furthest = project.source, project.gates.data.leave_out
         with_baseline = project.is_trained_ahead and project.train.for_baseline() is not None
         self._turns = (False, True) if with_baseline else (False,)
         self._done: set[tuple[Windows, bool]] = set()
 
-    def next(self, spans: Sequence[str], bad: Collection[str]) -> tuple[str, Windows, bool] | None:
-        """Return for which span something is to be done, by which windows, and whether with its baseline; or None.
+    def next(self, spans: Sequence[str], bad: Collection[str]) -> Todo | None:
+        """Return what is to be done, None if nothing is: candidates of all spans, and then baselines.
 
         Args:
             spans: Names of those that are wanted, oldest first.
             bad: Those that are left out of windows.
         """
-        source = self._project.source
-        sizes = source.window, source.judge
-        furthest = reach(*sizes, self._project.gates.data.leave_out)
+        sizes = self._source.window, self._source.judge
+        furthest = reach(*sizes, self._furthest)
         for baseline in self._turns:
             for span in spans:
-                windows = Windows.of(Span.parse(span, source.every), *sizes, bad, furthest)
+                windows = Windows.of(Span.parse(span, self._source.every), *sizes, bad, furthest)
                 if (windows, baseline) not in self._done:
-                    return span, windows, baseline
+                    return Todo(span, windows, baseline)
         return None
 
-    def prepare(self, span: str, windows: Windows, baseline: bool) -> None:
-        """Do what a run for `span` is going to need into the cache that it looks into; what fails is left to the run.
+    def did(self, todo: Todo, ok: bool) -> None:
+        """Note that something is done; where it failed, the baseline has no turn: the run tells what is wrong."""
+        self._done |= {(todo.windows, turn) for turn in self._turns if not ok or turn == todo.baseline}
 
-        Raises:
-            FlywheelError: Its rows cannot be read.
-        """
-        from flywheel.kubeflow.compile import compiled_ahead
-        from flywheel.say import say
-        from flywheel.steps.ready import Data
 
-        here, project = self._workspace, self._project
-        self._done |= {(windows, turn) for turn in self._turns}
-        query = here.query()  # a person may mend it meanwhile
-        with Data(here.warehouse, query, project.source.for_steps()) as data:
-            state = data.state
-        root = _root(here.state)
-        arguments = {
-            "code": here.pack(),
-            "spans": [part.name for part in windows.all],
-            "window": [part.name for part in windows.train],
-            "state": state,
-            "baseline": baseline,
-            "warehouse": here.warehouse,
-            "ledger": here.ledger,
-        }
-        pipeline = compiled_ahead(project, query, here.state / "compiled")
-        result = self._run(pipeline, arguments, root=root, jobs=1, preload=here.trainer_imports())
-        took = ", ".join(f"{name} {task.cpu:.1f}" for name, task in result.tasks.items() if task.cpu)
-        say(f"{span}: {result.status.lower()} in {result.seconds:.1f} s; seconds of a processor: {took or 'none'}")
-        if result.ok and not baseline:
-            self._done.discard((windows, True))
-        shutil.rmtree(result.folder, ignore_errors=True)  # the cache has its own links to all of it
+def prepare(workspace: Workspace, todo: Todo) -> bool:
+    """Do what a run is going to need into the cache that it looks into; return whether all of it went well.
+
+    Raises:
+        FlywheelError: The rows cannot be read.
+    """
+    from flywheel.kubeflow.compile import compiled_ahead
+    from flywheel.runner import run
+    from flywheel.say import say
+    from flywheel.steps.ready import Data
+
+    project, query = workspace.compilable(), workspace.query()
+    with Data(workspace.warehouse, query, project.source.for_steps()) as data:
+        state = data.state
+    root = _root(workspace.state)
+    arguments = {
+        "code": workspace.pack(),
+        "spans": [part.name for part in todo.windows.all],
+        "window": [part.name for part in todo.windows.train],
+        "state": state,
+        "baseline": todo.baseline,
+        "warehouse": workspace.warehouse,
+        "ledger": workspace.ledger,
+    }
+    pipeline = compiled_ahead(project, query, workspace.state / "compiled")
+    result = run(pipeline, arguments, root=root, jobs=1, preload=workspace.trainer_imports())
+    took = ", ".join(f"{name} {task.cpu:.1f}" for name, task in result.tasks.items() if task.cpu)
+    say(f"{todo.span}: {result.status.lower()} in {result.seconds:.1f} s; seconds of a processor: {took or 'none'}")
+    shutil.rmtree(result.folder, ignore_errors=True)  # the cache has its own links to all of it
+    return result.ok
 
 
 def _root(state: Path) -> Path:
@@ -213,39 +222,22 @@ def _root(state: Path) -> Path:
     return root
 
 
-def forget(ledger: Ledger, name: str, spans: Collection[str]) -> None:
-    """Forget what was trained ahead for `spans`, which are done: what the helper was at when a run had no use for it.
+def sort_out(ledger: Ledger, name: str, spans: Collection[str], used: Collection[str] = ()) -> None:
+    """Forget what was trained ahead for `spans`, which are done, and of no use to them; the rest is like any training.
 
     Args:
         ledger: Where it was logged.
         name: Of the flywheel.
-        spans: Their names.
-
-    Raises:
-        LedgerError: The ledger does not answer.
-    """
-    for found in ledger.client.search_runs([ledger.experiment(name)], f"tags.`{AHEAD}` = 'yes'"):
-        if found.data.tags["flywheel.span"] in spans:
-            ledger.client.delete_run(found.info.run_id)
-
-
-def sort_out(ledger: Ledger, name: str, span: str, used: Collection[str]) -> None:
-    """Forget what was trained ahead for `span`, which is done, and of no use to it; the rest is like any training.
-
-    Args:
-        ledger: Where it was logged.
-        name: Of the flywheel.
-        span: Name of the span.
+        spans: Names of the spans.
         used: Training runs in MLflow behind the models that it was decided about.
 
     Raises:
         LedgerError: The ledger does not answer.
     """
-    wanted = f"tags.`{AHEAD}` = 'yes' and tags.`flywheel.span` = '{span}'"
-    for found in ledger.client.search_runs([ledger.experiment(name)], wanted):
+    for found in ledger.client.search_runs([ledger.experiment(name)], f"tags.`{AHEAD}` = 'yes'"):
         if found.info.run_id in used:
             ledger.client.delete_tag(found.info.run_id, AHEAD)
-        else:
+        elif found.data.tags["flywheel.span"] in spans:
             ledger.client.delete_run(found.info.run_id)
 
 
@@ -253,7 +245,6 @@ def main() -> None:
     """Prepare what standard input asks for until it ends."""
     from flywheel.errors import FlywheelError
     from flywheel.ledger.store import OPENED
-    from flywheel.runner import run
     from flywheel.say import say
     from flywheel.workspace import Workspace
 
@@ -262,13 +253,15 @@ def main() -> None:
     os.environ[ASKED_AHEAD] = "yes"
     workspace = Workspace.open(Path(folder), profile or None, overrides)
     os.environ[OPENED] = workspace.ledger
-    helper, asked = Helper(workspace, run), Asked()
+    turns, asked = Turns(workspace.project), Asked()
     while not asked.ended:
-        todo = None
+        todo, ok = None, False
         try:
-            todo = helper.next(asked.spans, asked.bad)
+            todo = turns.next(asked.spans, asked.bad)
             if todo is not None:
-                helper.prepare(*todo)
+                ok = prepare(workspace, todo)
         except FlywheelError as error:
-            say(f"{todo[0] if todo else 'what is next'}: {error}")
+            say(f"{todo.span if todo else 'what is next'}: {error}")
+        if todo is not None:
+            turns.did(todo, ok)
         asked.look(wait=todo is None)

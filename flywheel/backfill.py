@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flywheel.ahead import Ahead, forget, sort_out
+from flywheel.ahead import Ahead, sort_out
 from flywheel.alone import alone
 from flywheel.errors import ConfigError, LedgerError
 from flywheel.ledger import Ledger, Row
@@ -113,7 +113,7 @@ def backfill(
             while row.failed and _waited(ledger, patience, sleep, lambda why: told(progress, None, why)):
                 row = flywheel.run(span)
             if row.done and row.run:
-                sort_out(ledger, name, span, flywheel.trained)
+                sort_out(ledger, name, [span], flywheel.trained)
             progress.rows.append(row)
             progress.seconds.append(time.monotonic() - started)
             told(progress, row, "")
@@ -128,8 +128,9 @@ def _sorted_out(ledger: Ledger, name: str, progress: Progress) -> Iterator[None]
     try:
         yield
     finally:
-        with suppress(LedgerError):  # that it does not answer was told, and a marked run does no harm
-            forget(ledger, name, {row.span for row in progress.rows if row.done})
+        with suppress(LedgerError):  # a training that stays marked does no harm
+            if done := {row.span for row in progress.rows if row.done}:
+                sort_out(ledger, name, done)
 
 
 def _todo(flywheel: Flywheel, ledger: Ledger, spans: Sequence[str]) -> list[str]:

@@ -3,13 +3,11 @@
 import json
 import os
 import signal
-from types import SimpleNamespace
 
-import duckdb
 import pytest
 import yaml
 
-from flywheel.ahead import Ahead, Asked, Helper, _root, forget, sort_out
+from flywheel.ahead import Ahead, Asked, Turns, _root, sort_out
 from flywheel.ledger import Ledger
 from flywheel.runner import Cache
 from flywheel.training.tracking import AHEAD
@@ -27,7 +25,7 @@ def test_trainings_ahead_that_a_span_made_no_use_of_are_forgotten_once_it_is_don
     used, unused = trained("2013-06-01", **{AHEAD: "yes"}), trained("2013-06-01", **{AHEAD: "yes"})
     plain, later = trained("2013-06-01"), trained("2013-06-02", **{AHEAD: "yes"})
 
-    sort_out(ledger, "flights", "2013-06-01", [used])
+    sort_out(ledger, "flights", ["2013-06-01"], [used])
 
     left = {run.info.run_id: run.data.tags for run in ledger.client.search_runs([experiment])}
     assert set(left) == {used, plain, later}
@@ -61,71 +59,59 @@ def test_a_helper_that_has_died_is_told_of_once(tmp_path):
 
 
 @pytest.fixture
-def project(tmp_path):
-    """A folder with a warehouse, of which no row is read here, and a window of two weeks judged on one day."""
-    duckdb.connect(str(tmp_path / "w.duckdb")).execute("CREATE TABLE t (x INT)").close()
-    (tmp_path / "flights.sql").write_text("SELECT x FROM t")
-    (tmp_path / "trainer.py").write_text("def train(context): return None")
-    source = {**FLIGHTS["source"], "warehouse": f"duckdb:///{tmp_path}/w.duckdb", "window": 14, "judge": 1}
+def workspace(tmp_path):
+    """A folder whose flywheel trains on two weeks and judges on a day."""
 
-    def write(**changes):
-        (tmp_path / "flywheel.yaml").write_text(yaml.safe_dump(FLIGHTS | {"source": source} | changes))
+    def write(**train):
+        source = FLIGHTS["source"] | {"window": 14, "judge": 1}
+        (tmp_path / "flywheel.yaml").write_text(yaml.safe_dump(FLIGHTS | {"source": source, "train": train}))
         return Workspace.open(tmp_path)
 
     return write
 
 
-def turns(workspace, *asked, ok=lambda span: True):
-    """Return the spans, and whether with their baseline, of the pipelines that a helper runs for what is asked."""
-    ran = []
-
-    def run(pipeline, arguments, **how):
-        span = arguments["spans"][-1]
-        ran.append((span, arguments["baseline"]))
-        folder = workspace.state / "a run"
-        folder.mkdir(parents=True)
-        return SimpleNamespace(ok=ok(span), status="SUCCEEDED", seconds=0.0, tasks={}, folder=folder)
-
-    helper = Helper(workspace, run)
-    for spans, bad in asked:
-        while (todo := helper.next(spans, bad)) is not None:
-            helper.prepare(*todo)
-    return ran
+def done(turns, spans, bad=(), failed=()):
+    """Return for which spans something is prepared, in order, and whether with the baseline."""
+    found = []
+    while (todo := turns.next(spans, bad)) is not None:
+        turns.did(todo, todo.span not in failed)
+        found.append((todo.span, todo.baseline))
+    return found
 
 
-def test_candidates_of_all_wanted_spans_come_before_their_baselines_and_nothing_is_done_twice(project):
-    days = ["2013-06-02", "2013-06-03"]
+def test_candidates_of_all_wanted_spans_come_before_their_baselines_and_nothing_is_done_twice(workspace):
+    turns, days = Turns(workspace().project), ["2013-06-02", "2013-06-03"]
 
-    ran = turns(project(), (days, ()), ([*days[1:], "2013-06-04"], ()))
-
-    assert ran[:4] == [(day, baseline) for baseline in (False, True) for day in days]
-    assert ran[4:] == [("2013-06-04", False), ("2013-06-04", True)]
+    assert done(turns, days) == [(day, baseline) for baseline in (False, True) for day in days]
+    assert done(turns, [*days[1:], "2013-06-04"]) == [("2013-06-04", False), ("2013-06-04", True)]
 
 
-def test_a_span_found_bad_meanwhile_is_left_out_of_windows_that_are_then_prepared_anew(project):
-    days = ["2013-06-10", "2013-06-30"]
+def test_a_span_found_bad_meanwhile_is_left_out_of_windows_that_are_then_prepared_anew(workspace):
+    turns, days = Turns(workspace().project), ["2013-06-10", "2013-06-30"]
+    done(turns, days)
 
-    ran = turns(project(), (days, ()), (days, ["2013-06-05"]))
-
-    assert ran[4:] == [("2013-06-10", False), ("2013-06-10", True)]
-
-
-def test_what_failed_is_left_to_the_run_that_tells_of_it(project):
-    ran = turns(project(), (["2013-06-02", "2013-06-03"], ()), ok=lambda span: span != "2013-06-02")
-
-    assert ran == [("2013-06-02", False), ("2013-06-03", False), ("2013-06-03", True)]
+    todo = turns.next(days, ["2013-06-05"])
+    assert todo.span == "2013-06-10"
+    assert "2013-06-05" not in [part.name for part in todo.windows.train]
+    assert done(turns, days, ["2013-06-05"]) == [("2013-06-10", False), ("2013-06-10", True)]
 
 
-@pytest.mark.parametrize("changes", [{"train": {"baseline": False}}, {"train": {"warm_start": True}}])
-def test_where_no_baseline_is_trained_ahead_it_has_no_turn(project, changes):
-    assert turns(project(**changes), (["2013-06-02"], ())) == [("2013-06-02", False)]
+def test_what_failed_is_left_to_the_run_that_tells_of_it(workspace):
+    found = done(Turns(workspace().project), ["2013-06-02", "2013-06-03"], failed=["2013-06-02"])
+
+    assert found == [("2013-06-02", False), ("2013-06-03", False), ("2013-06-03", True)]
 
 
-def test_while_the_ledger_does_not_answer_what_was_known_as_bad_stays_so(project):
-    workspace = project()
-    workspace.state.mkdir(exist_ok=True)
+@pytest.mark.parametrize("train", [{"baseline": False}, {"warm_start": True}])
+def test_where_no_baseline_is_trained_ahead_it_has_no_turn(workspace, train):
+    assert done(Turns(workspace(**train).project), ["2013-06-02"]) == [("2013-06-02", False)]
+
+
+def test_while_the_ledger_does_not_answer_what_was_known_as_bad_stays_so(workspace):
+    here = workspace()
+    here.state.mkdir(exist_ok=True)
     ours, theirs = os.pipe()
-    with Ahead(workspace, (None, []), ["2013-06-01", "2013-06-02", "2013-06-03"], depth=1) as helper:
+    with Ahead(here, (None, []), ["2013-06-01", "2013-06-02", "2013-06-03"], depth=1) as helper:
         own, helper._process.stdin = helper._process.stdin, os.fdopen(theirs, "w")
         helper.begun("2013-06-01", lambda: {"2013-05-20": "why"})
         helper.begun("2013-06-02", lambda: None)
@@ -134,19 +120,6 @@ def test_while_the_ledger_does_not_answer_what_was_known_as_bad_stays_so(project
 
     told = [json.loads(line) for line in os.fdopen(ours).read().splitlines()]
     assert told == [{"spans": [f"2013-06-0{day}"], "bad": ["2013-05-20"]} for day in (2, 3)]
-
-
-def test_a_training_of_a_span_that_is_done_is_forgotten_when_the_backfill_ends(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path}/mlflow.db")
-    experiment = ledger.experiment("flights")
-    rejected, later = (
-        ledger.client.create_run(experiment, tags={"flywheel.span": span, AHEAD: "yes"}).info.run_id
-        for span in ("2013-06-01", "2013-06-02")
-    )
-
-    forget(ledger, "flights", {"2013-06-01"})
-
-    assert [run.info.run_id for run in ledger.client.search_runs([experiment])] == [later] != [rejected]
 
 
 def test_of_what_is_asked_for_the_newest_counts_and_half_a_line_waits_for_the_rest():

@@ -85,8 +85,7 @@ def predict(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]
     parts: list[NDArray[Any]] = []
     for start in range(0, rows, size):
         at = np.minimum(np.arange(start, start + size), rows - 1)
-        batch = {name: values[at] for name, values in given.items()} if isinstance(given, dict) else given[at]
-        parts.append(_answers(model, batch, size))
+        parts.append(_answers(model, _rows_of(given, at), size))
     answers: NDArray[Any] = np.concatenate(parts)[:rows]
     return answers
 
@@ -142,14 +141,18 @@ class Validation(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._columns, self._labels, self._weights, self._batch = columns, labels, weights, batch
 
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Arrange the columns as the model takes them, once."""
+        self._given = _arranged(self.model, self._columns)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Compute the loss of all rows by the model as it is now: the mean of all batches, by their rows."""
         if logs is None:
             return
-        given, total = _arranged(self.model, self._columns), 0.0
+        total = 0.0
         for start in range(0, len(self._labels), self._batch):
             rows = slice(start, start + self._batch)
-            inputs = {name: each[rows] for name, each in given.items()} if isinstance(given, dict) else given[rows]
+            inputs = _rows_of(self._given, rows)
             weights = None if self._weights is None else self._weights[rows]
             answers = self.model(inputs, training=False)
             loss = self.model.compute_loss(inputs, self._labels[rows], answers, weights, training=False)
@@ -197,6 +200,10 @@ def _arranged(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> dict[str, 
     if set(names) <= set(inputs):
         return {name: inputs[name] for name in names}
     return np.concatenate([values.reshape(len(values), -1).astype(np.float32) for values in inputs.values()], axis=1)
+
+
+def _rows_of(given: dict[str, NDArray[Any]] | NDArray[Any], rows: slice | NDArray[np.intp]) -> Any:
+    return keras.tree.map_structure(lambda values: values[rows], given)
 
 
 def _write_timeless(file: Path, content: dict[str, bytes]) -> None:

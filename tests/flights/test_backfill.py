@@ -1,5 +1,6 @@
 """A backfill on the flights: the same ledger as separate runs, whatever stops it in between."""
 
+import json
 import os
 import signal
 import subprocess
@@ -36,6 +37,15 @@ def said(rows):
     ]
 
 
+def tasks(folder, span):
+    """How each task of the last run for a span ended, by the last part of its name."""
+    for file in sorted(folder.glob(".flywheel/runs/*/state.jsonl"), reverse=True):
+        told = {each["task"].rsplit("/", 1)[-1]: each for each in map(json.loads, file.read_text().splitlines())}
+        if told["plan"]["outputs"]["parameters"]["span"] == span and "train" in told:
+            return {name: each["state"] for name, each in told.items()}
+    raise AssertionError(f"no run has trained for {span}")
+
+
 def test_a_backfill_that_was_stopped_and_went_on_leaves_the_ledger_of_separate_runs(make_project, tmp_path):
     """Interrupted once and started again: of what was finished nothing is run twice, and nothing differs."""
     (tmp_path / "apart").mkdir()
@@ -59,6 +69,7 @@ def test_a_backfill_that_was_stopped_and_went_on_leaves_the_ledger_of_separate_r
     assert at_once.returncode == 2
     assert "is under way (process" in at_once.stderr
     assert said(row for row in together.rows() if row["outcome"] != "failed") == said(apart.rows())
+    assert tasks(together.folder, SPANS[-1])["train"] == "CACHED"  # the helper has trained it
     assert not list((together.folder / ".flywheel" / "ahead" / "runs").iterdir())
     assert "nothing to do" in together("backfill", *RANGE, *SMALL).stdout
 

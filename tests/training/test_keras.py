@@ -66,20 +66,18 @@ def test_a_model_that_is_asked_often_for_few_rows_is_traced_once():
         assert np.allclose(answers[0], each, rtol=1e-6)
 
 
-def fitted(loss, outputs, *callbacks, rows=3000, classes=2, weights=None, held=1000, **given):
-    """Return a model after five epochs, and what was told of each, validated by Keras unless there are callbacks."""
+def fitted(loss, outputs, held, weights, by_keras):
+    """Return a model after five epochs, and what was told of each; `held` rows validate it."""
     draw = np.random.default_rng(0)
-    x = draw.normal(size=(rows, 2)).astype(np.float32)
-    y = draw.integers(0, classes, rows).astype(np.float32)
+    x, y = draw.normal(size=(3000, 2)).astype(np.float32), draw.integers(0, 2, 3000).astype(np.float32)
     framework.seed(1)
-    penalty = keras.regularizers.L2(0.1)
-    parts = [keras.layers.Dense(8, activity_regularizer=penalty), keras.layers.Dropout(0.3), *outputs()]
-    model = keras.Sequential([keras.Input((2,)), *parts])
+    hidden = [keras.layers.Dense(8, activity_regularizer=keras.regularizers.L2(0.1)), keras.layers.Dropout(0.3)]
+    model = keras.Sequential([keras.Input((2,)), *hidden, outputs()])
     model.compile("adam", loss)
-    if not callbacks:
-        given["validation_data"] = (x[:held], y[:held], weights)
-    made = [each({"x": x[:held]}, y[:held], weights, batch=128) for each in callbacks]
-    return model, model.fit(x[held:], y[held:], epochs=5, batch_size=128, verbose=0, callbacks=made, **given)
+    ours = [] if by_keras else [framework.Validation({"x": x[:held]}, y[:held], weights, batch=128)]
+    theirs = {"validation_data": (x[:held], y[:held], weights)} if by_keras else {}
+    told = model.fit(x[held:], y[held:], epochs=5, batch_size=128, verbose=0, callbacks=ours, **theirs)
+    return model, told.history["val_loss"]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -87,20 +85,19 @@ def fitted(loss, outputs, *callbacks, rows=3000, classes=2, weights=None, held=1
 @pytest.mark.parametrize(
     ("loss", "outputs"),
     [
-        ("binary_crossentropy", lambda: [keras.layers.Dense(1, "sigmoid", kernel_regularizer="l2")]),
-        (lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True), lambda: [keras.layers.Dense(3)]),
-        (lambda: keras.losses.MeanSquaredError(reduction="sum"), lambda: [keras.layers.Dense(1)]),
+        (keras.losses.BinaryCrossentropy(), lambda: keras.layers.Dense(1, "sigmoid", kernel_regularizer="l2")),
+        (keras.losses.SparseCategoricalCrossentropy(from_logits=True), lambda: keras.layers.Dense(3)),
+        (keras.losses.MeanSquaredError(reduction="sum"), lambda: keras.layers.Dense(1)),
     ],
     ids=["binary", "multiclass", "sum"],
 )
 def test_the_loss_of_validation_rows_is_that_of_keras_and_no_graph_is_made_for_it(loss, outputs, held, weighted):
-    made = loss if isinstance(loss, str) else loss()
     weights = np.random.default_rng(1).uniform(0, 3, held).astype(np.float32) if weighted else None
 
-    theirs, history = fitted(made, outputs, held=held, weights=weights)
-    ours, found = fitted(made, outputs, framework.Validation, held=held, weights=weights)
+    theirs, expected = fitted(loss, outputs, held, weights, by_keras=True)
+    ours, found = fitted(loss, outputs, held, weights, by_keras=False)
 
-    assert found.history["val_loss"] == pytest.approx(history.history["val_loss"], rel=1e-4)
+    assert found == pytest.approx(expected, rel=1e-5)
     assert all(np.array_equal(*pair) for pair in zip(theirs.get_weights(), ours.get_weights(), strict=True))
     assert ours.test_function is None
     assert ours.predict_function is None
